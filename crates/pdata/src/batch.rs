@@ -1,0 +1,124 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Logs, Metrics, Observations, Traces};
+
+/// The kinds of telemetry that an arrow between two components can carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signal {
+    /// JSON documents as a source answered them.
+    Observations,
+    /// OTLP metrics.
+    Metrics,
+    /// OTLP log records.
+    Logs,
+    /// OTLP spans.
+    Traces,
+}
+
+/// What passes an arrow at once. Cloning is cheap: what is shared is copied only when somebody writes.
+#[derive(Clone, Debug)]
+pub enum Batch {
+    /// JSON documents as a source answered them.
+    Observations(Observations),
+    /// OTLP metrics.
+    Metrics(Metrics),
+    /// OTLP log records.
+    Logs(Logs),
+    /// OTLP spans.
+    Traces(Traces),
+}
+
+impl Signal {
+    /// Every signal, in the order of the enum.
+    pub const ALL: [Self; 4] = [Self::Observations, Self::Metrics, Self::Logs, Self::Traces];
+
+    /// As a pipeline's id names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Observations => "observations",
+            Self::Metrics => "metrics",
+            Self::Logs => "logs",
+            Self::Traces => "traces",
+        }
+    }
+
+    /// As metric names call its items: `observations`, `metric_points`, `log_records`, `spans`.
+    pub const fn items(self) -> &'static str {
+        match self {
+            Self::Observations => "observations",
+            Self::Metrics => "metric_points",
+            Self::Logs => "log_records",
+            Self::Traces => "spans",
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Batch {
+    /// Which signal this is.
+    pub const fn signal(&self) -> Signal {
+        match self {
+            Self::Observations(_) => Signal::Observations,
+            Self::Metrics(_) => Signal::Metrics,
+            Self::Logs(_) => Signal::Logs,
+            Self::Traces(_) => Signal::Traces,
+        }
+    }
+
+    /// How many observations, data points, log records or spans it holds.
+    pub fn items(&self) -> usize {
+        match self {
+            Self::Observations(batch) => batch.len(),
+            Self::Metrics(batch) => batch.items(),
+            Self::Logs(batch) => batch.items(),
+            Self::Traces(batch) => batch.items(),
+        }
+    }
+
+    /// Its size in bytes: OTLP as it is encoded; observations as the length of their JSON text.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Observations(batch) => batch.bytes(),
+            Self::Metrics(batch) => batch.bytes(),
+            Self::Logs(batch) => batch.bytes(),
+            Self::Traces(batch) => batch.bytes(),
+        }
+    }
+
+    /// True where nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.items() == 0
+    }
+}
+
+impl From<Observations> for Batch {
+    fn from(batch: Observations) -> Self {
+        Self::Observations(batch)
+    }
+}
+
+impl From<Metrics> for Batch {
+    fn from(batch: Metrics) -> Self {
+        Self::Metrics(batch)
+    }
+}
+
+impl From<Logs> for Batch {
+    fn from(batch: Logs) -> Self {
+        Self::Logs(batch)
+    }
+}
+
+impl From<Traces> for Batch {
+    fn from(batch: Traces) -> Self {
+        Self::Traces(batch)
+    }
+}

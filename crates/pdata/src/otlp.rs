@@ -1,0 +1,164 @@
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, OnceLock},
+};
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest,
+};
+use prost::Message;
+
+use crate::Signal;
+
+/// Bytes that are no OTLP request of the signal they were said to be.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("not an OTLP {signal} request: {reason}")]
+pub struct DecodeError {
+    signal: Signal,
+    reason: String,
+}
+
+/// One OTLP export request of one signal, its representation hidden: the bytes it came in, the decoded form, or both. Each is made
+/// from the other when first asked for. Clones share both.
+pub struct Otlp<S: Kind> {
+    request: Arc<S::Request>,
+    encoded: OnceLock<Bytes>,
+    signal: PhantomData<S>,
+}
+
+/// OTLP log records.
+pub type Logs = Otlp<kind::Logs>;
+/// OTLP spans.
+pub type Traces = Otlp<kind::Traces>;
+
+/// What differs between the three OTLP signals. Sealed: the module is private.
+pub trait Kind: 'static {
+    /// The protobuf message of an export request.
+    type Request: Message + Default + Clone + PartialEq;
+    /// Which signal it is.
+    const SIGNAL: Signal;
+    /// Counts data points, log records or spans.
+    fn items(request: &Self::Request) -> usize;
+    /// Moves everything of `more` to the end of `request`.
+    fn append(request: &mut Self::Request, more: Self::Request);
+}
+
+pub(crate) mod kind {
+    use super::{ExportLogsServiceRequest, ExportMetricsServiceRequest, ExportTraceServiceRequest, Kind, Signal};
+    use crate::metrics::points;
+
+    #[derive(Clone, Copy, Debug)]
+    pub enum Metrics {}
+    #[derive(Clone, Copy, Debug)]
+    pub enum Logs {}
+    #[derive(Clone, Copy, Debug)]
+    pub enum Traces {}
+
+    impl Kind for Metrics {
+        type Request = ExportMetricsServiceRequest;
+        const SIGNAL: Signal = Signal::Metrics;
+        fn items(request: &Self::Request) -> usize {
+            request.resource_metrics.iter().flat_map(|r| &r.scope_metrics).flat_map(|s| &s.metrics).map(points).sum()
+        }
+        fn append(request: &mut Self::Request, more: Self::Request) {
+            request.resource_metrics.extend(more.resource_metrics);
+        }
+    }
+
+    impl Kind for Logs {
+        type Request = ExportLogsServiceRequest;
+        const SIGNAL: Signal = Signal::Logs;
+        fn items(request: &Self::Request) -> usize {
+            request.resource_logs.iter().flat_map(|r| &r.scope_logs).map(|s| s.log_records.len()).sum()
+        }
+        fn append(request: &mut Self::Request, more: Self::Request) {
+            request.resource_logs.extend(more.resource_logs);
+        }
+    }
+
+    impl Kind for Traces {
+        type Request = ExportTraceServiceRequest;
+        const SIGNAL: Signal = Signal::Traces;
+        fn items(request: &Self::Request) -> usize {
+            request.resource_spans.iter().flat_map(|r| &r.scope_spans).map(|s| s.spans.len()).sum()
+        }
+        fn append(request: &mut Self::Request, more: Self::Request) {
+            request.resource_spans.extend(more.resource_spans);
+        }
+    }
+}
+
+impl<S: Kind> Otlp<S> {
+    /// From the protobuf encoding of an export request. The bytes are kept: encoding it again is free.
+    pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        let request = S::Request::decode(bytes.clone())
+            .map_err(|error| DecodeError { signal: S::SIGNAL, reason: error.to_string() })?;
+        Ok(Self { request: Arc::new(request), encoded: OnceLock::from(bytes), signal: PhantomData })
+    }
+
+    /// The protobuf encoding of the export request; made once, then shared.
+    pub fn encode(&self) -> Bytes {
+        self.encoded.get_or_init(|| self.request.encode_to_vec().into()).clone()
+    }
+
+    /// How many data points, log records or spans it holds.
+    pub fn items(&self) -> usize {
+        S::items(&self.request)
+    }
+
+    /// The size of its protobuf encoding in bytes.
+    pub fn bytes(&self) -> usize {
+        self.encoded.get().map_or_else(|| self.request.encoded_len(), Bytes::len)
+    }
+
+    /// True where nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.items() == 0
+    }
+
+    /// Adds everything that `more` holds.
+    pub fn append(&mut self, more: Self) {
+        let more = Arc::try_unwrap(more.request).unwrap_or_else(|shared| (*shared).clone());
+        S::append(self.edit(), more);
+    }
+
+    pub(crate) fn new(request: S::Request) -> Self {
+        Self { request: Arc::new(request), encoded: OnceLock::new(), signal: PhantomData }
+    }
+
+    pub(crate) fn request(&self) -> &S::Request {
+        &self.request
+    }
+
+    /// For writing: what is shared is copied, and the old encoding is forgotten.
+    pub(crate) fn edit(&mut self) -> &mut S::Request {
+        self.encoded = OnceLock::new();
+        Arc::make_mut(&mut self.request)
+    }
+}
+
+impl<S: Kind> Clone for Otlp<S> {
+    fn clone(&self) -> Self {
+        Self { request: Arc::clone(&self.request), encoded: self.encoded.clone(), signal: PhantomData }
+    }
+}
+
+impl<S: Kind> Default for Otlp<S> {
+    fn default() -> Self {
+        Self::new(S::Request::default())
+    }
+}
+
+impl<S: Kind> PartialEq for Otlp<S> {
+    fn eq(&self, other: &Self) -> bool {
+        self.request == other.request
+    }
+}
+
+impl<S: Kind> fmt::Debug for Otlp<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Otlp").field("signal", &S::SIGNAL).field("items", &self.items()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,327 @@
+use std::{fmt, str::FromStr};
+
+use minicol_pdata::Signal;
+use schemars::Schema;
+use serde::{Serialize, Serializer};
+
+use crate::{
+    ComponentError, Exporter, Extension, Processor, Receiver, Scope,
+    config::{ComponentConfig, DecodeError, Problem, Problems, decode},
+};
+
+/// The kinds of components.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ComponentKind {
+    /// Brings telemetry in.
+    Receiver,
+    /// Works on it.
+    Processor,
+    /// Sends it out.
+    Exporter,
+    /// Serves the program itself.
+    Extension,
+}
+
+/// `type` or `type/name`, as a pipeline file names a component.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ComponentId {
+    kind: String,
+    name: Option<String>,
+}
+
+/// Text that is no component id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Nothing, or nothing before the slash.
+    #[error("the id `{0}` has no type: write `type` or `type/name`")]
+    NoType(String),
+    /// Nothing after the slash.
+    #[error("the id `{0}` has an empty name: write `type` or `type/name`")]
+    NoName(String),
+    /// A character that no id holds.
+    #[error("the type in `{0}` may hold letters, digits and `_` only, and begin with a letter")]
+    BadType(String),
+}
+
+/// One way through a component: what it takes and what it emits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Flow {
+    /// What it takes; a receiver takes nothing.
+    pub takes: Option<Signal>,
+    /// What it emits; an exporter emits nothing.
+    pub emits: Option<Signal>,
+}
+
+/// How far a component can be relied on, in the collector's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stability {
+    /// Anything may change.
+    Development,
+    /// The configuration may change.
+    Alpha,
+    /// The configuration changes with notice.
+    Beta,
+    /// It stays as it is.
+    Stable,
+}
+
+/// Environment variables that override the configuration of the component with one id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnvironmentOverrides {
+    /// What their names begin with.
+    pub prefix: &'static str,
+    /// The id of the component they override.
+    pub id: &'static str,
+}
+
+/// The trait object that a kind of component is built as. Sealed by its implementations here.
+pub trait Product: Send + 'static {
+    /// Which kind it is.
+    const KIND: ComponentKind;
+}
+
+impl Product for dyn Receiver {
+    const KIND: ComponentKind = ComponentKind::Receiver;
+}
+impl Product for dyn Processor {
+    const KIND: ComponentKind = ComponentKind::Processor;
+}
+impl Product for dyn Exporter {
+    const KIND: ComponentKind = ComponentKind::Exporter;
+}
+impl Product for dyn Extension {
+    const KIND: ComponentKind = ComponentKind::Extension;
+}
+
+/// What a component declares about itself. One type, one `const` line in the collector's list: `Entry::of::<MyFactory>()`.
+pub trait Factory: 'static {
+    /// `dyn Receiver`, `dyn Processor`, `dyn Exporter` or `dyn Extension`.
+    type Product: Product + ?Sized;
+    /// Its configuration.
+    type Config: ComponentConfig;
+    /// Its type, as a pipeline file names it: `session_buddy`.
+    const TYPE: &'static str;
+    /// Other names that users know it by.
+    const ALIASES: &'static [&'static str] = &[];
+    /// One line for `minicol components`.
+    const DESCRIPTION: &'static str;
+    /// How far it can be relied on.
+    const STABILITY: Stability;
+    /// The version of its crate: `env!("CARGO_PKG_VERSION")`.
+    const VERSION: &'static str;
+    /// Every way through it. Empty for an extension.
+    const FLOWS: &'static [Flow];
+    /// A configuration that works, as the YAML of its body; a test parses it.
+    const EXAMPLE: &'static str;
+    /// For an exporter: whether the host puts a queue and retries before it unless told otherwise.
+    const QUEUED: bool = true;
+    /// Environment variables that override its configuration.
+    const ENVIRONMENT: Option<EnvironmentOverrides> = None;
+
+    /// Builds one instance. Nothing is bound, connected or started yet.
+    fn build(config: Self::Config, scope: &Scope) -> Result<Box<Self::Product>, ComponentError>;
+}
+
+/// A factory with its types erased: what the host works with.
+#[derive(Debug)]
+pub struct Entry<P: ?Sized> {
+    /// Its type.
+    pub component_type: &'static str,
+    /// Other names that users know it by.
+    pub aliases: &'static [&'static str],
+    /// One line about it.
+    pub description: &'static str,
+    /// How far it can be relied on.
+    pub stability: Stability,
+    /// The version of its crate.
+    pub version: &'static str,
+    /// Every way through it.
+    pub flows: &'static [Flow],
+    /// A configuration that works.
+    pub example: &'static str,
+    /// For an exporter: whether it has a queue and retries unless told otherwise.
+    pub queued: bool,
+    /// Environment variables that override its configuration.
+    pub environment: Option<EnvironmentOverrides>,
+    /// The JSON Schema of its configuration.
+    pub schema: fn() -> Schema,
+    /// Its configuration when nothing is written.
+    pub default: fn() -> Box<dyn Buildable<P>>,
+    /// Decodes its configuration.
+    pub decode: Decode<P>,
+}
+
+/// Decodes a configuration, its types erased.
+pub type Decode<P> = fn(&mut dyn erased_serde::Deserializer<'_>) -> Result<Box<dyn Buildable<P>>, DecodeError>;
+
+/// A decoded configuration that a component can be built from.
+pub trait Buildable<P: ?Sized>: Send + Sync {
+    /// Everything wrong with it that decoding could not see.
+    fn problems(&self) -> Vec<Problem>;
+    /// With all defaults, secrets redacted.
+    fn to_json(&self) -> serde_json::Value;
+    /// Builds one instance; may be called more than once (a processor has one per pipeline).
+    fn build(&self, scope: &Scope) -> Result<Box<P>, ComponentError>;
+}
+
+struct Typed<F: Factory>(F::Config);
+
+impl<F: Factory> Buildable<F::Product> for Typed<F> {
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = Problems::default();
+        self.0.validate(&mut problems);
+        problems.into_vec()
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(&self.0).unwrap_or(serde_json::Value::Null)
+    }
+
+    fn build(&self, scope: &Scope) -> Result<Box<F::Product>, ComponentError> {
+        F::build(self.0.clone(), scope)
+    }
+}
+
+impl<P: Product + ?Sized> Entry<P> {
+    /// The entry of a factory.
+    pub const fn of<F: Factory<Product = P>>() -> Self {
+        Self {
+            component_type: F::TYPE,
+            aliases: F::ALIASES,
+            description: F::DESCRIPTION,
+            stability: F::STABILITY,
+            version: F::VERSION,
+            flows: F::FLOWS,
+            example: F::EXAMPLE,
+            queued: F::QUEUED,
+            environment: F::ENVIRONMENT,
+            schema: || schemars::schema_for!(F::Config),
+            default: || Box::new(Typed::<F>(F::Config::default())),
+            decode: |from| Ok(Box::new(Typed::<F>(decode::<F::Config>(from)?))),
+        }
+    }
+
+    /// Which kind of component it is.
+    pub const fn kind(&self) -> ComponentKind {
+        P::KIND
+    }
+
+    /// True where a pipeline file calls it `component_type`.
+    pub fn is_called(&self, component_type: &str) -> bool {
+        self.component_type == component_type || self.aliases.contains(&component_type)
+    }
+}
+
+impl ComponentId {
+    /// `kind` or `kind/name`.
+    pub fn component_type(&self) -> &str {
+        &self.kind
+    }
+
+    /// What follows the slash.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+}
+
+impl FromStr for ComponentId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let (kind, name) = match text.split_once('/') {
+            Some((kind, name)) => (kind.trim(), Some(name.trim())),
+            None => (text.trim(), None),
+        };
+        if kind.is_empty() {
+            return Err(IdError::NoType(text.to_owned()));
+        }
+        let mut letters = kind.chars();
+        if !letters.next().is_some_and(|c| c.is_ascii_alphabetic())
+            || !letters.all(|c| c.is_ascii_alphanumeric() || c == '_')
+        {
+            return Err(IdError::BadType(text.to_owned()));
+        }
+        if name == Some("") {
+            return Err(IdError::NoName(text.to_owned()));
+        }
+        Ok(Self { kind: kind.to_owned(), name: name.map(str::to_owned) })
+    }
+}
+
+impl fmt::Display for ComponentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{}/{name}", self.kind),
+            None => f.write_str(&self.kind),
+        }
+    }
+}
+
+impl Serialize for ComponentId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl ComponentKind {
+    /// `receiver`, `processor`, `exporter`, `extension`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Receiver => "receiver",
+            Self::Processor => "processor",
+            Self::Exporter => "exporter",
+            Self::Extension => "extension",
+        }
+    }
+
+    /// The key of the configuration under which they are written: `receivers`.
+    pub const fn section(self) -> &'static str {
+        match self {
+            Self::Receiver => "receivers",
+            Self::Processor => "processors",
+            Self::Exporter => "exporters",
+            Self::Extension => "extensions",
+        }
+    }
+}
+
+impl fmt::Display for ComponentKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Flow {
+    /// A receiver's: it emits `signal`.
+    pub const fn from_receiver(signal: Signal) -> Self {
+        Self { takes: None, emits: Some(signal) }
+    }
+
+    /// An exporter's: it takes `signal`.
+    pub const fn into_exporter(signal: Signal) -> Self {
+        Self { takes: Some(signal), emits: None }
+    }
+
+    /// A processor's.
+    pub const fn through(takes: Signal, emits: Signal) -> Self {
+        Self { takes: Some(takes), emits: Some(emits) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_type_or_type_and_name() {
+        for good in ["otlp", "otlp/2", "session_buddy/my laptop"] {
+            assert_eq!(good.parse::<ComponentId>().map(|id| id.to_string()), Ok(good.to_owned()));
+        }
+        assert!(matches!("/x".parse::<ComponentId>(), Err(IdError::NoType(_))));
+        assert!(matches!("x/".parse::<ComponentId>(), Err(IdError::NoName(_))));
+        assert!(matches!("9x".parse::<ComponentId>(), Err(IdError::BadType(_))));
+        assert!(matches!("a b".parse::<ComponentId>(), Err(IdError::BadType(_))));
+    }
+}

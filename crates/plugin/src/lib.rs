@@ -1,0 +1,32 @@
+//! Everything a component needs, and nothing of the host. Start from the trait of the kind you write ([`Receiver`], [`Processor`],
+//! [`Exporter`], [`Extension`]), then implement [`Factory`] to name its type, its signals and its configuration. What a component
+//! needs from the outside (cancellation, status, clocks, randomness, connections, state, meter) comes in through its [`Scope`].
+
+mod component;
+pub mod config;
+mod consumer;
+mod environment;
+mod factory;
+mod host_view;
+pub mod net;
+mod scope;
+mod state;
+mod status;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod text;
+
+pub use component::{ComponentError, Delivered, ExportError, Exporter, Extension, Processor, Receiver, Retry};
+pub use consumer::{Consumer, Next, Rejected};
+pub use environment::{Clock, Environment, Random, SeededRandom, SimulatedClock, SystemClock};
+pub use factory::{
+    Buildable, ComponentId, ComponentKind, Decode, Entry, EnvironmentOverrides, Factory, Flow, IdError, Product,
+    Stability,
+};
+pub use host_view::{ComponentSnapshot, EdgeSnapshot, HostView, Phase, Snapshot};
+pub use scope::{Scope, ScopeParts};
+pub use state::StateStore;
+pub use status::{Event, EventSink, Level, Notice, Status, StatusChange};
+
+pub use async_trait::async_trait;
+pub use tokio_util::sync::CancellationToken;

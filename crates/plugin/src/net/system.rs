@@ -1,0 +1,38 @@
+use std::io;
+
+use async_trait::async_trait;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{BoxIo, Listener, Network};
+
+/// TCP as the machine has it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemNetwork;
+
+#[async_trait]
+impl Network for SystemNetwork {
+    async fn connect(&self, host: &str, port: u16) -> io::Result<BoxIo> {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        #[allow(clippy::disallowed_methods)] // this is the one place
+        let stream = TcpStream::connect((host, port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(Box::new(stream))
+    }
+
+    async fn listen(&self, address: &str) -> io::Result<Box<dyn Listener>> {
+        Ok(Box::new(TcpListener::bind(address).await?))
+    }
+}
+
+#[async_trait]
+impl Listener for TcpListener {
+    fn local_address(&self) -> String {
+        self.local_addr().map_or_else(|_| "unknown".to_owned(), |address| address.to_string())
+    }
+
+    async fn accept(&mut self) -> io::Result<(BoxIo, String)> {
+        let (stream, peer) = Self::accept(self).await?;
+        stream.set_nodelay(true)?;
+        Ok((Box::new(stream), peer.to_string()))
+    }
+}

@@ -1,0 +1,159 @@
+use std::{any::Any, fmt, sync::Arc};
+
+use minicol_pdata::Arrival;
+use opentelemetry::metrics::Meter;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Clock, ComponentId, ComponentKind, Environment, Event, EventSink, HostView, Level, Notice, Random, StateStore,
+    Status, StatusChange, net::Network,
+};
+
+/// Reads what a component tells beside its status.
+type Details = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+
+/// A component's window to the outside. Clones are the same window.
+#[derive(Clone)]
+pub struct Scope(Arc<ScopeParts>);
+
+/// What the host (or a test) puts into a [`Scope`].
+pub struct ScopeParts {
+    /// Which kind of component.
+    pub kind: ComponentKind,
+    /// Which component.
+    pub id: ComponentId,
+    /// Cancelled when the component shall begin nothing new and end.
+    pub stopping: CancellationToken,
+    /// Cancelled when the component shall drop what is in flight.
+    pub abandoned: CancellationToken,
+    /// Cancelled by the component when it has started.
+    pub ready: CancellationToken,
+    /// Clocks, randomness, connections.
+    pub environment: Environment,
+    /// State that outlives instances.
+    pub state: StateStore,
+    /// Where status changes and notices go.
+    pub events: Arc<dyn EventSink>,
+    /// Instruments of the component's own.
+    pub meter: Meter,
+    /// The program, for extensions.
+    pub host: Arc<dyn HostView>,
+    /// Takes what the component tells beside its status.
+    pub details: Arc<dyn Fn(Details) + Send + Sync>,
+}
+
+impl Scope {
+    /// From its parts.
+    pub fn new(parts: ScopeParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The component's id.
+    pub fn id(&self) -> &ComponentId {
+        &self.0.id
+    }
+
+    /// The component's kind.
+    pub fn kind(&self) -> ComponentKind {
+        self.0.kind
+    }
+
+    /// Waits until the component shall begin nothing new and end.
+    pub async fn stopping(&self) {
+        self.0.stopping.cancelled().await;
+    }
+
+    /// Cancelled when the component shall begin nothing new and end.
+    pub fn stopping_token(&self) -> &CancellationToken {
+        &self.0.stopping
+    }
+
+    /// Waits until the component shall drop what is in flight: the deadline of the shutdown is near.
+    pub async fn abandoned(&self) {
+        self.0.abandoned.cancelled().await;
+    }
+
+    /// Cancelled when the component shall drop what is in flight.
+    pub fn abandoned_token(&self) -> &CancellationToken {
+        &self.0.abandoned
+    }
+
+    /// Says that the component has started: what it binds is bound.
+    pub fn ready(&self) {
+        self.0.ready.cancel();
+    }
+
+    /// The clocks.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.environment.clock
+    }
+
+    /// Both clocks, read together.
+    pub fn now(&self) -> Arrival {
+        self.0.environment.clock.now()
+    }
+
+    /// Randomness.
+    pub fn random(&self) -> &Arc<dyn Random> {
+        &self.0.environment.random
+    }
+
+    /// How connections are made and taken.
+    pub fn network(&self) -> &Arc<dyn Network> {
+        &self.0.environment.network
+    }
+
+    /// The environment as a whole, for a library that needs all of it.
+    pub fn environment(&self) -> &Environment {
+        &self.0.environment
+    }
+
+    /// Instruments of the component's own, in the program's telemetry.
+    pub fn meter(&self) -> &Meter {
+        &self.0.meter
+    }
+
+    /// The program, for extensions.
+    pub fn host(&self) -> &Arc<dyn HostView> {
+        &self.0.host
+    }
+
+    /// State under this component's id and `key` that outlives the instance; made by `init` the first time.
+    pub fn state<T: Any + Send + Sync>(&self, key: &str, init: impl FnOnce() -> T) -> Arc<T> {
+        self.0.state.slot(&format!("{}:{}", self.0.kind, self.0.id), key, init)
+    }
+
+    /// Reports the component's status. The host tells it when status or message changed.
+    pub fn report(&self, status: Status, message: impl Into<String>) {
+        self.0.events.emit(Event::Status(StatusChange {
+            kind: self.0.kind,
+            component: self.0.id.clone(),
+            status,
+            since: self.0.environment.clock.wall(),
+            message: message.into(),
+        }));
+    }
+
+    /// Tells something worth telling once. The component decides when it has changed.
+    pub fn notice(&self, level: Level, name: &'static str, message: impl Into<String>) {
+        self.0.events.emit(Event::Notice(Notice {
+            kind: self.0.kind,
+            component: self.0.id.clone(),
+            at: self.0.environment.clock.wall(),
+            level,
+            name,
+            message: message.into(),
+        }));
+    }
+
+    /// Shows what `details` returns beside the component's status on `/status`.
+    pub fn show(&self, details: impl Fn() -> serde_json::Value + Send + Sync + 'static) {
+        (self.0.details)(Arc::new(details));
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scope({} {})", self.0.kind, self.0.id)
+    }
+}

@@ -1,0 +1,109 @@
+use std::fmt;
+
+use minicol_pdata::Timestamp;
+use serde::Serialize;
+
+use crate::{ComponentId, ComponentKind};
+
+/// How a component is, in the collector's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum Status {
+    /// Built, not yet ready.
+    Starting,
+    /// It does its work.
+    #[serde(rename = "OK")]
+    Ok,
+    /// Something it needs is down; it goes on trying.
+    RecoverableError,
+    /// It cannot do its work until the configuration or the far end is changed by a person.
+    PermanentError,
+    /// The program must end.
+    FatalError,
+    /// It was told to stop.
+    Stopping,
+    /// It has stopped.
+    Stopped,
+}
+
+/// A component's status, since when, and why.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StatusChange {
+    /// Which kind of component.
+    pub kind: ComponentKind,
+    /// Which component.
+    pub component: ComponentId,
+    /// How it is now.
+    pub status: Status,
+    /// Since when, on the wall clock, in seconds since the epoch.
+    #[serde(serialize_with = "seconds")]
+    pub since: Timestamp,
+    /// Why, for a person; empty where there is nothing to say.
+    pub message: String,
+}
+
+/// Something that happened and is worth telling once, but is no change of status.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Notice {
+    /// Which kind of component.
+    pub kind: ComponentKind,
+    /// Which component.
+    pub component: ComponentId,
+    /// When, on the wall clock, in seconds since the epoch.
+    #[serde(serialize_with = "seconds")]
+    pub at: Timestamp,
+    /// How loud.
+    pub level: Level,
+    /// What, short and stable: `tools_not_offered`, `breaker_opened`, `answer_cut`.
+    pub name: &'static str,
+    /// The same for a person. Text of a server in it is escaped and shortened already.
+    pub message: String,
+}
+
+/// How loud a notice is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// For who looks for it.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Something is not as the user wished.
+    Warn,
+    /// Something was lost or does not work.
+    Error,
+}
+
+/// What the host's one stream carries. Logs, the health page and the status page read it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A component's status changed.
+    Status(StatusChange),
+    /// Something else happened.
+    Notice(Notice),
+}
+
+/// Where events go. It must not block.
+pub trait EventSink: Send + Sync {
+    /// Takes one event.
+    fn emit(&self, event: Event);
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "Starting",
+            Self::Ok => "OK",
+            Self::RecoverableError => "RecoverableError",
+            Self::PermanentError => "PermanentError",
+            Self::FatalError => "FatalError",
+            Self::Stopping => "Stopping",
+            Self::Stopped => "Stopped",
+        })
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+pub(crate) fn seconds<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(at.as_seconds())
+}

@@ -1,0 +1,252 @@
+//! A harness for component tests: a scope over a simulated clock, seeded randomness and an in-memory network, which records every event.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use minicol_pdata::{Batch, Timestamp};
+use opentelemetry::metrics::{Meter, MeterProvider, noop::NoopMeterProvider};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    ComponentId, ComponentKind, Consumer, Environment, Event, EventSink, HostView, Next, Phase, Rejected, Scope,
+    ScopeParts, SeededRandom, SimulatedClock, Snapshot, StateStore,
+    net::{MemoryNetwork, Network},
+};
+
+type DetailsFn = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+
+/// Builds scopes for tests, and shows what the component did with them.
+#[derive(Clone)]
+pub struct Harness {
+    /// The clock of every scope; [`SimulatedClock::step`] sets its wall clock.
+    pub clock: Arc<SimulatedClock>,
+    /// The network of every scope.
+    pub network: Arc<dyn Network>,
+    /// The state of every scope: use one harness for two instances to see what outlives an instance.
+    pub state: StateStore,
+    /// Told to components to stop.
+    pub stopping: CancellationToken,
+    /// Told to components to drop what is in flight.
+    pub abandoned: CancellationToken,
+    /// Instruments.
+    pub meter: Meter,
+    seed: u64,
+    events: Arc<Mutex<Vec<Event>>>,
+    details: Arc<Mutex<Option<DetailsFn>>>,
+    snapshot: Arc<Mutex<Snapshot>>,
+}
+
+/// A consumer that keeps what it is given.
+#[derive(Clone, Default)]
+pub struct Sink {
+    batches: Arc<Mutex<Vec<Batch>>>,
+    refuse: Arc<Mutex<Option<Rejected>>>,
+    arrived: Arc<tokio::sync::Notify>,
+}
+
+impl Default for Harness {
+    fn default() -> Self {
+        Self::new(1)
+    }
+}
+
+impl Harness {
+    /// A harness whose randomness comes from `seed`. The wall clock says 2026-01-01T00:00:00Z.
+    pub fn new(seed: u64) -> Self {
+        let start = Timestamp::from_nanos(1_767_225_600_000_000_000);
+        Self {
+            clock: Arc::new(SimulatedClock::starting_at(start)),
+            network: Arc::new(MemoryNetwork::new()),
+            state: StateStore::new(),
+            stopping: CancellationToken::new(),
+            abandoned: CancellationToken::new(),
+            meter: NoopMeterProvider::new().meter("test"),
+            seed,
+            events: Arc::default(),
+            details: Arc::default(),
+            snapshot: Arc::new(Mutex::new(Snapshot {
+                phase: Phase::Running,
+                up_since: start,
+                now: start,
+                components: Vec::new(),
+                edges: Vec::new(),
+            })),
+        }
+    }
+
+    /// The environment that every scope gets.
+    pub fn environment(&self) -> Environment {
+        Environment {
+            clock: self.clock.clone(),
+            random: Arc::new(SeededRandom::from_seed(self.seed)),
+            network: self.network.clone(),
+        }
+    }
+
+    /// A scope for the component `id`; panics where `id` is none.
+    ///
+    /// # Panics
+    /// Where `id` is no component id.
+    #[allow(clippy::expect_used)] // a test's own mistake
+    pub fn scope(&self, kind: ComponentKind, id: &str) -> Scope {
+        let details = Arc::clone(&self.details);
+        Scope::new(ScopeParts {
+            kind,
+            id: id.parse::<ComponentId>().expect("a component id"),
+            stopping: self.stopping.clone(),
+            abandoned: self.abandoned.clone(),
+            ready: CancellationToken::new(),
+            environment: self.environment(),
+            state: self.state.clone(),
+            events: Arc::new(self.clone()),
+            meter: self.meter.clone(),
+            host: Arc::new(self.clone()),
+            details: Arc::new(move |show| *lock(&details) = Some(show)),
+        })
+    }
+
+    /// Every event so far, oldest first.
+    pub fn events(&self) -> Vec<Event> {
+        lock(&self.events).clone()
+    }
+
+    /// The names of the notices so far.
+    pub fn notices(&self) -> Vec<&'static str> {
+        self.events().iter().filter_map(|e| if let Event::Notice(n) = e { Some(n.name) } else { None }).collect()
+    }
+
+    /// What the component shows beside its status.
+    pub fn details(&self) -> Option<serde_json::Value> {
+        let show = lock(&self.details).clone();
+        show.map(|show| show())
+    }
+
+    /// What extensions see of the host.
+    pub fn set_snapshot(&self, snapshot: Snapshot) {
+        *lock(&self.snapshot) = snapshot;
+    }
+}
+
+impl EventSink for Harness {
+    fn emit(&self, event: Event) {
+        lock(&self.events).push(event);
+    }
+}
+
+impl HostView for Harness {
+    fn snapshot(&self) -> Snapshot {
+        lock(&self.snapshot).clone()
+    }
+}
+
+impl Sink {
+    /// Takes everything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An arrow to it.
+    pub fn next(&self) -> Next {
+        Next::new(self.clone())
+    }
+
+    /// What it was given, oldest first.
+    pub fn batches(&self) -> Vec<Batch> {
+        lock(&self.batches).clone()
+    }
+
+    /// Takes what it was given away.
+    pub fn take(&self) -> Vec<Batch> {
+        std::mem::take(&mut *lock(&self.batches))
+    }
+
+    /// From now on everything is refused so; `None` takes again.
+    pub fn refuse(&self, with: Option<Rejected>) {
+        *lock(&self.refuse) = with;
+    }
+
+    /// Waits until it holds `count` batches.
+    pub async fn wait_for(&self, count: usize) {
+        loop {
+            let arrived = self.arrived.notified();
+            if lock(&self.batches).len() >= count {
+                return;
+            }
+            arrived.await;
+        }
+    }
+}
+
+#[async_trait]
+impl Consumer for Sink {
+    async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
+        if let Some(rejected) = lock(&self.refuse).clone() {
+            return Err(rejected);
+        }
+        lock(&self.batches).push(batch);
+        self.arrived.notify_waiters();
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Level, Status};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_simulated_day_takes_no_time() {
+        let harness = Harness::default();
+        let scope = harness.scope(ComponentKind::Receiver, "session_buddy");
+        let before = scope.now();
+        tokio::time::sleep(Duration::from_secs(86_400)).await;
+        let after = scope.now();
+        assert_eq!(after.wall.since(before.wall), Duration::from_secs(86_400));
+        harness.clock.step(-3.0);
+        assert_eq!(scope.now().wall.since(before.wall), Duration::from_secs(86_397));
+        assert_eq!(scope.now().monotonic, after.monotonic);
+    }
+
+    #[tokio::test]
+    async fn an_arrow_can_be_pointed_elsewhere_while_clones_of_it_are_in_use() {
+        let (first, second) = (Sink::new(), Sink::new());
+        let next = first.next();
+        let clone = next.clone();
+        clone.consume(Batch::Metrics(minicol_pdata::Metrics::default())).await.unwrap();
+        next.point_to(second.clone());
+        clone.consume(Batch::Metrics(minicol_pdata::Metrics::default())).await.unwrap();
+        assert_eq!((first.batches().len(), second.batches().len()), (1, 1));
+    }
+
+    #[test]
+    fn events_are_recorded_in_order() {
+        let harness = Harness::default();
+        let scope = harness.scope(ComponentKind::Receiver, "x/y");
+        scope.report(Status::RecoverableError, "down");
+        scope.notice(Level::Warn, "tools_not_offered", "one");
+        assert!(matches!(&harness.events()[0], Event::Status(change) if change.message == "down"));
+        assert_eq!(harness.notices(), ["tools_not_offered"]);
+    }
+
+    #[tokio::test]
+    async fn the_in_memory_network_carries_bytes_and_refuses_where_nobody_listens() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let network = MemoryNetwork::new();
+        assert!(network.connect("buddy", 8678).await.is_err());
+        let mut listener = network.listen("buddy:8678").await.unwrap();
+        let mut near = network.connect("buddy", 8678).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        near.write_all(b"hello").await.unwrap();
+        let mut buffer = [0; 5];
+        far.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"hello");
+        drop(listener);
+        assert!(network.connect("buddy", 8678).await.is_err());
+    }
+}
