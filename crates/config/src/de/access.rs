@@ -1,0 +1,161 @@
+//! What is inside a node: keys, items, the choice of an enum.
+
+use indexmap::map::Iter;
+use serde::de::{DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
+
+use super::{De, Fault, Trace, key};
+use crate::node::{Entry, Mapping, Node, Value};
+use crate::path::Path;
+
+/// The keys of a mapping, one after the other; of none, where there is no mapping.
+pub(super) struct Keys<'a, 'p> {
+    entries: Option<Iter<'a, String, Entry>>,
+    current: Option<(&'a str, &'a Node)>,
+    path: &'p Path,
+    trace: &'a Trace,
+}
+
+/// The items of a list, one after the other.
+pub(super) struct Items<'a, 'p> {
+    rest: std::iter::Enumerate<std::slice::Iter<'a, Node>>,
+    path: &'p Path,
+    trace: &'a Trace,
+}
+
+/// One of an enum's names, and what is below it.
+pub(super) struct Choice<'a> {
+    name: &'a str,
+    body: Body<'a>,
+    path: Path,
+    trace: &'a Trace,
+}
+
+enum Body<'a> {
+    /// The name stands alone.
+    None,
+    Node(&'a Node),
+}
+
+impl<'a, 'p> Keys<'a, 'p> {
+    pub(super) fn new(mapping: Option<&'a Mapping>, path: &'p Path, trace: &'a Trace) -> Self {
+        Self { entries: mapping.map(|mapping| mapping.0.iter()), current: None, path, trace }
+    }
+}
+
+impl<'a> MapAccess<'a> for Keys<'a, '_> {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+        let Some((name, entry)) = self.entries.as_mut().and_then(Iterator::next) else { return Ok(None) };
+        self.current = Some((name, &entry.value));
+        key(name, seed).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        let Some((name, node)) = self.current.take() else {
+            return Err(Fault::Other("a value was asked for before its key".to_owned()));
+        };
+        seed.deserialize(De::new(node, self.path.join(name), self.trace))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.entries.as_ref().map(ExactSizeIterator::len)
+    }
+}
+
+impl<'a, 'p> Items<'a, 'p> {
+    pub(super) fn new(items: &'a [Node], path: &'p Path, trace: &'a Trace) -> Self {
+        Self { rest: items.iter().enumerate(), path, trace }
+    }
+
+    /// Gives all items to the visitor; what it leaves is too much.
+    pub(super) fn visit<V: Visitor<'a>>(mut self, visitor: V) -> Result<V::Value, Fault> {
+        let length = self.rest.len();
+        let value = visitor.visit_seq(&mut self)?;
+        match self.rest.len() {
+            0 => Ok(value),
+            left => Err(Fault::Other(format!("expected a list of {} items, found {length}", length - left))),
+        }
+    }
+}
+
+impl<'a> SeqAccess<'a> for Items<'a, '_> {
+    type Error = Fault;
+
+    fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+        let Some((index, node)) = self.rest.next() else { return Ok(None) };
+        seed.deserialize(De::new(node, self.path.join(index), self.trace)).map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.rest.len())
+    }
+}
+
+impl<'a> Choice<'a> {
+    /// `name`, or `name: body` as the only key of a mapping.
+    pub(super) fn of(
+        node: &'a Node,
+        names: &'static [&'static str],
+        path: &Path,
+        trace: &'a Trace,
+    ) -> Result<Self, Fault> {
+        let (name, body, path) = match &node.expanded().value {
+            Value::Scalar(scalar) => (scalar.text.as_str(), Body::None, path.clone()),
+            Value::Mapping(mapping) => {
+                let mut entries = mapping.iter();
+                let (Some((name, entry)), None) = (entries.next(), entries.next()) else {
+                    return Err(Fault::Other(format!("expected exactly one of these keys: {}", names.join(", "))));
+                };
+                (name, Body::Node(&entry.value), path.join(name))
+            }
+            Value::Invalid => (names.first().copied().unwrap_or_default(), Body::Node(node), path.clone()),
+            Value::Null | Value::Sequence(_) => {
+                let known: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+                return Err(Fault::expected(format!("one of {}", known.join(", "))));
+            }
+        };
+        Ok(Self { name, body, path, trace })
+    }
+
+    fn de(self) -> Result<De<'a>, Fault> {
+        match self.body {
+            Body::Node(node) => Ok(De::new(node, self.path, self.trace)),
+            Body::None => Err(Fault::Other(format!("`{}` needs something below it", self.name))),
+        }
+    }
+}
+
+impl<'a> EnumAccess<'a> for Choice<'a> {
+    type Error = Fault;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'a>>(self, seed: V) -> Result<(V::Value, Self), Fault> {
+        Ok((key(self.name, seed)?, self))
+    }
+}
+
+impl<'a> VariantAccess<'a> for Choice<'a> {
+    type Error = Fault;
+
+    fn unit_variant(self) -> Result<(), Fault> {
+        match self.body {
+            Body::Node(node) if !node.is_null() && !node.is_invalid() => {
+                Err(Fault::Other(format!("`{}` takes nothing below it", self.name)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'a>>(self, seed: T) -> Result<T::Value, Fault> {
+        seed.deserialize(self.de()?)
+    }
+
+    fn tuple_variant<V: Visitor<'a>>(self, _: usize, visitor: V) -> Result<V::Value, Fault> {
+        self.de()?.items(visitor)
+    }
+
+    fn struct_variant<V: Visitor<'a>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
+        self.de()?.keys(visitor)
+    }
+}

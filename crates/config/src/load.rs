@@ -1,0 +1,103 @@
+//! From the command line's `--config` and `--set` to one tree.
+
+use crate::environment::Environment;
+use crate::merge::merge;
+use crate::node::Node;
+use crate::overrides::{AppliedOverride, EnvOverride};
+use crate::problem::{Problem, Problems};
+use crate::source::{Source, load_set};
+use crate::substitute::substitute;
+use crate::yaml::Budget;
+
+/// What to load.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Each `--config`, in order: a path, `file:PATH`, `env:NAME` or `yaml:TEXT`.
+    pub configs: Vec<String>,
+    /// Each `--set`, in order: `a.b.c=v` or `a::b::c=v`.
+    pub sets: Vec<String>,
+    /// What references and overrides are taken from.
+    pub environment: Environment,
+    /// Which variables override which component's keys.
+    pub overrides: Vec<EnvOverride>,
+}
+
+/// A configuration that could be read.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The merged tree.
+    pub root: Node,
+    /// Warnings, and errors that do not keep the rest from being looked at (an unset variable): add what decoding and validation find, and tell
+    /// all at once. The configuration holds only where [`Problems::has_errors`] says no in the end.
+    pub problems: Problems,
+    /// The overrides that took effect, in the order in which they were applied.
+    pub overrides: Vec<AppliedOverride>,
+}
+
+/// Reads all sources, replaces references, and lays one over the other: files in order, then the environment, then `--set`.
+///
+/// # Errors
+/// Where there is no source, or one cannot be read or parsed, there is nothing to look at further. All such problems of all sources are told.
+pub fn load(request: &Request) -> Result<Loaded, Problems> {
+    let mut problems = Problems::new();
+    if request.configs.is_empty() {
+        let problem = Problem::error("no configuration: at least one `--config` is needed");
+        problems.push(problem.with_help("for example `--config pipelines/demo.yaml`"));
+    }
+    let mut trees = Vec::new();
+    for config in &request.configs {
+        let mut budget = Budget::default();
+        match Source::of(config)
+            .map_err(Problems::from)
+            .and_then(|source| source.load(&request.environment, &mut budget))
+        {
+            Ok(tree) => trees.push((tree, budget)),
+            Err(more) => problems.extend(more),
+        }
+    }
+    let mut sets = Vec::new();
+    let mut set_budget = Budget::default();
+    for set in &request.sets {
+        match load_set(set, &mut set_budget) {
+            Ok(tree) => sets.push(tree),
+            Err(more) => problems.extend(more),
+        }
+    }
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    let mut over = Node::empty("<--set>");
+    for mut set in sets {
+        substitute(&mut set, &request.environment, &mut set_budget, &mut problems);
+        merge(&mut over, set);
+    }
+    let mut trees = trees.into_iter().map(|(mut tree, mut budget)| {
+        substitute(&mut tree, &request.environment, &mut budget, &mut problems);
+        tree
+    });
+    let mut root = trees.next().unwrap_or_else(|| Node::empty(""));
+    trees.for_each(|tree| merge(&mut root, tree));
+    let overrides = apply_overrides(&mut root, &over, request, &mut problems);
+    merge(&mut root, over);
+    Ok(Loaded { root, problems, overrides })
+}
+
+fn apply_overrides(root: &mut Node, sets: &Node, request: &Request, problems: &mut Problems) -> Vec<AppliedOverride> {
+    let mut budget = Budget::default();
+    let mut applied = Vec::new();
+    for kind in &request.overrides {
+        // What only a `--set` brings is there in the end too.
+        let written = root.find(&kind.target).is_some();
+        let exists = written || sets.find(&kind.target).is_some();
+        let set = kind.read(&request.environment, exists, &mut budget, problems);
+        if written && !crate::overrides::can_take(root, &kind.target) {
+            // Decoding says what is wrong there; laying a mapping over it would hide that.
+            continue;
+        }
+        for (tree, one) in set {
+            merge(root, tree);
+            applied.push(one);
+        }
+    }
+    applied
+}
