@@ -1,0 +1,129 @@
+//! What the rules make of a cycle's answers, and what the data model ([`crate::series`]) works on. No clock is read from here on:
+//! every time comes from an [`Arrival`].
+
+use std::{sync::Arc, time::Duration};
+
+use minicol_pdata::{Arrival, Attributes, Cut, MetricDescriptor, Number, Source, Timestamp};
+
+/// A metric that rules feed. Several rules may feed one; it is one where the descriptor is the same.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Instrument {
+    /// Name, description, unit, kind.
+    pub(crate) descriptor: MetricDescriptor,
+    /// A histogram's upper boundaries, rising; empty for every other kind.
+    pub(crate) bounds: Arc<[f64]>,
+    /// A histogram that takes values below zero (its lowest boundary lies there); it carries no sum.
+    pub(crate) negative: bool,
+}
+
+/// Everything that one source said in one cycle.
+#[derive(Clone, Debug)]
+pub(crate) struct Cycle {
+    /// Who was asked.
+    pub(crate) source: Arc<Source>,
+    /// When the cycle was over: the arrival of its report, or of its last answer where none came.
+    pub(crate) now: Arrival,
+    /// In the order of the batch, the poll's report (tool [`minicol_pdata::POLL_REPORT`]) among them.
+    pub(crate) answers: Vec<Answer>,
+    /// What the source told of its process's start, also where no sample refers to it in this cycle.
+    pub(crate) told: Vec<Told>,
+}
+
+/// What one tool's answer says.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// Which tool.
+    pub(crate) tool: Arc<str>,
+    /// When the answer had arrived.
+    pub(crate) arrival: Arrival,
+    /// Set where the source holds more items than the answer.
+    pub(crate) cut: Option<Cut>,
+    /// In the order of the rules. Two of one series (instrument and attributes) can occur: the first counts.
+    pub(crate) samples: Vec<Sample>,
+    /// Every instrument that a rule of this tool feeds, whether it did or not: a series of one of them that this tool fed last, and
+    /// that has no sample here, has ended.
+    pub(crate) feeds: Arc<[usize]>,
+}
+
+/// One usable value of one series.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Sample {
+    /// Index into the instruments that go with the cycle.
+    pub(crate) instrument: usize,
+    /// What tells the series from the others of the instrument.
+    pub(crate) attributes: Attributes,
+    /// The value.
+    pub(crate) value: Measured,
+    /// Whose word counts for the start of the series: the [`Told::teller`]. It may not have told anything in this cycle.
+    pub(crate) teller: Option<Arc<str>>,
+}
+
+/// A value, by how it is to be read. Numbers are finite and scaled.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Measured {
+    /// A gauge's.
+    Level(Number),
+    /// A counter's: the source's running total, not below zero.
+    Total(Number),
+    /// An updowncounter's.
+    UpDown(Number),
+    /// A histogram's that observes changes: observed first, and whenever it differs from the one before.
+    Change(f64),
+    /// An item that is counted once, by its key: observed by a histogram, added (not below zero) by a counter.
+    Item {
+        /// Tells it from the other items of the instrument.
+        key: Arc<str>,
+        /// When it ended, where it tells.
+        ended: Option<Timestamp>,
+        /// How much it counts.
+        value: Number,
+    },
+}
+
+/// The start of a source's process, in its own words.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Told {
+    /// Which tool and path said so; the same text in every cycle and over a reload that leaves the rule alone.
+    pub(crate) teller: Arc<str>,
+    /// What it said.
+    pub(crate) start: ToldStart,
+    /// When: the arrival of the answer that said it.
+    pub(crate) arrival: Arrival,
+}
+
+/// How a source can tell its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ToldStart {
+    /// The moment.
+    At(Timestamp),
+    /// How long ago, seen from the arrival.
+    Uptime(Duration),
+}
+
+/// How much the data model keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Series of one metric of one source.
+    pub(crate) max_series: usize,
+    /// Keys of items that one metric of one source remembers; those in the latest answer are never forgotten.
+    pub(crate) max_keys: usize,
+    /// How long a series that gets no more values is remembered.
+    pub(crate) expiry: Duration,
+}
+
+/// What happened in a cycle, for the processor's own metrics and notices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Values dropped because a metric has `max_series` already (gauges, totals).
+    pub(crate) dropped: u64,
+    /// Values that went to the overflow series (`otel.metric.overflow`), for the same reason.
+    pub(crate) overflowed: u64,
+    /// Values dropped because another of the same series came before in the same answer.
+    pub(crate) duplicates: u64,
+    /// Series forgotten because they got no more values.
+    pub(crate) expired: u64,
+    /// Series that live after the cycle, of all sources.
+    pub(crate) live: usize,
+    /// The wall clock was set back by more than the stamps can go on by themselves: every series of the source begins anew.
+    pub(crate) clock_set_back: bool,
+}
