@@ -1,1 +1,13 @@
-//! tests
+//! Helpers for the end-to-end tests: the real program as a process ([`Program`]), an OTLP sink on real sockets ([`OtlpSink`]), and a server
+//! that answers as the released Session-Buddy 0.23.0 was recorded ([`RecordedBuddy`]).
+
+// Helpers of tests: they panic with a message rather than return errors.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::missing_panics_doc)]
+
+mod program;
+mod recorded;
+mod sink;
+
+pub use program::{Output, Program, http_get, minicol, wait_until};
+pub use recorded::RecordedBuddy;
+pub use sink::{OtlpSink, Point, Value, read_points};

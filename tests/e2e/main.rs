@@ -1,0 +1,4 @@
+//! What minicol promises its users, held by the real program over real sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod house;
