@@ -2,3 +2,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod house;
+mod thin_path;
+mod wrong_files;
