@@ -76,6 +76,15 @@ pub struct EnvironmentOverrides {
     pub id: &'static str,
 }
 
+/// How OTLP travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OtlpProtocol {
+    /// `grpc`.
+    Grpc,
+    /// `http/protobuf`.
+    HttpProtobuf,
+}
+
 /// The trait object that a kind of component is built as. Sealed by its implementations here.
 pub trait Product: Send + 'static {
     /// Which kind it is.
@@ -119,6 +128,11 @@ pub trait Factory: 'static {
     const QUEUED: bool = true;
     /// Environment variables that override its configuration.
     const ENVIRONMENT: Option<EnvironmentOverrides> = None;
+    /// For an extension: whether `minicol poll` starts it too, because receivers poll what it serves (a simulator).
+    const SERVES_POLL: bool = false;
+    /// For an exporter: the OTLP protocol that it speaks. The program's own telemetry is pushed through the exporter that speaks the wanted
+    /// one, built from a configuration of nothing but `endpoint`.
+    const OTLP_PROTOCOL: Option<OtlpProtocol> = None;
 
     /// Builds one instance. Nothing is bound, connected or started yet.
     fn build(config: Self::Config, scope: &Scope) -> Result<Box<Self::Product>, ComponentError>;
@@ -145,6 +159,10 @@ pub struct Entry<P: ?Sized> {
     pub queued: bool,
     /// Environment variables that override its configuration.
     pub environment: Option<EnvironmentOverrides>,
+    /// For an extension: whether `minicol poll` starts it too.
+    pub serves_poll: bool,
+    /// For an exporter: the OTLP protocol that it speaks.
+    pub otlp_protocol: Option<OtlpProtocol>,
     /// The JSON Schema of its configuration.
     pub schema: fn() -> Schema,
     /// Its configuration when nothing is written.
@@ -197,6 +215,8 @@ impl<P: Product + ?Sized> Entry<P> {
             example: F::EXAMPLE,
             queued: F::QUEUED,
             environment: F::ENVIRONMENT,
+            serves_poll: F::SERVES_POLL,
+            otlp_protocol: F::OTLP_PROTOCOL,
             schema: || schemars::schema_for!(F::Config),
             default: || Box::new(Typed::<F>(F::Config::default())),
             decode: |from| Ok(Box::new(Typed::<F>(decode::<F::Config>(from)?))),

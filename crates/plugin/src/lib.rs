@@ -20,8 +20,8 @@ pub use component::{ComponentError, Delivered, ExportError, Exporter, Extension,
 pub use consumer::{Consumer, Next, Rejected};
 pub use environment::{Clock, Environment, Random, SeededRandom, SimulatedClock, SystemClock};
 pub use factory::{
-    Buildable, ComponentId, ComponentKind, Decode, Entry, EnvironmentOverrides, Factory, Flow, IdError, Product,
-    Stability,
+    Buildable, ComponentId, ComponentKind, Decode, Entry, EnvironmentOverrides, Factory, Flow, IdError, OtlpProtocol,
+    Product, Stability,
 };
 pub use host_view::{ComponentSnapshot, EdgeSnapshot, HostView, Phase, Snapshot};
 pub use scope::{Scope, ScopeParts};
