@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use minicol_pdata::{Arrival, Attributes, Cut, MetricDescriptor, Number, Source, Timestamp};
 
-/// A metric that rules feed. Several rules may feed one; it is one where the descriptor is the same.
+/// A metric that rules feed. Two are one stream where name, unit, kind and boundaries are the same (the rules hold that one name has one
+/// of each); only the description may differ, and goes with the sample that was seen last.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Instrument {
     /// Name, description, unit, kind.
@@ -54,8 +55,9 @@ pub(crate) struct Sample {
     pub(crate) attributes: Attributes,
     /// The value.
     pub(crate) value: Measured,
-    /// Whose word counts for the start of the series: the [`Told::teller`]. It may not have told anything in this cycle.
-    pub(crate) teller: Option<Arc<str>>,
+    /// Whose word ([`Told::teller`]) counts for the start of the series: the first of these that ever told anything of this source, in
+    /// this cycle or before. Empty where the rule names none.
+    pub(crate) tellers: Arc<[Arc<str>]>,
 }
 
 /// A value, by how it is to be read. Numbers are finite and scaled.
@@ -89,6 +91,16 @@ pub(crate) struct Told {
     pub(crate) start: ToldStart,
     /// When: the arrival of the answer that said it.
     pub(crate) arrival: Arrival,
+}
+
+impl Instrument {
+    /// True where the points of both belong to one stream.
+    pub(crate) fn is_one_with(&self, other: &Self) -> bool {
+        self.descriptor.name == other.descriptor.name
+            && self.descriptor.unit == other.descriptor.unit
+            && self.descriptor.kind == other.descriptor.kind
+            && self.bounds == other.bounds
+    }
 }
 
 /// How a source can tell its start.
