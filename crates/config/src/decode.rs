@@ -68,9 +68,31 @@ pub fn decode_with<T>(
     root: &Node,
     path: &Path,
     problems: &mut Problems,
+    decode: impl FnMut(&mut dyn Deserializer<'_>) -> Result<T, DecodeError>,
+) -> Option<T> {
+    decode_part(root, path, Part::All, problems, decode)
+}
+
+/// Which keys of a mapping a type decodes, where two types share one mapping (a component's own keys, and those that the host takes off).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// All of them.
+    All,
+    /// These alone; the type does not see the others.
+    Only(&'a [&'a str]),
+    /// All but these. Where a key is unknown, these are told among the valid ones.
+    Without(&'a [&'a str]),
+}
+
+/// As [`decode_with`], for a part of the keys of the mapping at `path`. What is no mapping is decoded whole.
+pub fn decode_part<T>(
+    root: &Node,
+    path: &Path,
+    part: Part<'_>,
+    problems: &mut Problems,
     mut decode: impl FnMut(&mut dyn Deserializer<'_>) -> Result<T, DecodeError>,
 ) -> Option<T> {
-    let mut repair = Repair::new(root, path, problems);
+    let mut repair = Repair::new(root, path, part, problems);
     for _ in 0..MAX_ATTEMPTS {
         let trace = Trace::default();
         let deserializer = De::new(&repair.tree, path.clone(), &trace);
@@ -84,6 +106,23 @@ pub fn decode_with<T>(
         }
     }
     None
+}
+
+impl<'a> Part<'a> {
+    fn has(self, key: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(keys) => keys.contains(&key),
+            Self::Without(keys) => !keys.contains(&key),
+        }
+    }
+
+    const fn hidden(self) -> &'a [&'a str] {
+        match self {
+            Self::Without(keys) => keys,
+            Self::All | Self::Only(_) => &[],
+        }
+    }
 }
 
 /// How often one component is decoded at most: so many errors are told of it.
@@ -106,6 +145,7 @@ fn located(base: &Path, error: DecodeError) -> (Path, Fault) {
 struct Repair<'a> {
     root: &'a Node,
     base: &'a Path,
+    part: Part<'a>,
     tree: Node,
     problems: &'a mut Problems,
     /// Whether nothing was wrong so far.
@@ -117,10 +157,16 @@ struct Repair<'a> {
 }
 
 impl<'a> Repair<'a> {
-    fn new(root: &'a Node, base: &'a Path, problems: &'a mut Problems) -> Self {
-        let tree = root.find(base).cloned().unwrap_or_else(|| Node::null(root.mark_of_key(base)));
+    fn new(root: &'a Node, base: &'a Path, part: Part<'a>, problems: &'a mut Problems) -> Self {
+        let mut tree = root.find(base).cloned().unwrap_or_else(|| Node::null(root.mark_of_key(base)));
+        // A variable that holds a list or a mapping is its text too, for a type that takes text: it is not taken apart without need.
+        if part != Part::All && tree.as_mapping().is_some() {
+            if let Value::Mapping(mapping) = &mut tree.expand().value {
+                mapping.0.retain(|key, _| part.has(key));
+            }
+        }
         let intact = !tree.contains_invalid();
-        Self { root, base, tree, problems, intact, removed: Vec::new(), defaulted: Vec::new() }
+        Self { root, base, part, tree, problems, intact, removed: Vec::new(), defaulted: Vec::new() }
     }
 
     /// Reports a fault and puts it right; `false` where there is no going on.
@@ -174,7 +220,9 @@ impl<'a> Repair<'a> {
         let problem = match fault {
             Fault::UnknownKey { key, known } => {
                 let problem = problem.at_key(self.root, &path.join(key.as_str()));
-                problem.with_help(key_help(key, known))
+                let beside = if path == self.base { self.part.hidden() } else { &[] };
+                let known: Vec<&str> = known.iter().map(String::as_str).chain(beside.iter().copied()).collect();
+                problem.with_help(key_help(key, &known))
             }
             Fault::MissingKey(key) => {
                 let full = path.join(key.as_str());
@@ -282,5 +330,56 @@ pub(crate) fn key_help<S: AsRef<str>>(key: &str, known: &[S]) -> String {
     match nearest(key, known.iter().copied()) {
         Some(meant) => format!("did you mean `{meant}`? {valid}"),
         None => valid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Loaded, Request, load};
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Own {
+        endpoint: String,
+    }
+
+    #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Beside {
+        timeout: u64,
+    }
+
+    fn read(text: &str) -> (Option<Own>, Option<Beside>, Problems) {
+        let request = Request { configs: vec![format!("yaml:{text}")], ..Request::default() };
+        let Loaded { root, mut problems, .. } = load(&request).unwrap();
+        let path = Path::keys(["otlp"]);
+        let keys = ["timeout"];
+        let own = decode_part(&root, &path, Part::Without(&keys), &mut problems, |from| {
+            Ok(<Own as serde::Deserialize>::deserialize(from)?)
+        });
+        let beside = decode_part(&root, &path, Part::Only(&keys), &mut problems, |from| {
+            Ok(<Beside as serde::Deserialize>::deserialize(from)?)
+        });
+        (own, beside, problems)
+    }
+
+    #[test]
+    fn two_types_share_one_mapping() {
+        let (own, beside, problems) = read("otlp: {timeout: 3, endpoint: here}");
+        assert_eq!((own, beside), (Some(Own { endpoint: "here".to_owned() }), Some(Beside { timeout: 3 })));
+        assert!(problems.is_empty());
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_once_with_the_keys_of_both() {
+        let (own, _, problems) = read("otlp: {timeot: 3, endpoint: here}");
+        assert_eq!(own, None);
+        let [problem] = &problems.iter().collect::<Vec<_>>()[..] else { panic!("{problems}") };
+        assert_eq!(
+            problem.help.as_deref(),
+            Some("did you mean `timeout`? valid keys: endpoint, timeout"),
+            "{problem:?}"
+        );
     }
 }

@@ -18,7 +18,7 @@
 //! let path = Path::keys(["exporters", "debug"]);
 //! assert!(decode::<Debug>(&loaded.root, &path, &mut problems).is_none());
 //! let text = problems.render(Style::PLAIN);
-//! assert!(text.starts_with("error: <yaml:>:1:21: unknown key `verbosty`"));
+//! assert!(text.starts_with("error: <yaml:>:1:20: unknown key `verbosty`"));
 //! # Ok::<(), Problems>(())
 //! ```
 
@@ -42,7 +42,7 @@ mod substitute;
 mod text;
 mod yaml;
 
-pub use self::decode::{DecodeError, decode, decode_with};
+pub use self::decode::{DecodeError, Part, decode, decode_part, decode_with};
 pub use self::environment::Environment;
 pub use self::load::{Loaded, Request, load};
 pub use self::mark::{Mark, SourceText};

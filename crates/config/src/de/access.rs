@@ -1,9 +1,10 @@
 //! What is inside a node: keys, items, the choice of an enum.
 
 use indexmap::map::Iter;
-use serde::de::{DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::value::BorrowedStrDeserializer;
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 
-use super::{De, Fault, Trace, key};
+use super::{De, Fault, Trace};
 use crate::node::{Entry, Mapping, Node, Value};
 use crate::path::Path;
 
@@ -30,6 +31,13 @@ pub(super) struct Choice<'a> {
     trace: &'a Trace,
 }
 
+/// A key, or the name of a choice. It notes its fault itself: type-erased layers on the way out make a mere message of it.
+struct Name<'a, 'p> {
+    name: &'a str,
+    path: &'p Path,
+    trace: &'p Trace,
+}
+
 enum Body<'a> {
     /// The name stands alone.
     None,
@@ -48,7 +56,7 @@ impl<'a> MapAccess<'a> for Keys<'a, '_> {
     fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
         let Some((name, entry)) = self.entries.as_mut().and_then(Iterator::next) else { return Ok(None) };
         self.current = Some((name, &entry.value));
-        key(name, seed).map(Some)
+        seed.deserialize(Name { name, path: self.path, trace: self.trace }).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Fault> {
@@ -60,6 +68,38 @@ impl<'a> MapAccess<'a> for Keys<'a, '_> {
 
     fn size_hint(&self) -> Option<usize> {
         self.entries.as_ref().map(ExactSizeIterator::len)
+    }
+}
+
+impl<'a> Deserializer<'a> for Name<'a, '_> {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_borrowed_str(self.name).inspect_err(|fault| self.trace.note(self.path, fault))
+    }
+
+    fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'a>>(
+        self,
+        name: &'static str,
+        names: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let choice = BorrowedStrDeserializer::new(self.name).deserialize_enum(name, names, visitor);
+        choice.inspect_err(|fault| self.trace.note(self.path, fault))
+    }
+
+    serde::forward_to_deserialize_any! {
+        <W: Visitor<'a>>
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        seq tuple tuple_struct map struct identifier ignored_any
     }
 }
 
@@ -131,7 +171,8 @@ impl<'a> EnumAccess<'a> for Choice<'a> {
     type Variant = Self;
 
     fn variant_seed<V: DeserializeSeed<'a>>(self, seed: V) -> Result<(V::Value, Self), Fault> {
-        Ok((key(self.name, seed)?, self))
+        let name = Name { name: self.name, path: &self.path, trace: self.trace };
+        Ok((seed.deserialize(name)?, self))
     }
 }
 

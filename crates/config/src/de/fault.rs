@@ -115,7 +115,7 @@ impl serde::de::Error for Fault {
 }
 
 /// What serde calls a type, in a user's words. What a component's own visitor expects, it says in such words already.
-pub(super) fn in_words(expected: &str) -> String {
+fn in_words(expected: &str) -> String {
     let words = match expected {
         "u8" => "a whole number from 0 to 255",
         "u16" => "a whole number from 0 to 65535",

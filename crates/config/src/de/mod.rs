@@ -5,7 +5,7 @@ mod fault;
 
 use std::cell::RefCell;
 
-use serde::de::{DeserializeSeed, IntoDeserializer as _, Visitor};
+use serde::de::{Unexpected, Visitor};
 
 use self::access::{Choice, Items, Keys};
 pub(crate) use self::fault::Fault;
@@ -82,10 +82,13 @@ impl<'a> De<'a> {
                 if self.is_quoted() {
                     "remove the quotes"
                 } else {
-                    "a value that holds more than one reference is text"
+                    "what is put together from references is text: make all of it one reference"
                 }
                 .to_owned(),
             );
+        }
+        if expected == "a list" && scalar.text.trim_start().starts_with(['[', '{']) {
+            return Some("it is not valid as YAML or JSON: look for a missing bracket or quote".to_owned());
         }
         if expected == "a list" && !scalar.secret && !is_secret_path(&self.path) && scalar.text.len() < 60 {
             return Some(format!("write it as a list: `[{}]`", scalar.text));
@@ -112,14 +115,13 @@ impl<'a> De<'a> {
         self.plain() == Plain::Null
     }
 
-    fn whole<V: Visitor<'a>>(self, expected: &str, visitor: V) -> Result<V::Value, Fault> {
+    fn whole<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         let value = match self.plain() {
             _ if self.node.is_invalid() => visitor.visit_u64(1),
             Plain::Unsigned(value) => visitor.visit_u64(value),
             Plain::Signed(value) => visitor.visit_i64(value),
-            _ => Err(Fault::expected(fault::in_words(expected))),
+            _ => Err(wanted(&visitor)),
         };
-        // The range of a narrow type is the type's own business to tell: its words are better than "a whole number".
         self.told(value)
     }
 
@@ -130,7 +132,7 @@ impl<'a> De<'a> {
             Plain::Signed(value) => visitor.visit_f64(value as f64),
             Plain::Float(value) if value.is_finite() => visitor.visit_f64(value),
             Plain::Float(_) => Err(Fault::expected("a finite number")),
-            _ => Err(Fault::expected("a number")),
+            _ => Err(wanted(&visitor)),
         };
         self.told(value)
     }
@@ -139,7 +141,7 @@ impl<'a> De<'a> {
         let value = match &self.node.value {
             Value::Scalar(scalar) => visitor.visit_borrowed_str(&scalar.text),
             Value::Invalid => visitor.visit_borrowed_str(""),
-            Value::Null | Value::Sequence(_) | Value::Mapping(_) => Err(Fault::expected("text")),
+            Value::Null | Value::Sequence(_) | Value::Mapping(_) => Err(wanted(&visitor)),
         };
         self.told(value)
     }
@@ -149,7 +151,7 @@ impl<'a> De<'a> {
             Value::Sequence(items) => Items::new(items, &self.path, self.trace).visit(visitor),
             Value::Invalid => Items::new(&[], &self.path, self.trace).visit(visitor),
             _ if self.is_null() => Err(Fault::NoList),
-            _ => Err(Fault::expected("a list")),
+            _ => Err(wanted(&visitor)),
         };
         self.told(value)
     }
@@ -158,7 +160,7 @@ impl<'a> De<'a> {
         let value = match &self.node.expanded().value {
             Value::Mapping(mapping) => visitor.visit_map(Keys::new(Some(mapping), &self.path, self.trace)),
             _ if self.node.is_invalid() || self.is_null() => visitor.visit_map(Keys::new(None, &self.path, self.trace)),
-            _ => Err(Fault::expected("a mapping")),
+            _ => Err(wanted(&visitor)),
         };
         self.told(value)
     }
@@ -185,15 +187,20 @@ impl<'a> De<'a> {
     }
 }
 
+/// The fault of a value that is not of the type that was asked for, in the words of the one who asked.
+fn wanted<'a, V: Visitor<'a>>(visitor: &V) -> Fault {
+    serde::de::Error::invalid_type(Unexpected::Unit, visitor)
+}
+
 /// What other languages, and YAML 1.1, take as a switch.
 fn is_switch(text: &str) -> bool {
     ["yes", "no", "on", "off", "y", "n", "1", "0", "true", "false"].iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
 macro_rules! whole_numbers {
-    ($($method:ident $name:literal)*) => {$(
+    ($($method:ident)*) => {$(
         fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-            self.whole($name, visitor)
+            self.whole(visitor)
         }
     )*};
 }
@@ -202,8 +209,8 @@ impl<'a> serde::Deserializer<'a> for De<'a> {
     type Error = Fault;
 
     whole_numbers! {
-        deserialize_u8 "u8" deserialize_u16 "u16" deserialize_u32 "u32" deserialize_u64 "u64" deserialize_u128 "u128"
-        deserialize_i8 "i8" deserialize_i16 "i16" deserialize_i32 "i32" deserialize_i64 "i64" deserialize_i128 "i128"
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
     }
 
     fn deserialize_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -214,7 +221,7 @@ impl<'a> serde::Deserializer<'a> for De<'a> {
         let value = match self.plain() {
             _ if self.node.is_invalid() => visitor.visit_bool(false),
             Plain::Bool(value) => visitor.visit_bool(value),
-            _ => Err(Fault::expected("`true` or `false`")),
+            _ => Err(wanted(&visitor)),
         };
         self.told(value)
     }
@@ -259,11 +266,7 @@ impl<'a> serde::Deserializer<'a> for De<'a> {
     }
 
     fn deserialize_unit<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let value = if self.is_null() || self.node.is_invalid() {
-            visitor.visit_unit()
-        } else {
-            Err(Fault::expected("nothing"))
-        };
+        let value = if self.is_null() || self.node.is_invalid() { visitor.visit_unit() } else { Err(wanted(&visitor)) };
         self.told(value)
     }
 
@@ -321,9 +324,4 @@ impl<'a> serde::Deserializer<'a> for De<'a> {
     fn deserialize_ignored_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_unit()
     }
-}
-
-/// A key, decoded.
-fn key<'a, K: DeserializeSeed<'a>>(key: &'a str, seed: K) -> Result<K::Value, Fault> {
-    seed.deserialize(serde::de::value::BorrowedStrDeserializer::<Fault>::new(key).into_deserializer())
 }
