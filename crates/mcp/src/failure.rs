@@ -1,0 +1,221 @@
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+
+use minicol_plugin::text::foreign;
+
+use crate::Class;
+
+/// Why one step of a cycle brought nothing: at which target, in which step, and the cause. What follows from it stands in
+/// [`Class::policy`], and nowhere else.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    target: Arc<str>,
+    step: Step,
+    cause: Cause,
+}
+
+/// What was being done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Connecting and `initialize`.
+    Initialize,
+    /// `tools/list`.
+    ListTools,
+    /// `tools/call` of the named tool.
+    Call(Arc<str>),
+}
+
+/// What went wrong. Text of the server or the network in it is escaped and shortened.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// No connection, or none any more: refused, reset, a name that does not resolve, the end of the stream without a reply.
+    #[error("{0}: is the server running, and is the endpoint right?")]
+    Unreachable(String),
+    /// A gateway that does not reach the server: 502, 503 or 504.
+    #[error("http {0}: the server, or what stands behind it, is not available")]
+    Gateway(u16),
+    /// No answer within the time of one attempt.
+    #[error("no answer within {}: raise timeout_seconds if the server needs longer", seconds(.0))]
+    TimedOut(Duration),
+    /// No answer when the cycle ended.
+    #[error("no answer when the cycle ended: the next one begins; raise interval_seconds if the server needs longer")]
+    CutAtCycleEnd,
+    /// The handshake or the certificate was refused.
+    #[error("{0}: is the certificate signed by an authority that this machine trusts, for this name?")]
+    Tls(String),
+    /// 429, or 503 with `Retry-After`.
+    #[error("http {status}: the server asks to be asked less often{}; raise interval_seconds", after(.retry_after))]
+    Throttled {
+        /// The HTTP status.
+        status: u16,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// 400, 401 or 404 to a request that carried a session id. Holds what it is where a new session does not help.
+    #[error("the session is lost ({0})")]
+    SessionLost(Box<Cause>),
+    /// 401 or 403.
+    #[error("http {0}: not allowed in; check the Authorization header in headers")]
+    Refused(u16),
+    /// Another HTTP status that is no success.
+    #[error("http {status}{}: is this the endpoint of an MCP server (often .../mcp)?", said(.text))]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// The beginning of the body.
+        text: String,
+    },
+    /// A redirect that is not followed.
+    #[error("http {status} to {location}: {reason}; set the endpoint to where the server is")]
+    Redirect {
+        /// The HTTP status.
+        status: u16,
+        /// Where to, without query and user.
+        location: String,
+        /// Why it is not followed.
+        reason: &'static str,
+    },
+    /// A JSON-RPC error.
+    #[error("json-rpc error {code}{}", said(.message))]
+    Rpc {
+        /// The code.
+        code: i32,
+        /// The server's message.
+        message: String,
+    },
+    /// A reply that is not what the protocol says: bad JSON, another content type, another id, 202 or nothing at all.
+    #[error("{0}: is this the endpoint of an MCP server (often .../mcp)?")]
+    Malformed(String),
+    /// A body that is larger than allowed.
+    #[error("the reply is larger than {0} bytes: raise max_response_bytes, or ask for less with arguments")]
+    TooLarge(usize),
+    /// The tool itself says that it failed: `isError`, `success: false`, text that begins with ❌, or a result without content.
+    #[error("the tool failed{}", said(.0))]
+    Tool(String),
+    /// The server does not offer the tool.
+    #[error("the server does not offer this tool: take it out of metrics_to_collect, or use a server that has it")]
+    NotOffered,
+    /// Cancelled at shutdown.
+    #[error("cancelled at shutdown")]
+    Cancelled,
+}
+
+impl Failure {
+    /// A failure of `step` at `target`.
+    pub fn new(target: impl Into<Arc<str>>, step: Step, cause: Cause) -> Self {
+        Self { target: target.into(), step, cause }
+    }
+
+    /// What kind of failure it is.
+    pub fn class(&self) -> Class {
+        self.cause.class()
+    }
+
+    /// What went wrong.
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// What was being done.
+    pub fn step(&self) -> &Step {
+        &self.step
+    }
+
+    /// The tool that was called, where one was.
+    pub fn tool(&self) -> Option<&Arc<str>> {
+        if let Step::Call(tool) = &self.step { Some(tool) } else { None }
+    }
+
+    /// The target's name, as it was given.
+    pub fn target(&self) -> &Arc<str> {
+        &self.target
+    }
+
+    /// The attribute `error.type`.
+    pub fn error_type(&self) -> Cow<'static, str> {
+        self.cause.error_type()
+    }
+}
+
+impl Cause {
+    /// What kind of failure it is.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Unreachable(_) | Self::Gateway(_) => Class::Unavailable,
+            Self::TimedOut(_) | Self::CutAtCycleEnd => Class::Timeout,
+            Self::Tls(_) => Class::Tls,
+            Self::Throttled { .. } => Class::Throttled,
+            Self::SessionLost(_) => Class::Session,
+            Self::Refused(_) => Class::Auth,
+            Self::Status { .. }
+            | Self::Redirect { .. }
+            | Self::Rpc { .. }
+            | Self::Malformed(_)
+            | Self::TooLarge(_) => Class::Protocol,
+            Self::Tool(_) => Class::Tool,
+            Self::NotOffered => Class::NotOffered,
+            Self::Cancelled => Class::Cancelled,
+        }
+    }
+
+    /// The attribute `error.type`: one of a small set, whatever the server says.
+    pub fn error_type(&self) -> Cow<'static, str> {
+        match self {
+            Self::Gateway(status)
+            | Self::Refused(status)
+            | Self::Throttled { status, .. }
+            | Self::Status { status, .. }
+            | Self::Redirect { status, .. } => status.to_string().into(),
+            // The range that JSON-RPC reserves; a server may make up any other code, again and again.
+            Self::Rpc { code, .. } if (-32_768..=-32_000).contains(code) => code.to_string().into(),
+            Self::Rpc { .. } => "rpc_error".into(),
+            Self::SessionLost(then) => then.error_type(),
+            Self::TooLarge(_) => "response_too_large".into(),
+            Self::Malformed(_) => "invalid_response".into(),
+            Self::Tool(_) => "tool_error".into(),
+            Self::Unreachable(_) => "unavailable".into(),
+            Self::TimedOut(_) | Self::CutAtCycleEnd => "timeout".into(),
+            Self::Tls(_) => "tls".into(),
+            Self::NotOffered => "not_offered".into(),
+            Self::Cancelled => "cancelled".into(),
+        }
+    }
+
+    pub(crate) fn at(self, target: &Arc<str>, step: &Step) -> Failure {
+        Failure { target: Arc::clone(target), step: step.clone(), cause: self }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.target, self.step, self.cause)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        None // the cause is in the message already
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Initialize => f.write_str("initialize"),
+            Self::ListTools => f.write_str("tools/list"),
+            Self::Call(tool) => f.write_str(&foreign(tool)),
+        }
+    }
+}
+
+fn seconds(of: &Duration) -> String {
+    format!("{} s", of.as_secs_f64())
+}
+
+fn after(retry_after: &Option<Duration>) -> String {
+    retry_after.map(|wait| format!(", again in {} s", wait.as_secs())).unwrap_or_default()
+}
+
+fn said(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}
