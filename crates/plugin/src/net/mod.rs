@@ -4,6 +4,7 @@
 mod connector;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
+mod server;
 mod system;
 mod tls;
 
@@ -15,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub use connector::{ConnectError, HttpConnector, HttpStream};
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryNetwork;
+pub use server::{HostGuard, HttpServer, is_loopback};
 pub use system::SystemNetwork;
 pub use tls::{ClientTls, TlsError};
 
