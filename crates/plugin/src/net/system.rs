@@ -1,7 +1,7 @@
-use std::io;
+use std::{io, net::SocketAddr};
 
 use async_trait::async_trait;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 use super::{BoxIo, Listener, Network};
 
@@ -20,7 +20,10 @@ impl Network for SystemNetwork {
     }
 
     async fn listen(&self, address: &str) -> io::Result<Box<dyn Listener>> {
-        Ok(Box::new(TcpListener::bind(address).await?))
+        // A name such as `localhost` has several addresses: the IPv4 one first, as users of the collector expect.
+        let mut addresses: Vec<SocketAddr> = lookup_host(address).await?.collect();
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+        Ok(Box::new(TcpListener::bind(&addresses[..]).await?))
     }
 }
 

@@ -1,0 +1,38 @@
+use minicol_plugin::config::{ComponentConfig, Problems};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The configuration of `health_check`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HealthConfig {
+    /// Where it listens, as `host:port`.
+    pub endpoint: String,
+    /// The path of the health page.
+    pub path: String,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self { endpoint: "localhost:13133".to_owned(), path: "/".to_owned() }
+    }
+}
+
+impl ComponentConfig for HealthConfig {
+    fn validate(&self, problems: &mut Problems) {
+        let port =
+            self.endpoint.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+        if !matches!(port, Some(Ok(_))) {
+            problems
+                .error("endpoint", format!("must be host:port, but is `{}`", self.endpoint))
+                .help("for example localhost:13133");
+        }
+        if !self.path.starts_with('/') || self.path.contains(['{', '}', '*', '?', '#', ' ']) {
+            problems
+                .error("path", format!("must begin with `/` and hold no pattern, but is `{}`", self.path))
+                .help("for example / or /healthz");
+        } else if self.path == crate::pages::STATUS {
+            problems.error("path", "is where the status of every component stands").help("for example / or /healthz");
+        }
+    }
+}
