@@ -1,0 +1,204 @@
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use minicol_pdata::{Batch, Signal};
+use minicol_plugin::{CancellationToken, Consumer, Exporter, Rejected, Scope, async_trait};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    DeliveryConfig, DeliveryCounts,
+    health::Health,
+    lane::{Lane, stopping},
+    ledger::Settlement,
+};
+
+/// One exporter with everything that stands around it. Dropping it abandons what is queued; [`Delivery::drain`] is the way to end it.
+pub struct Delivery(pub(crate) Arc<Shared>);
+
+/// The arrow's end: where batches for the exporter are handed in. Clones lead to the same exporter.
+#[derive(Clone)]
+pub struct DeliveryConsumer(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) exporter: Arc<dyn Exporter>,
+    pub(crate) config: DeliveryConfig,
+    pub(crate) scope: Scope,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) health: Health,
+    /// Every queue consumer, and every delivery that its sender waits for.
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when the drain begins; the deadline is set before.
+    pub(crate) draining: CancellationToken,
+    pub(crate) deadline: OnceLock<Instant>,
+    /// Cancelled when what is in flight shall be dropped.
+    pub(crate) abandon: CancellationToken,
+}
+
+impl Delivery {
+    /// Around `exporter`, for batches of `signals`. With a queue its consumers are spawned here, so this must run inside of a tokio
+    /// runtime. Status and notices are reported, and metrics made, through `scope`, which is the exporter's own.
+    pub fn start(exporter: Arc<dyn Exporter>, config: DeliveryConfig, signals: &[Signal], scope: Scope) -> Self {
+        let mut wanted = signals.to_vec();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let lanes = wanted.into_iter().map(|signal| Lane::new(signal, &config, &scope)).collect();
+        let shared = Arc::new(Shared {
+            exporter,
+            config,
+            lanes,
+            health: Health::new(scope.clone()),
+            scope,
+            tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            deadline: OnceLock::new(),
+            abandon: CancellationToken::new(),
+        });
+        for lane in (0..shared.lanes.len()).filter(|lane| shared.lanes[*lane].queue.is_some()) {
+            for _ in 0..shared.config.sending_queue.num_consumers {
+                shared.tasks.spawn(Arc::clone(&shared).consume_queue(lane));
+            }
+        }
+        Self(shared)
+    }
+
+    /// Where batches are handed in.
+    pub fn consumer(&self) -> DeliveryConsumer {
+        DeliveryConsumer(Arc::clone(&self.0))
+    }
+
+    /// The books, all signals together; they balance at every moment.
+    pub fn counts(&self) -> DeliveryCounts {
+        let mut all = DeliveryCounts::default();
+        for lane in &self.0.lanes {
+            all.add(&lane.ledger.counts());
+        }
+        all
+    }
+
+    /// The books of one signal.
+    pub fn counts_of(&self, signal: Signal) -> DeliveryCounts {
+        self.0.lane(signal).map(|lane| lane.ledger.counts()).unwrap_or_default()
+    }
+
+    /// How it is configured.
+    pub fn config(&self) -> &DeliveryConfig {
+        &self.0.config
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.0.close();
+        self.0.abandon.cancel();
+    }
+}
+
+#[async_trait]
+impl Consumer for DeliveryConsumer {
+    /// With a queue: `Ok` once the batch is in it. Without one: once it is delivered, retries included.
+    async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let shared = &self.0;
+        let signal = batch.signal();
+        let lane = shared.lane(signal).ok_or_else(|| {
+            Rejected::permanent("invalid", format!("exporter `{}` was not set up for {signal}", shared.scope.id()))
+        })?;
+        match &lane.queue {
+            Some(queue) => lane.enqueue(queue, batch, &shared.health).await,
+            None => shared.tasks.track_future(shared.deliver_inline(lane, batch)).await,
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn lane(&self, signal: Signal) -> Option<&Lane> {
+        self.lanes.iter().find(|lane| lane.signal == signal)
+    }
+
+    /// Takes nothing more.
+    pub(crate) fn close(&self) {
+        self.draining.cancel();
+        self.tasks.close();
+        for queue in self.lanes.iter().filter_map(|lane| lane.queue.as_ref()) {
+            queue.close();
+        }
+    }
+
+    /// One consumer: delivers from the queue until that is closed and empty.
+    async fn consume_queue(self: Arc<Self>, lane: usize) {
+        let lane = &self.lanes[lane];
+        let Some(queue) = &lane.queue else { return };
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = self.abandon.cancelled() => return,
+                next = queue.pop() => next,
+            };
+            let Some(queued) = next else { return };
+            let outcome = self.deliver(lane, &queued.batch).await;
+            lane.settle(queued.batch.items() as u64, &outcome.settlement, &outcome.why, &self.health);
+            lane.release(queue, queued);
+        }
+    }
+
+    /// Without a queue the sender waits, and learns how it ended.
+    async fn deliver_inline(&self, lane: &Lane, batch: Batch) -> Result<(), Rejected> {
+        let items = batch.items() as u64;
+        if self.draining.is_cancelled() {
+            let rejected = stopping();
+            lane.refuse(items, &rejected, &self.health);
+            return Err(rejected);
+        }
+        lane.ledger.accept(items);
+        let unsettled = Unsettled { shared: self, lane, items, armed: true };
+        let outcome = self.deliver(lane, &batch).await;
+        unsettled.settle(&outcome.settlement, &outcome.why);
+        let reason = match outcome.settlement {
+            Settlement::Sent { .. } => return Ok(()),
+            Settlement::Failed { .. } => "send_failed",
+            Settlement::Dropped => "shutdown",
+        };
+        Err(Rejected { retry: outcome.retry, reason, message: outcome.why })
+    }
+}
+
+/// A delivery whose sender may stop waiting: then its items are booked as failed.
+struct Unsettled<'a> {
+    shared: &'a Shared,
+    lane: &'a Lane,
+    items: u64,
+    armed: bool,
+}
+
+impl Unsettled<'_> {
+    fn settle(mut self, how: &Settlement, why: &str) {
+        self.armed = false;
+        self.lane.settle(self.items, how, why, &self.shared.health);
+    }
+}
+
+impl Drop for Unsettled<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            let how = Settlement::Failed { reason: "cancelled".to_owned() };
+            self.lane.settle(self.items, &how, "the sender stopped waiting", &self.shared.health);
+        }
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery").field("exporter", self.0.scope.id()).field("counts", &self.counts()).finish()
+    }
+}
+
+impl fmt::Debug for DeliveryConsumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DeliveryConsumer({})", self.0.scope.id())
+    }
+}

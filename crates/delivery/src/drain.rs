@@ -1,0 +1,84 @@
+use std::{panic::AssertUnwindSafe, time::Duration};
+
+use futures::FutureExt;
+use minicol_plugin::ComponentError;
+use serde::Serialize;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::{Delivery, DeliveryCounts, attempt::panic_text, delivery::Shared};
+
+/// What a drain did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DrainReport {
+    /// Items that were sent while it drained.
+    pub sent: u64,
+    /// Items that were lost while it drained: those that failed, and those that the deadline or a retry beyond it left.
+    pub lost: u64,
+    /// True where the deadline cut it.
+    pub cut: bool,
+    /// The books at the end; nothing is queued any more.
+    pub counts: DeliveryCounts,
+    /// Why the exporter could not let go of what it held.
+    pub shutdown_error: Option<String>,
+}
+
+/// For tasks that were told to drop what they do: they need no more than to be polled once.
+const GRACE: Duration = Duration::from_millis(250);
+
+impl Delivery {
+    /// Takes nothing more, delivers what is queued until `deadline` (or until the scope is abandoned), drops and counts the rest, then shuts the
+    /// exporter down. A retry whose wait would end after the deadline is not begun. A second call finds nothing left to do.
+    pub async fn drain(&self, deadline: Instant) -> DrainReport {
+        let shared = &*self.0;
+        let before = self.counts();
+        // Set once: only the first drain has a deadline to keep.
+        let _ = shared.deadline.set(deadline);
+        shared.close();
+        let finished = tokio::select! {
+            biased;
+            () = shared.tasks.wait() => true,
+            () = shared.scope.abandoned() => false,
+            () = tokio::time::sleep_until(deadline) => false,
+        };
+        let left = shared.close_books();
+        shared.abandon.cancel();
+        if !finished {
+            // Nothing is owed to who does not react: its items are in the books already.
+            let _ = timeout(GRACE, shared.tasks.wait()).await;
+        }
+        let shutdown_error = shared.shut_exporter_down(deadline).await.err().map(|error| error.to_string());
+        shared.health.tell_the_rest();
+        let counts = self.counts();
+        DrainReport {
+            sent: counts.sent - before.sent,
+            lost: counts.lost() - before.lost(),
+            cut: !finished && left > 0,
+            counts,
+            shutdown_error,
+        }
+    }
+}
+
+impl Shared {
+    fn close_books(&self) -> u64 {
+        let mut left = 0;
+        for lane in &self.lanes {
+            left += lane.close_books("the shutdown's deadline came before they were delivered", &self.health);
+            if let Some(queue) = &lane.queue {
+                queue.clear();
+                queue.tell_size(|size| lane.meters.queue_size(size));
+            }
+        }
+        left
+    }
+
+    /// Even after the deadline the exporter gets one chance to do what needs no waiting.
+    async fn shut_exporter_down(&self, deadline: Instant) -> Result<(), ComponentError> {
+        let shutdown = AssertUnwindSafe(async { self.exporter.shutdown().await }).catch_unwind();
+        match timeout_at(deadline, shutdown).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => Err(ComponentError::new(format!("it panicked: {}", panic_text(panic.as_ref())))),
+            Err(_) => Err(ComponentError::new("it did not shut down before the deadline")),
+        }
+    }
+}
