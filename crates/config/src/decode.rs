@@ -160,10 +160,11 @@ impl<'a> Repair<'a> {
     fn new(root: &'a Node, base: &'a Path, part: Part<'a>, problems: &'a mut Problems) -> Self {
         let mut tree = root.find(base).cloned().unwrap_or_else(|| Node::null(root.mark_of_key(base)));
         // A variable that holds a list or a mapping is its text too, for a type that takes text: it is not taken apart without need.
-        if part != Part::All && tree.as_mapping().is_some() {
-            if let Value::Mapping(mapping) = &mut tree.expand().value {
-                mapping.0.retain(|key, _| part.has(key));
-            }
+        if part != Part::All
+            && tree.as_mapping().is_some()
+            && let Value::Mapping(mapping) = &mut tree.expand().value
+        {
+            mapping.0.retain(|key, _| part.has(key));
         }
         let intact = !tree.contains_invalid();
         Self { root, base, part, tree, problems, intact, removed: Vec::new(), defaulted: Vec::new() }
@@ -184,7 +185,7 @@ impl<'a> Repair<'a> {
             Fault::MissingKey(key) => {
                 let full = path.join(key.as_str());
                 if self.removed.contains(&full) {
-                    return false;
+                    return self.invalidate(path);
                 }
                 if self.defaulted.contains(&full) {
                     self.report(&full, &Fault::NoList);
@@ -196,6 +197,13 @@ impl<'a> Repair<'a> {
             Fault::UnknownKey { ref key, .. } => {
                 let full = path.join(key.as_str());
                 self.report(path, &fault);
+                if let Fault::UnknownKey { key, known } = &fault
+                    && let Some(meant) = nearest(key, known)
+                    && self.relative(path).and_then(|path| self.tree.find(&path.join(meant))).is_none()
+                {
+                    // A required key that is misspelt is not missing as well.
+                    self.insert_invalid(path, meant.to_owned());
+                }
                 if self.remove(&full) {
                     return true;
                 }

@@ -69,6 +69,11 @@ impl Excerpt {
         if window.end < chars.len() && covered > window.end {
             text.push_str("...");
         }
+        if start.is_none() {
+            // What is missing at the end of a line: room to point at it.
+            text.push(' ');
+            start = Some(text.len() - 1);
+        }
         let start = start.unwrap_or(text.len());
         let end = end.unwrap_or(if meant.end > window.end { text.len() } else { start });
         Self { meant: start..end.max(start), text }

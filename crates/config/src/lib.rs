@@ -18,7 +18,7 @@
 //! let path = Path::keys(["exporters", "debug"]);
 //! assert!(decode::<Debug>(&loaded.root, &path, &mut problems).is_none());
 //! let text = problems.render(Style::PLAIN);
-//! assert!(text.starts_with("error: <yaml:>:1:20: unknown key `verbosty`"));
+//! assert!(text.starts_with("error: <yaml:>:1:21: unknown key `verbosty`"));
 //! # Ok::<(), Problems>(())
 //! ```
 
@@ -52,3 +52,8 @@ pub use self::overrides::{AppliedOverride, EnvOverride, KeyTree};
 pub use self::path::{Path, Segment};
 pub use self::problem::{Problem, Problems, Severity};
 pub use self::render::Style;
+
+/// The example of the README, kept true.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -52,7 +52,7 @@ pub fn load(request: &Request) -> Result<Loaded, Problems> {
             .and_then(|source| source.load(&request.environment, &mut budget))
         {
             Ok(tree) => trees.push((tree, budget)),
-            Err(more) => problems.extend(more),
+            Err(more) => problems.append(more),
         }
     }
     let mut sets = Vec::new();
@@ -60,7 +60,7 @@ pub fn load(request: &Request) -> Result<Loaded, Problems> {
     for set in &request.sets {
         match load_set(set, &mut set_budget) {
             Ok(tree) => sets.push(tree),
-            Err(more) => problems.extend(more),
+            Err(more) => problems.append(more),
         }
     }
     if problems.has_errors() {

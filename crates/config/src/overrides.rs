@@ -197,3 +197,55 @@ fn mark_of(variable: &str, text: &str) -> Mark {
 pub(crate) fn can_take(root: &Node, target: &Path) -> bool {
     root.find(target).is_some_and(|node| node.is_null() || node.as_mapping().is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(schemars::JsonSchema)]
+    #[expect(dead_code, reason = "the schema is what is tested")]
+    struct Config {
+        endpoint: String,
+        tls: Tls,
+        queue: Option<Queue>,
+        headers: BTreeMap<String, String>,
+        tools: BTreeMap<String, Queue>,
+    }
+
+    #[derive(schemars::JsonSchema)]
+    #[expect(dead_code, reason = "the schema is what is tested")]
+    struct Tls {
+        insecure: bool,
+        /// Refers to itself, as a schema may.
+        fallback: Option<Box<Tls>>,
+    }
+
+    #[derive(schemars::JsonSchema)]
+    #[expect(dead_code, reason = "the schema is what is tested")]
+    struct Queue {
+        size: usize,
+    }
+
+    fn unknown(keys: &[&str]) -> Option<String> {
+        let tree = KeyTree::from_json_schema(schemars::schema_for!(Config).as_value());
+        let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        tree.first_unknown(&keys).map(|(at, _)| keys[at].clone())
+    }
+
+    #[test]
+    fn keys_are_known_from_a_schema() {
+        for known in [
+            &["endpoint"][..],
+            &["tls", "insecure"],
+            &["tls", "fallback", "insecure"],
+            &["queue", "size"],
+            &["headers", "anything"],
+            &["tools", "get_x", "whatever decoding says"],
+        ] {
+            assert_eq!(unknown(known), None, "{known:?}");
+        }
+        assert_eq!(unknown(&["endpont"]).as_deref(), Some("endpont"));
+        assert_eq!(unknown(&["tls", "insecur"]).as_deref(), Some("insecur"));
+        assert_eq!(unknown(&["queue", "sise"]).as_deref(), Some("sise"));
+    }
+}

@@ -107,6 +107,13 @@ impl Problems {
         }
     }
 
+    /// Adds all of another's.
+    pub fn append(&mut self, others: Self) {
+        self.errors_left_out += others.errors_left_out;
+        self.warnings_left_out += others.warnings_left_out;
+        self.extend(others.kept);
+    }
+
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
@@ -137,10 +144,30 @@ impl Problems {
         self.kept.iter()
     }
 
-    /// All of them as text for a person, a blank line after each.
+    /// Source by source, as they were found first, and in each from top to bottom.
+    fn in_order(&self) -> Vec<&Problem> {
+        let mut sources = Vec::new();
+        let mut placed: Vec<_> = self
+            .kept
+            .iter()
+            .map(|problem| {
+                let source = problem.mark.as_ref().map(|mark| mark.source().name());
+                let number = sources.iter().position(|known| *known == source).unwrap_or_else(|| {
+                    sources.push(source);
+                    sources.len() - 1
+                });
+                let place = problem.mark.as_ref().map(|mark| (mark.line(), mark.column()));
+                ((number, place), problem)
+            })
+            .collect();
+        placed.sort_by_key(|(place, _)| *place);
+        placed.into_iter().map(|(_, problem)| problem).collect()
+    }
+
+    /// All of them as text for a person, a blank line after each; source by source, and in each from top to bottom.
     pub fn render(&self, style: Style) -> String {
         let mut text = String::new();
-        for problem in &self.kept {
+        for problem in self.in_order() {
             text.push_str(&problem.render(style));
             text.push('\n');
         }

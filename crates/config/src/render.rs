@@ -81,7 +81,7 @@ struct Report {
 #[derive(Debug)]
 struct Line {
     excerpt: Excerpt,
-    name: String,
+    path: Option<String>,
     number: usize,
     column: usize,
 }
@@ -89,17 +89,18 @@ struct Line {
 impl Report {
     fn of(problem: &Problem) -> Self {
         let place = problem.mark.as_ref().map(|mark| format!("{}: ", visible(&mark.to_string()))).unwrap_or_default();
-        let path = (!problem.path.is_root()).then(|| format!("in {}", visible(&problem.path.to_string())));
+        let path = (!problem.path.is_root()).then(|| visible(&problem.path.to_string()));
         let help = problem.help.as_deref().map(visible);
         let shown = problem.mark.as_ref().and_then(|mark| {
             let excerpt = Excerpt::of(mark, is_secret_path(&problem.path))?;
-            Some(Line { excerpt, name: visible(mark.source().name()), number: mark.line(), column: mark.column() })
+            Some(Line { excerpt, path: path.clone(), number: mark.line(), column: mark.column() })
         });
         Self {
             severity: problem.severity,
             headline: format!("{place}{}", visible(&problem.message)),
-            help: match (path, help) {
-                (Some(path), Some(help)) => Some(format!("{path}\n{help}")),
+            // Where there is no line to write the path below, it goes first.
+            help: match (path.filter(|_| shown.is_none()), help) {
+                (Some(path), Some(help)) => Some(format!("{path}: {help}")),
                 (path, help) => path.or(help),
             },
             shown,
@@ -139,8 +140,9 @@ impl Diagnostic for Report {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let meant = &self.shown.as_ref()?.excerpt.meant;
-        let label = LabeledSpan::new_primary_with_span(None, SourceSpan::new(meant.start.into(), meant.len().max(1)));
+        let Line { excerpt: Excerpt { meant, .. }, path, .. } = self.shown.as_ref()?;
+        let label =
+            LabeledSpan::new_primary_with_span(path.clone(), SourceSpan::new(meant.start.into(), meant.len().max(1)));
         Some(Box::new(std::iter::once(label)))
     }
 }
@@ -154,13 +156,6 @@ impl SourceCode for Line {
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let text = &self.excerpt.text;
         let all = SourceSpan::new(0.into(), text.len());
-        Ok(Box::new(MietteSpanContents::new_named(
-            self.name.clone(),
-            text.as_bytes(),
-            all,
-            self.number - 1,
-            self.column - 1,
-            1,
-        )))
+        Ok(Box::new(MietteSpanContents::new(text.as_bytes(), all, self.number - 1, self.column - 1, 1)))
     }
 }

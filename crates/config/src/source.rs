@@ -148,6 +148,7 @@ pub(crate) fn wrap(keys: impl DoubleEndedIterator<Item = String>, mark: &Mark, v
     })
 }
 
+/// The same problems, as places of `source`.
 fn on_line_of(source: &Arc<SourceText>, problems: Problems) -> Problems {
     let moved = problems.into_iter().map(|mut problem| {
         problem.mark = problem.mark.map(|mark| Mark::new(Arc::clone(source), mark.line(), mark.column(), mark.width()));

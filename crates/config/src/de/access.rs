@@ -33,7 +33,7 @@ pub(super) struct Choice<'a> {
 
 /// A key, or the name of a choice. It notes its fault itself: type-erased layers on the way out make a mere message of it.
 struct Name<'a, 'p> {
-    name: &'a str,
+    text: &'a str,
     path: &'p Path,
     trace: &'p Trace,
 }
@@ -56,7 +56,7 @@ impl<'a> MapAccess<'a> for Keys<'a, '_> {
     fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
         let Some((name, entry)) = self.entries.as_mut().and_then(Iterator::next) else { return Ok(None) };
         self.current = Some((name, &entry.value));
-        seed.deserialize(Name { name, path: self.path, trace: self.trace }).map(Some)
+        seed.deserialize(Name { text: name, path: self.path, trace: self.trace }).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Fault> {
@@ -75,7 +75,7 @@ impl<'a> Deserializer<'a> for Name<'a, '_> {
     type Error = Fault;
 
     fn deserialize_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_borrowed_str(self.name).inspect_err(|fault| self.trace.note(self.path, fault))
+        visitor.visit_borrowed_str(self.text).inspect_err(|fault| self.trace.note(self.path, fault))
     }
 
     fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -92,7 +92,7 @@ impl<'a> Deserializer<'a> for Name<'a, '_> {
         names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        let choice = BorrowedStrDeserializer::new(self.name).deserialize_enum(name, names, visitor);
+        let choice = BorrowedStrDeserializer::new(self.text).deserialize_enum(name, names, visitor);
         choice.inspect_err(|fault| self.trace.note(self.path, fault))
     }
 
@@ -171,7 +171,7 @@ impl<'a> EnumAccess<'a> for Choice<'a> {
     type Variant = Self;
 
     fn variant_seed<V: DeserializeSeed<'a>>(self, seed: V) -> Result<(V::Value, Self), Fault> {
-        let name = Name { name: self.name, path: &self.path, trace: self.trace };
+        let name = Name { text: self.name, path: &self.path, trace: self.trace };
         Ok((seed.deserialize(name)?, self))
     }
 }

@@ -9,12 +9,14 @@ use crate::problem::Problem;
 
 /// A syntax error at its place, with the cure where one is known.
 pub(super) fn syntax(source: &Arc<SourceText>, error: &ScanError) -> Problem {
-    let (line, column) = (error.marker().line().max(1), error.marker().col() + 1);
-    let text = source.lines().nth(line - 1).unwrap_or_default();
+    let (line, text, column) = place(source, error);
+    if error.info().contains("plain scalar, found a tab")
+        && let Some((line, tab)) = tab_below(source, line)
+    {
+        return tab_problem(&Mark::new(Arc::clone(source), line, tab, 1));
+    }
     if let Some(tab) = tab_in_indentation(text, column) {
-        return Problem::error("a tab in the indentation, where YAML takes spaces only")
-            .at(&Mark::new(Arc::clone(source), line, tab, 1))
-            .with_help("replace each tab by spaces");
+        return tab_problem(&Mark::new(Arc::clone(source), line, tab, 1));
     }
     let (message, help) = explain(error.info(), text, column);
     let problem = Problem::error(message).at(&Mark::new(Arc::clone(source), line, column, 1));
@@ -22,6 +24,32 @@ pub(super) fn syntax(source: &Arc<SourceText>, error: &ScanError) -> Problem {
         Some(help) => problem.with_help(help),
         None => problem,
     }
+}
+
+/// The line, its text, and the column of an error. What is missing at the end is shown there, not on an empty line after it.
+fn place<'a>(source: &'a SourceText, error: &ScanError) -> (usize, &'a str, usize) {
+    let (line, column) = (error.marker().line().max(1), error.marker().col() + 1);
+    let lines: Vec<&str> = source.lines().take(line).collect();
+    let written = lines.iter().rposition(|text| !text.trim().is_empty());
+    match (lines.get(line - 1), written) {
+        (Some(text), _) if !text.trim().is_empty() => (line, text, column),
+        (_, Some(last)) => (last + 1, lines[last], lines[last].trim_end().chars().count() + 1),
+        (text, None) => (line, text.copied().unwrap_or_default(), column),
+    }
+}
+
+fn tab_problem(mark: &Mark) -> Problem {
+    Problem::error("a tab in the indentation, where YAML takes spaces only")
+        .at(mark)
+        .with_help("replace each tab by spaces")
+}
+
+/// The first tab in the indentation of the lines that go on a text: the parser tells where the text began.
+fn tab_below(source: &SourceText, line: usize) -> Option<(usize, usize)> {
+    source.lines().enumerate().skip(line).take(20).find_map(|(number, text)| {
+        let tab = tab_in_indentation(text, 1)?;
+        Some((number + 1, tab))
+    })
 }
 
 /// The column of a tab before the text of a line, if the error is there too.
@@ -37,11 +65,13 @@ fn explain(info: &str, text: &str, column: usize) -> (String, Option<&'static st
         let message = "a `${...}` inside `{...}` or `[...]` is not quoted, so YAML reads its braces as a mapping";
         return (message.to_owned(), Some("quote the value: \"${env:NAME}\""));
     }
-    let table: [(&str, &str, Option<&'static str>); 13] = [
+    let table: [(&str, &str, Option<&'static str>); 16] = [
         (
             "mapping values are not allowed",
             "a `key: value` stands where none can",
-            Some("align it with the keys beside it; a value that holds `: ` has to be quoted"),
+            Some(
+                "align it with the keys beside it; a value that holds `: ` has to be quoted, and the key above needs its `:`",
+            ),
         ),
         (
             "did not find expected key",
@@ -81,6 +111,21 @@ fn explain(info: &str, text: &str, column: usize) -> (String, Option<&'static st
             Some("write `&name` at the first place; quote a text that begins with `*`"),
         ),
         ("unexpected character", "a character that cannot begin a value", Some("quote the text")),
+        (
+            "illegal placement of ':'",
+            "a `key: value` stands inside brackets",
+            Some("close the `[` that was opened before it"),
+        ),
+        (
+            "invalid indentation in flow",
+            "a list or mapping in brackets goes on with less indentation, or is not closed",
+            Some("close it, or indent this line"),
+        ),
+        (
+            "invalid indentation in quoted",
+            "a quoted text goes on with less indentation, or its quote is never closed",
+            Some("close the quote"),
+        ),
         ("recursion limit", "lists and mappings are nested too deep", None),
         (
             "block sequence entries are not allowed",
