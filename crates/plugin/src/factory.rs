@@ -128,6 +128,8 @@ pub trait Factory: 'static {
     const QUEUED: bool = true;
     /// Environment variables that override its configuration.
     const ENVIRONMENT: Option<EnvironmentOverrides> = None;
+    /// For a receiver: what its telemetry travels over, as the attribute `transport` of the program's own metrics names it.
+    const TRANSPORT: Option<&'static str> = None;
     /// For an extension: whether `minicol poll` starts it too, because receivers poll what it serves (a simulator).
     const SERVES_POLL: bool = false;
     /// For an exporter: the OTLP protocol that it speaks. The program's own telemetry is pushed through the exporter that speaks the wanted
@@ -159,6 +161,8 @@ pub struct Entry<P: ?Sized> {
     pub queued: bool,
     /// Environment variables that override its configuration.
     pub environment: Option<EnvironmentOverrides>,
+    /// For a receiver: what its telemetry travels over.
+    pub transport: Option<&'static str>,
     /// For an extension: whether `minicol poll` starts it too.
     pub serves_poll: bool,
     /// For an exporter: the OTLP protocol that it speaks.
@@ -215,6 +219,7 @@ impl<P: Product + ?Sized> Entry<P> {
             example: F::EXAMPLE,
             queued: F::QUEUED,
             environment: F::ENVIRONMENT,
+            transport: F::TRANSPORT,
             serves_poll: F::SERVES_POLL,
             otlp_protocol: F::OTLP_PROTOCOL,
             schema: || schemars::schema_for!(F::Config),
