@@ -12,8 +12,11 @@ pub(crate) fn merge(base: &mut Node, mut over: Node) {
     if over.as_mapping().is_some() {
         over.expand();
     }
-    if base.as_mapping().is_some() && (over.is_null() || matches!(over.value, Value::Mapping(_))) {
+    if base.as_mapping().is_some() && matches!(over.value, Value::Mapping(_)) {
         base.expand();
+    }
+    if base.as_mapping().is_some() && over.is_null() {
+        return;
     }
     match (&mut base.value, over.value) {
         (Value::Mapping(base), Value::Mapping(over)) => {
@@ -30,7 +33,6 @@ pub(crate) fn merge(base: &mut Node, mut over: Node) {
                 }
             }
         }
-        (Value::Mapping(_), Value::Null) => {}
         (_, value) => *base = Node::new(over.mark, value),
     }
 }

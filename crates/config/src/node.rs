@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use crate::mark::{Mark, SourceText};
 use crate::path::{Path, Segment};
 use crate::problem::{Problem, Problems};
+use crate::scalar::Plain;
 use crate::text::quoted;
 
 /// A value of the configuration and the place where it was written.
@@ -75,9 +76,13 @@ impl Node {
         &self.mark
     }
 
-    /// Whether the key has no body (or `null`).
-    pub const fn is_null(&self) -> bool {
-        matches!(self.value, Value::Null)
+    /// Whether the key has no body (or `null`, or a variable that holds nothing).
+    pub fn is_null(&self) -> bool {
+        match &self.value {
+            Value::Null => true,
+            Value::Scalar(Scalar { text, style: ScalarStyle::Plain, .. }) => Plain::of(text.trim()) == Plain::Null,
+            _ => false,
+        }
     }
 
     /// Whether this could not be read, which has been reported already: say nothing more about it.
@@ -185,6 +190,16 @@ impl Node {
         self
     }
 
+    /// Says of all text in this node that it is never to be shown.
+    pub(crate) fn hide(&mut self) {
+        match &mut self.value {
+            Value::Scalar(scalar) => scalar.secret = true,
+            Value::Sequence(items) => items.iter_mut().for_each(Self::hide),
+            Value::Mapping(mapping) => mapping.0.values_mut().for_each(|entry| entry.value.hide()),
+            Value::Null | Value::Invalid => {}
+        }
+    }
+
     /// Says of this node and all in it that they were written at `mark`.
     pub(crate) fn move_to(&mut self, mark: &Mark) {
         self.mark = mark.clone();
@@ -241,7 +256,7 @@ impl Node {
             node = next;
         }
         // A key without a body is all that there is to point at.
-        let value = if node.is_null() { key } else { &node.mark };
+        let value = if matches!(node.value, Value::Null) { key } else { &node.mark };
         (key.clone(), value.clone())
     }
 }
@@ -256,7 +271,6 @@ impl Scalar {
     }
 
     pub(crate) fn describe(&self, secret: bool) -> String {
-        use crate::scalar::Plain;
         if secret || self.secret {
             return "a text that is not shown here".to_owned();
         }

@@ -10,7 +10,7 @@ use serde::de::{Unexpected, Visitor};
 use self::access::{Choice, Items, Keys};
 pub(crate) use self::fault::Fault;
 use crate::node::{Node, Scalar, ScalarStyle, Value};
-use crate::path::Path;
+use crate::path::{Path, Segment};
 use crate::scalar::Plain;
 use crate::secret::is_secret_path;
 
@@ -75,6 +75,13 @@ impl<'a> De<'a> {
         let typed = Plain::of(scalar.text.trim()) != Plain::Text;
         if expected == "`true` or `false`" && is_switch(&scalar.text) {
             return Some("write `true` or `false`".to_owned());
+        }
+        let key = self.path.segments().last();
+        if matches!(key, Some(Segment::Key(key)) if key.ends_with("_seconds"))
+            && scalar.text.starts_with(|c: char| c.is_ascii_digit())
+            && scalar.text.ends_with(|c: char| c.is_ascii_alphabetic())
+        {
+            return Some("seconds are written as a number alone: `30`, `0.5`".to_owned());
         }
         if scalar.style == ScalarStyle::Text && typed && (expected.contains("number") || expected.starts_with("`true`"))
         {

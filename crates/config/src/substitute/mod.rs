@@ -6,10 +6,12 @@ mod reference;
 
 use std::sync::Arc;
 
+use serde_json::Value as Json;
+
 use self::reference::{Expansion, Fault, expand};
 use crate::environment::Environment;
 use crate::mark::{Mark, SourceText};
-use crate::node::{Node, Scalar, ScalarStyle, Value};
+use crate::node::{Entry, Mapping, Node, Scalar, ScalarStyle, Value};
 use crate::path::Path;
 use crate::problem::{Problem, Problems};
 use crate::yaml::{self, Budget, MAX_DEPTH};
@@ -23,7 +25,10 @@ pub(crate) fn substitute(node: &mut Node, environment: &Environment, budget: &mu
 ///
 /// `depth` is how deep in the tree it will stand.
 pub(crate) fn from_variable(text: &str, secret: bool, mark: &Mark, depth: usize, budget: &mut Budget) -> Node {
-    let expanded = flow(text, mark, depth, budget).map(Box::new);
+    let mut expanded = flow(text, mark, depth, budget).map(Box::new);
+    if secret && let Some(node) = &mut expanded {
+        node.hide();
+    }
     let scalar = Scalar { text: text.to_owned(), style: ScalarStyle::Plain, expanded, secret };
     Node::new(mark.clone(), Value::Scalar(scalar))
 }
@@ -33,12 +38,38 @@ fn flow(text: &str, mark: &Mark, depth: usize, budget: &mut Budget) -> Option<No
     if !text.trim_start().starts_with(['[', '{']) {
         return None;
     }
-    let mut node = yaml::parse(&SourceText::new("", text), budget).ok().flatten()?;
+    let yaml = yaml::parse(&SourceText::new("", text), budget).ok().flatten();
+    // JSON that YAML does not take: indented by tabs, or with escaped surrogates.
+    let mut node = yaml.or_else(|| from_json(&serde_json::from_str(text).ok()?, mark, budget))?;
     if (node.as_mapping().is_none() && node.as_sequence().is_none()) || depth + yaml::depth(&node) > MAX_DEPTH {
         return None;
     }
     node.move_to(mark);
     Some(node)
+}
+
+fn from_json(json: &Json, mark: &Mark, budget: &mut Budget) -> Option<Node> {
+    let bytes = json.as_str().map_or(0, str::len);
+    if !budget.take(1, bytes) {
+        return None;
+    }
+    let value = match json {
+        Json::Null => Value::Null,
+        Json::Bool(_) | Json::Number(_) => Value::Scalar(Scalar::plain(json.to_string())),
+        Json::String(text) => Value::Scalar(Scalar::text(text)),
+        Json::Array(items) => {
+            Value::Sequence(items.iter().map(|item| from_json(item, mark, budget)).collect::<Option<_>>()?)
+        }
+        Json::Object(entries) => {
+            let mut mapping = Mapping::default();
+            for (key, value) in entries {
+                let entry = Entry { key_mark: mark.clone(), value: from_json(value, mark, budget)? };
+                mapping.0.insert(key.clone(), entry);
+            }
+            Value::Mapping(mapping)
+        }
+    };
+    Some(Node::new(mark.clone(), value))
 }
 
 struct Substitution<'a> {

@@ -73,6 +73,40 @@ fn a_variable_may_hold_a_whole_section() {
 }
 
 #[test]
+fn a_variable_takes_any_json() {
+    let json = "{\n\t\"smile\": \"\\ud83d\\ude00\",\n\t\"many\": [1, 2.5, null, true]\n}";
+    let environment = [("JSON", json), ("PRETTY", "{\n  \"a\": 1\n}")];
+    let value = value_with::<serde_json::Value>;
+    assert_eq!(
+        value("${JSON}", &environment),
+        Ok(serde_json::json!({"smile": "\u{1f600}", "many": [1, 2.5, null, true]}))
+    );
+    assert_eq!(value("${PRETTY}", &environment), Ok(serde_json::json!({"a": 1})));
+}
+
+#[test]
+fn a_variable_that_holds_nothing_is_a_key_without_a_body() {
+    let base = "yaml:exporters::debug::verbosity: normal";
+    let demo = Demo::of(&[base, "yaml:exporters::debug: ${NOTHING:-}"], &[], &[]);
+    assert!(demo.problems.is_empty(), "{}", demo.told());
+    assert_eq!(demo.exporters["debug"].verbosity, crate::demo::Verbosity::Normal);
+    let demo = Demo::of(&["yaml:exporters: ${NOTHING:-}"], &[], &[]);
+    assert!(demo.problems.is_empty(), "{}", demo.told());
+}
+
+#[test]
+fn seconds_with_a_unit_are_told_what_to_write() {
+    let demo = Demo::yaml("receivers: {session_buddy: {endpoint: http://a, interval_seconds: 30s}}");
+    assert!(demo.told().contains("seconds are written as a number alone"), "{}", demo.told());
+}
+
+#[test]
+fn a_secret_in_a_list_of_a_variable_is_not_told() {
+    let told = value_with::<Vec<u8>>("${API_TOKENS}", &[("API_TOKENS", "[hunter2]")]).unwrap_err();
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+#[test]
 fn a_dollar_that_is_no_reference_stays() {
     for text in ["$.sessions[?@.duration_minutes >= 0]", "$HOME", "cost: 5$", "^\\d+$", "$"] {
         assert_eq!(value::<String>(&format!("'{text}'")), Ok(text.to_owned()));
