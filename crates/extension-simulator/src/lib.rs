@@ -1,1 +1,130 @@
-//! extension-simulator
+//! A simulated Session-Buddy: a real MCP server that keeps the contract (four tools and their fields) over a believable, seeded, moving model
+//! of sessions, workflows and checkpoints. As the extension `session_buddy_simulator` it feeds a demo; as a library it serves tests. Start from
+//! [`Simulator::start`].
+
+mod config;
+mod model;
+mod server;
+mod tools;
+
+use std::sync::Arc;
+
+use minicol_plugin::{
+    ComponentError, Entry, Environment, Extension, Factory, Flow, Level, Scope, Stability, Status, async_trait,
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use config::{Failure, FailureKind, SimulatorConfig};
+pub use model::Model;
+
+use server::Shared;
+
+/// What the collector lists.
+pub const ENTRY: Entry<dyn Extension> = Entry::of::<SimulatorExtension>();
+
+/// A simulated Session-Buddy that serves. Dropping it kills it.
+#[derive(Debug)]
+pub struct Simulator {
+    address: String,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Simulator {
+    /// Binds and serves. Clock, randomness and network come from `environment`; the model's randomness comes from the configured seed.
+    pub async fn start(config: SimulatorConfig, environment: &Environment) -> Result<Self, ComponentError> {
+        let listener = environment.network.listen(&config.endpoint).await.map_err(|error| {
+            let endpoint = &config.endpoint;
+            ComponentError::caused(
+                format!("cannot listen on {endpoint}: {error}; another program may hold the port: set endpoint to a free one"),
+                error,
+            )
+        })?;
+        let address = listener.local_address();
+        let shared = Arc::new(Shared::new(config, environment.clock.clone()));
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(server::serve(listener, Arc::clone(&shared), stop.clone()));
+        Ok(Self { address, shared, stop, serving })
+    }
+
+    /// Where it listens, as `address:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Where a poller reaches it.
+    pub fn url(&self) -> String {
+        format!("http://{}/mcp", self.address)
+    }
+
+    /// Restarts the simulated process: totals begin at 0 again, and its sessions are unknown (404) from now on.
+    pub fn restart(&self) {
+        self.shared.restart();
+    }
+
+    /// Fails, or is slow, from now on as `config` says; its endpoint, seed and speed stay as they were.
+    pub fn set_faults(&self, config: &SimulatorConfig) {
+        self.shared.set_faults(config);
+    }
+
+    /// How often each tool was called so far.
+    pub fn calls(&self) -> std::collections::BTreeMap<String, u64> {
+        self.shared.calls()
+    }
+
+    /// Ends after the requests in flight.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        self.shared.end_sessions();
+        // A task of ours that panicked has nothing left to stop.
+        let _ = (&mut self.serving).await;
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.shared.end_sessions();
+        self.serving.abort();
+    }
+}
+
+/// The extension, and its factory.
+#[derive(Debug)]
+pub struct SimulatorExtension {
+    config: SimulatorConfig,
+}
+
+impl Factory for SimulatorExtension {
+    type Product = dyn Extension;
+    type Config = SimulatorConfig;
+    const TYPE: &'static str = "session_buddy_simulator";
+    const DESCRIPTION: &'static str = "serves a simulated Session-Buddy, to see and to test without a real one";
+    const STABILITY: Stability = Stability::Beta;
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const FLOWS: &'static [Flow] = &[];
+    const EXAMPLE: &'static str = "endpoint: 127.0.0.1:8679\nseed: 7\nspeed: 60\nlatency: 5ms\nrestart_every: 1h\nfailures:\n  get_workflow_metrics: {rate: 0.1, kind: is_error}\n";
+    const SERVES_POLL: bool = true;
+
+    fn build(config: SimulatorConfig, _: &Scope) -> Result<Box<dyn Extension>, ComponentError> {
+        Ok(Box::new(Self { config }))
+    }
+}
+
+#[async_trait]
+impl Extension for SimulatorExtension {
+    async fn run(self: Box<Self>, scope: Scope) -> Result<(), ComponentError> {
+        let simulator = Simulator::start(self.config, scope.environment()).await?;
+        scope.notice(Level::Info, "simulator_serves", format!("a simulated Session-Buddy serves {}", simulator.url()));
+        scope.report(Status::Ok, "");
+        scope.ready();
+        scope.stopping().await;
+        // At the deadline the simulator is dropped, which closes what is open.
+        let _ = scope.abandoned_token().run_until_cancelled(simulator.stop()).await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
