@@ -1,0 +1,127 @@
+//! The program's logs: structured fields on a constant message, to standard error. [`init`] installs them once for the process; [`subscriber`]
+//! is the same without a global, for tests.
+
+use std::{
+    fmt,
+    io::{self, IsTerminal},
+    sync::Arc,
+};
+
+use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
+use minicol_plugin::{Clock, text};
+use tracing::{Dispatch, field::Field, subscriber::SetGlobalDefaultError};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    field::MakeExt,
+    fmt::{
+        MakeWriter,
+        format::{Writer, debug_fn},
+        time::FormatTime,
+    },
+    layer::SubscriberExt,
+};
+
+use crate::{LogEncoding, LogLevel, LogsConfig};
+
+/// What else decides how logs look, beside the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Standard error is a terminal, and the user did not forbid colour.
+    pub colour: bool,
+    /// `RUST_LOG`: where it is set, its directives stand in place of the configured level.
+    pub directives: Option<String>,
+}
+
+/// Logs that cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogsError {
+    /// `RUST_LOG` holds something else than directives.
+    #[error("RUST_LOG is no list of directives (such as `debug` or `info,minicol_mcp=trace`): {0}")]
+    Directives(#[from] tracing_subscriber::filter::ParseError),
+    /// Somebody has set up logs before.
+    #[error("logs are set up already")]
+    Twice(#[from] SetGlobalDefaultError),
+}
+
+/// Crates of others that say little to our users; at level `error` they say no more than we do.
+const QUIET: [&str; 10] =
+    ["h2", "hyper", "hyper_util", "opentelemetry", "opentelemetry_sdk", "rmcp", "rustls", "tonic", "tower", "axum"];
+/// How much of one field is written.
+const FIELD_CHARS: usize = 2_000;
+
+/// Sets logs up for the process, once. Call it as early as the configuration is known.
+pub fn init(config: &LogsConfig, clock: Arc<dyn Clock>) -> Result<(), LogsError> {
+    let dispatch = subscriber(config, &Surroundings::of_process(), clock, io::stderr)?;
+    Ok(tracing::dispatcher::set_global_default(dispatch)?)
+}
+
+/// The same for whoever wants it elsewhere: into `writer`, for one thread or one test.
+pub fn subscriber<W>(
+    config: &LogsConfig,
+    surroundings: &Surroundings,
+    clock: Arc<dyn Clock>,
+    writer: W,
+) -> Result<Dispatch, LogsError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = match surroundings.directives.as_deref().filter(|directives| !directives.trim().is_empty()) {
+        Some(directives) => EnvFilter::try_new(directives)?,
+        None => EnvFilter::try_new(directives(config.level))?,
+    };
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_timer(Time(clock));
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match config.encoding {
+        LogEncoding::Console => {
+            let fields = debug_fn(write_field).delimited(" ");
+            Box::new(layer.fmt_fields(fields).with_ansi(surroundings.colour).with_target(false))
+        }
+        LogEncoding::Json => Box::new(layer.json().flatten_event(true).with_current_span(false).with_span_list(false)),
+    };
+    Ok(Dispatch::new(Registry::default().with(layer.with_filter(filter))))
+}
+
+impl Surroundings {
+    /// Of this process: its standard error, `NO_COLOR`, `RUST_LOG`.
+    pub fn of_process() -> Self {
+        let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+        Self { colour: io::stderr().is_terminal() && !forbidden && !dumb, directives: std::env::var("RUST_LOG").ok() }
+    }
+}
+
+impl LogLevel {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+fn directives(level: LogLevel) -> String {
+    let quiet = if level == LogLevel::Error { LogLevel::Error } else { LogLevel::Warn };
+    QUIET.iter().fold(level.name().to_owned(), |all, name| format!("{all},{name}={}", quiet.name()))
+}
+
+/// A field for a person. Whatever could move the cursor, forge a line or turn the text around is escaped: values come from servers, too.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let shown = text::shortened(&format!("{value:?}"), FIELD_CHARS);
+    match field.name() {
+        "message" => write!(writer, "{shown}"),
+        name if name.starts_with("log.") => Ok(()),
+        name => write!(writer, "{}={shown}", name.strip_prefix("r#").unwrap_or(name)),
+    }
+}
+
+/// The wall clock of the program's environment, as RFC 3339 in UTC to the millisecond.
+struct Time(Arc<dyn Clock>);
+
+impl FormatTime for Time {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let nanos = i128::from(self.0.wall().as_nanos());
+        let at = Timestamp::from_nanosecond(nanos).map_err(|_| fmt::Error)?;
+        write!(writer, "{}", DateTimePrinter::new().precision(Some(3)).timestamp_to_string(&at))
+    }
+}

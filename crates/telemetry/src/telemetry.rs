@@ -1,0 +1,266 @@
+use std::{fmt, sync::Arc};
+
+use minicol_pdata::{Attributes, Metrics, Resource, Timestamp};
+use minicol_plugin::{CancellationToken, Clock, ComponentError, Environment, Exporter, OtlpProtocol, Random};
+use opentelemetry::metrics::{Meter, MeterProvider, noop::NoopMeterProvider};
+use opentelemetry_sdk::metrics::{SdkMeterProvider, data::ResourceMetrics, reader::MetricReader};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
+use tracing::{info, warn};
+
+use crate::{
+    MetricsConfig, MetricsLevel, Periodic, PrometheusPage, Pull, PullExporter, PushExporter, Reader, ResourceValue,
+    TelemetryConfig, page, process,
+    provider::{SharedReader, provider},
+    push::Push,
+    serve::{Asked, serve},
+    snapshot::{Times, to_metrics},
+};
+
+/// Who tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// `service.name`, unless the configuration names another.
+    pub name: &'static str,
+    /// `service.version`.
+    pub version: &'static str,
+}
+
+/// The program's own metrics: gathered from the moment this is made, served and pushed from [`Telemetry::start`] on.
+pub struct Telemetry {
+    config: MetricsConfig,
+    environment: Environment,
+    source: Arc<Source>,
+    deadline: watch::Sender<Option<Instant>>,
+    stop: CancellationToken,
+    pages: Vec<(String, JoinHandle<()>)>,
+    pushes: Vec<JoinHandle<Result<(), String>>>,
+}
+
+/// Telemetry that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The port that the user wrote cannot be had.
+    #[error(
+        "the metrics page cannot listen on {address}: {source}; another program may have the port: choose another in \
+         service.telemetry.metrics.readers"
+    )]
+    Page {
+        /// Where it should listen.
+        address: String,
+        /// Why it cannot.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The exporter of the program's own metrics could not be built.
+    #[error("own metrics cannot be sent to {endpoint}: {source}")]
+    Push {
+        /// Where they should go.
+        endpoint: String,
+        /// Why not.
+        #[source]
+        source: ComponentError,
+    },
+}
+
+/// Where metrics are read from.
+struct Source {
+    reader: SharedReader,
+    provider: Option<SdkMeterProvider>,
+    resource: Resource,
+    clock: Arc<dyn Clock>,
+    start: Timestamp,
+}
+
+impl Telemetry {
+    /// Gathers from now on; binds and sends nothing yet.
+    pub fn new(config: &TelemetryConfig, program: Program, environment: &Environment) -> Self {
+        let reader = SharedReader::default();
+        let level = config.metrics.level;
+        let clock = Arc::clone(&environment.clock);
+        let source = Source {
+            provider: (level != MetricsLevel::None).then(|| provider(level, reader.clone())),
+            reader,
+            resource: resource(config, program, environment.random.as_ref()),
+            start: clock.wall(),
+            clock,
+        };
+        let telemetry = Self {
+            config: config.metrics.clone(),
+            environment: environment.clone(),
+            source: Arc::new(source),
+            deadline: watch::channel(None).0,
+            stop: CancellationToken::new(),
+            pages: Vec::new(),
+            pushes: Vec::new(),
+        };
+        process::measure(&telemetry.meter(), Arc::clone(&environment.clock));
+        telemetry
+    }
+
+    /// What instruments come from; every component's are made from the same one. At level `none` it measures nothing.
+    pub fn meter(&self) -> Meter {
+        match &self.source.provider {
+            Some(provider) => provider.meter("minicol"),
+            None => NoopMeterProvider::new().meter("minicol"),
+        }
+    }
+
+    /// What backends know this process by.
+    pub fn resource(&self) -> &Resource {
+        &self.source.resource
+    }
+
+    /// The metrics as they are now.
+    pub fn snapshot(&self) -> Metrics {
+        self.source.snapshot()
+    }
+
+    /// The Prometheus page as it is now.
+    pub fn page(&self) -> String {
+        self.source.page()
+    }
+
+    /// Where the pages listen, as `address:port`.
+    pub fn pages(&self) -> impl Iterator<Item = &str> {
+        self.pages.iter().map(|(address, _)| address.as_str())
+    }
+
+    /// Binds every page and begins every push. `build` makes an exporter for a protocol and endpoint. After an error, whatever was bound is
+    /// let go of when this is dropped or shut down.
+    pub async fn start<B>(&mut self, mut build: B) -> Result<(), TelemetryError>
+    where
+        B: FnMut(OtlpProtocol, &str) -> Result<Arc<dyn Exporter>, ComponentError>,
+    {
+        if self.source.provider.is_none() {
+            return Ok(());
+        }
+        for reader in self.config.readers.clone() {
+            match reader {
+                Reader::Pull(Pull { exporter: PullExporter::Prometheus(page) }) => self.open_page(&page).await?,
+                Reader::Periodic(periodic) => self.begin_push(&periodic, &mut build)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends everything once more, then lets go of pages and exporters, all before `deadline`. What did not work is told in words.
+    pub async fn shutdown(mut self, deadline: Instant) -> Vec<String> {
+        let mut errors = Vec::new();
+        self.deadline.send_replace(Some(deadline));
+        for mut push in std::mem::take(&mut self.pushes) {
+            match timeout_at(deadline, &mut push).await {
+                Ok(Ok(result)) => errors.extend(result.err()),
+                Ok(Err(_)) => errors.push("a push of own metrics broke off".to_owned()),
+                Err(_) => {
+                    push.abort();
+                    errors.push("own metrics were not sent before the deadline".to_owned());
+                }
+            }
+        }
+        self.stop.cancel();
+        for (_, mut page) in std::mem::take(&mut self.pages) {
+            if timeout_at(deadline, &mut page).await.is_err() {
+                page.abort();
+            }
+        }
+        errors
+    }
+
+    async fn open_page(&mut self, config: &PrometheusPage) -> Result<(), TelemetryError> {
+        let address = config.address();
+        let listener = match self.environment.network.listen(&address).await {
+            Ok(listener) => listener,
+            Err(error) if config.port.is_none() => {
+                warn!(%address, %error, "no metrics page: the default port cannot be had; set service.telemetry.metrics.readers");
+                return Ok(());
+            }
+            Err(source) => return Err(TelemetryError::Page { address, source }),
+        };
+        let local = listener.local_address();
+        let asked = Asked::bound_to(&config.host, &local);
+        let source = Arc::clone(&self.source);
+        let task = tokio::spawn(serve(listener, asked, Arc::new(move || source.page()), self.stop.clone()));
+        info!(url = %format_args!("http://{local}/metrics"), "metrics page");
+        self.pages.push((local, task));
+        Ok(())
+    }
+
+    fn begin_push<B>(&mut self, periodic: &Periodic, build: &mut B) -> Result<(), TelemetryError>
+    where
+        B: FnMut(OtlpProtocol, &str) -> Result<Arc<dyn Exporter>, ComponentError>,
+    {
+        let PushExporter::Otlp(otlp) = &periodic.exporter;
+        let exporter = build(otlp.protocol.into(), &otlp.endpoint)
+            .map_err(|source| TelemetryError::Push { endpoint: otlp.endpoint.clone(), source })?;
+        let source = Arc::clone(&self.source);
+        let push = Push {
+            endpoint: otlp.endpoint.clone(),
+            interval: periodic.interval.0,
+            exporter,
+            take: Arc::new(move || source.snapshot()),
+        };
+        self.pushes.push(tokio::spawn(push.run(self.deadline.subscribe())));
+        Ok(())
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        for (_, page) in &self.pages {
+            page.abort();
+        }
+        for push in &self.pushes {
+            push.abort();
+        }
+    }
+}
+
+impl Source {
+    fn snapshot(&self) -> Metrics {
+        let mut collected = ResourceMetrics::default();
+        if self.provider.is_none() || self.reader.collect(&mut collected).is_err() {
+            return Metrics::default();
+        }
+        // A wall clock that was set back must not end a total before it began.
+        let times = Times { start: self.start, now: self.clock.wall().max(self.start) };
+        to_metrics(&collected, &self.resource, times)
+    }
+
+    fn page(&self) -> String {
+        page::render(&self.snapshot(), &self.resource)
+    }
+}
+
+fn resource(config: &TelemetryConfig, program: Program, random: &dyn Random) -> Resource {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&random.next_u64().to_be_bytes());
+    id[8..].copy_from_slice(&random.next_u64().to_be_bytes());
+    let id = uuid::Builder::from_random_bytes(id).into_uuid();
+    let mut resource = Attributes::new()
+        .with("service.name", program.name)
+        .with("service.version", program.version)
+        .with("service.instance.id", id.to_string());
+    for (name, value) in &config.resource {
+        match value {
+            None => drop(resource.remove(name)),
+            Some(ResourceValue::Bool(value)) => drop(resource.insert(name.as_str(), *value)),
+            Some(ResourceValue::Int(value)) => drop(resource.insert(name.as_str(), *value)),
+            Some(ResourceValue::Double(value)) => drop(resource.insert(name.as_str(), *value)),
+            Some(ResourceValue::String(value)) => drop(resource.insert(name.as_str(), value.as_str())),
+        }
+    }
+    resource
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry")
+            .field("config", &self.config)
+            .field("pages", &self.pages().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
