@@ -1,5 +1,17 @@
-//! Processor `mapping`: rules, written as data, turn the JSON documents that a source answers with into OTLP metrics.
+//! Processor `mapping`: rules, written as data, turn the JSON documents that a source answers with into OTLP metrics. Start from
+//! [`MappingFactory`], which the program lists; [`MappingConfig`] is the rule language. A batch of observations goes through three steps:
+//! `compile` (once) makes rules ready to run, `extract` makes samples of each answer, `series` makes points of the samples.
 
-// The parts are put together in this order: the rules make samples, the series make points.
-#[allow(dead_code)]
+// Until the glue is there.
+#![allow(dead_code)]
+
+mod compile;
+mod config;
+mod extract;
+mod preset;
+mod prometheus;
 mod sample;
+
+pub use config::{
+    AttributeConfig, Literal, MappingConfig, MetricConfig, RuleConfig, StartConfig, StartList, ValueConfig,
+};

@@ -1,0 +1,335 @@
+//! One metric of a rule.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use minicol_pdata::{AttributeValue, MetricKind, Number};
+use minicol_plugin::config::Problems;
+use regex::Regex;
+
+use super::{
+    Attribute, Compiler, Kind, Metric, Path, Scalar, Source,
+    instruments::instrument,
+    rule::{self, NAME},
+    words,
+};
+use crate::{
+    config::{AttributeConfig, Literal, MetricConfig, RuleConfig, ValueConfig},
+    extract::is_negative,
+};
+
+/// OpenTelemetry's own boundaries of a histogram (the SDK's default explicit bucket boundaries).
+const DEFAULT_BOUNDARIES: [f64; 15] =
+    [0.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2500.0, 5000.0, 7500.0, 10000.0];
+const MAX_BOUNDARIES: usize = 200;
+const TYPES: [&str; 4] = ["counter", "updowncounter", "gauge", "histogram"];
+/// A compiled regular expression may take so many bytes.
+const MAX_REGEX: usize = 1 << 20;
+
+impl Compiler {
+    /// Compiles a metric. Everything wrong with it is told; `None` where it cannot run.
+    pub(super) fn metric(
+        &mut self,
+        metric: &MetricConfig,
+        rule: &RuleConfig,
+        prometheus: bool,
+        label: &str,
+        problems: &mut Problems,
+    ) -> Option<Metric> {
+        let named = check_names(metric, problems);
+        let kind = kind(&metric.kind, problems);
+        let value = value(metric, prometheus, problems);
+        let pattern = pattern(metric, prometheus, problems);
+        let is_time = is_time(metric, kind, problems);
+        let when = metric.when.as_ref().map(|when| rule::condition(when, prometheus, problems));
+        let attributes = attributes(metric, rule, prometheus, problems);
+        let bounds = boundaries(metric, kind, problems);
+        let (kind, bounds) = (kind?, bounds?);
+        check_kind(metric, rule, kind, problems);
+        let scaled = check_scale(metric, kind, problems);
+        let otlp = match kind {
+            Kind::Counter => MetricKind::COUNTER,
+            Kind::UpDownCounter => MetricKind::UP_DOWN_COUNTER,
+            Kind::Gauge => MetricKind::Gauge,
+            Kind::Histogram => MetricKind::HISTOGRAM,
+        };
+        let (value, pattern, attributes) = (value?, pattern?, attributes?);
+        let when = rule::flat(when)?;
+        if !named || !scaled {
+            return None;
+        }
+        let instrument = instrument(&metric.name, &metric.unit, &metric.description, otlp, bounds);
+        let negative = match kind {
+            Kind::Counter => false,
+            Kind::Histogram => instrument.negative,
+            Kind::Gauge | Kind::UpDownCounter => true,
+        };
+        let instrument = self.instruments.add(instrument, label, problems)?;
+        Some(Metric { instrument, kind, value, pattern, is_time, scale: metric.scale, negative, when, attributes })
+    }
+}
+
+fn check_names(metric: &MetricConfig, problems: &mut Problems) -> bool {
+    let name = words::wrong_metric_name(&metric.name);
+    if let Some(why) = name {
+        let shown = minicol_plugin::text::foreign(&metric.name);
+        let help = "write it like session_buddy.sessions.active";
+        problems.error("name", format!("the metric name `{shown}` {why}")).help(help);
+    }
+    let unit = words::wrong_unit(&metric.unit);
+    if let Some(why) = unit {
+        let shown = minicol_plugin::text::foreign(&metric.unit);
+        problems.error("unit", format!("the unit `{shown}` {why}")).help("units are UCUM: s, By, %, {session}");
+    }
+    name.is_none() && unit.is_none()
+}
+
+fn kind(text: &str, problems: &mut Problems) -> Option<Kind> {
+    match text {
+        "counter" => Some(Kind::Counter),
+        "updowncounter" => Some(Kind::UpDownCounter),
+        "gauge" => Some(Kind::Gauge),
+        "histogram" => Some(Kind::Histogram),
+        other => {
+            let shown = minicol_plugin::text::foreign(other);
+            let message = format!("unknown type: `{shown}` (valid values: [{}])", TYPES.join(", "));
+            problems.error("type", message).help(words::suggest(other, &TYPES));
+            None
+        }
+    }
+}
+
+fn value(metric: &MetricConfig, prometheus: bool, problems: &mut Problems) -> Option<Source> {
+    match &metric.value {
+        None if metric.pattern.is_some() && !prometheus => Path::parse("$").ok().map(Source::Path),
+        None => {
+            let example = if prometheus { "process_cpu_seconds_total" } else { "$.total" };
+            problems.error("", "has no `value`").help(format!("say where it is: `value: {example}`"));
+            None
+        }
+        Some(ValueConfig::Path(text)) if prometheus => rule::selector("value", text, problems).map(Source::Series),
+        Some(ValueConfig::Path(text)) => rule::path("value", text, problems).map(Source::Path),
+        Some(ValueConfig::Number(_)) if prometheus || metric.pattern.is_some() => {
+            let what = if prometheus { "`format: prometheus`" } else { "`match`" };
+            problems.error("value", format!("a number does not go with {what}")).help("say where the value is");
+            None
+        }
+        Some(ValueConfig::Number(number)) => match number {
+            Number::Double(value) if !value.is_finite() => {
+                problems.error("value", format!("{value} is no value")).help("write a number, or a path");
+                None
+            }
+            _ if metric.kind == "counter" && is_negative(*number) => {
+                problems.error("value", "a counter's value cannot be negative").help("use an updowncounter");
+                None
+            }
+            _ => Some(Source::Number(*number)),
+        },
+    }
+}
+
+/// `None` where it is wrong.
+#[allow(clippy::option_option)] // wrong, none, or one
+fn pattern(metric: &MetricConfig, prometheus: bool, problems: &mut Problems) -> Option<Option<Regex>> {
+    let Some(text) = &metric.pattern else { return Some(None) };
+    if prometheus {
+        problems.error("match", "does not go with `format: prometheus`").help("select the series with `value`");
+        return None;
+    }
+    let regex = match regex::RegexBuilder::new(text).size_limit(MAX_REGEX).build() {
+        Ok(regex) => regex,
+        Err(error) => {
+            // The last line of the library's message is the reason; those before draw the place.
+            let reason = error.to_string();
+            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            problems
+                .error("match", format!("is no regular expression: {reason}"))
+                .help("write it like (\\d+) sessions");
+            return None;
+        }
+    };
+    let captures = regex.captures_len() - 1;
+    if captures != 1 {
+        let message = format!(
+            "must have one capture, but has {}",
+            if captures == 0 { "none".into() } else { captures.to_string() }
+        );
+        let help = "put parentheses around the number, (\\d+); write (?:...) for those that capture nothing";
+        problems.error("match", message).help(help);
+        return None;
+    }
+    Some(Some(regex))
+}
+
+fn is_time(metric: &MetricConfig, kind: Option<Kind>, problems: &mut Problems) -> bool {
+    match metric.reading.as_deref() {
+        None | Some("number") => false,
+        Some("time") => {
+            if kind.is_some_and(|kind| kind != Kind::Gauge) {
+                problems.error("as", "a time is a gauge's value only").help("set `type: gauge`, or leave `as` out");
+            }
+            true
+        }
+        Some(other) => {
+            let message = format!("unknown reading `{other}` (valid values: [number, time])");
+            problems.error("as", message).help(words::suggest(other, &["number", "time"]));
+            false
+        }
+    }
+}
+
+fn check_kind(metric: &MetricConfig, rule: &RuleConfig, kind: Kind, problems: &mut Problems) {
+    if rule.key.is_some() && !matches!(kind, Kind::Counter | Kind::Histogram) {
+        let message = format!("a {} does not go with `key`: an item that is counted once has no level", metric.kind);
+        problems.error("type", message).help("use a histogram or a counter; or leave the rule's `key` out");
+    }
+}
+
+fn check_scale(metric: &MetricConfig, kind: Kind, problems: &mut Problems) -> bool {
+    let Some(scale) = metric.scale else { return true };
+    let why = if scale == 0.0 {
+        "is zero: every value would be".to_owned()
+    } else if !scale.is_finite() {
+        format!("is {scale}")
+    } else if scale < 0.0 && kind == Kind::Counter {
+        "is negative, and a counter cannot be".to_owned()
+    } else {
+        return true;
+    };
+    problems
+        .error("scale", why)
+        .help("write what the value is multiplied by: 60 makes seconds of minutes; or leave it out");
+    false
+}
+
+/// `None` where they are wrong; none for what is no histogram.
+fn boundaries(metric: &MetricConfig, kind: Option<Kind>, problems: &mut Problems) -> Option<Vec<f64>> {
+    let Some(list) = &metric.boundaries else {
+        return Some(if kind == Some(Kind::Histogram) { DEFAULT_BOUNDARIES.to_vec() } else { Vec::new() });
+    };
+    if kind.is_some_and(|kind| kind != Kind::Histogram) {
+        problems
+            .error("boundaries", format!("are for histograms, and this is a {}", metric.kind))
+            .help("leave them out");
+        return None;
+    }
+    if list.len() > MAX_BOUNDARIES {
+        problems
+            .error("boundaries", format!("are {}; at most {MAX_BOUNDARIES} are taken", list.len()))
+            .help("use fewer");
+        return None;
+    }
+    if let Some(wrong) = list.iter().position(|bound| !bound.is_finite()) {
+        let help = "the last bucket has no boundary of its own: leave it out";
+        problems.within("boundaries", |problems| {
+            problems.item(wrong, |problems| problems.error("", format!("{} is no boundary", list[wrong])).help(help));
+        });
+        return None;
+    }
+    if let Some(wrong) = list.windows(2).position(|pair| pair[0] >= pair[1]) {
+        let message = format!("must rise, but {} follows {}", list[wrong + 1], list[wrong]);
+        problems.within("boundaries", |problems| {
+            problems.item(wrong + 1, |problems| problems.error("", message).help("sort them, each once"));
+        });
+        return None;
+    }
+    // -0 and 0 are one boundary.
+    Some(list.iter().map(|bound| bound + 0.0).collect())
+}
+
+type Attributes = Vec<(Arc<str>, Attribute)>;
+
+/// Those of the rule, and those of the metric over them. `None` where one is wrong. A rule's own are looked at with its first metric.
+fn attributes(
+    metric: &MetricConfig,
+    rule: &RuleConfig,
+    prometheus: bool,
+    problems: &mut Problems,
+) -> Option<Attributes> {
+    let mut all: BTreeMap<&str, Attribute> = BTreeMap::new();
+    let mut good = true;
+    let mut take = |list: &'_ BTreeMap<String, AttributeConfig>, problems: &mut Problems| {
+        let mut taken = Vec::new();
+        problems.within("attributes", |problems| {
+            for (name, value) in list {
+                let value = attribute(name, value, rule.each.is_some(), prometheus, problems);
+                good &= value.is_some();
+                taken.extend(value.map(|value| (name.clone(), value)));
+            }
+        });
+        taken
+    };
+    let of_metric = take(&metric.attributes, problems);
+    // Told once, by the rule itself: see `rule_attributes`.
+    let of_rule = take(&rule.attributes, &mut Problems::default());
+    let all_taken: Vec<_> = of_rule.into_iter().chain(of_metric).collect();
+    for (name, value) in &all_taken {
+        all.insert(name, value.clone());
+    }
+    good.then(|| all.into_iter().map(|(name, value)| (Arc::from(name), value)).collect())
+}
+
+/// Tells what is wrong with a rule's own attributes.
+pub(super) fn check_rule_attributes(rule: &RuleConfig, prometheus: bool, problems: &mut Problems) {
+    problems.within("attributes", |problems| {
+        for (name, value) in &rule.attributes {
+            attribute(name, value, rule.each.is_some(), prometheus, problems);
+        }
+    });
+}
+
+fn attribute(
+    name: &str,
+    value: &AttributeConfig,
+    each: bool,
+    prometheus: bool,
+    problems: &mut Problems,
+) -> Option<Attribute> {
+    if let Some(why) = words::wrong_attribute_name(name) {
+        let shown = minicol_plugin::text::foreign(name);
+        problems
+            .error(name, format!("the attribute name `{shown}` {why}"))
+            .help("write it like project, or vcs.ref.name");
+        return None;
+    }
+    let text = match value {
+        AttributeConfig::Literal(Literal::String(text)) => return Some(Attribute::Literal(text.as_str().into())),
+        AttributeConfig::Literal(Literal::Bool(value)) => return Some(Attribute::Literal((*value).into())),
+        AttributeConfig::Literal(Literal::Int(value)) => return Some(Attribute::Literal((*value).into())),
+        AttributeConfig::Literal(Literal::Double(value)) => {
+            return Some(Attribute::Literal(AttributeValue::Double(*value)));
+        }
+        AttributeConfig::Text(text) => text.as_str(),
+    };
+    if text == NAME {
+        if each && !prometheus {
+            return Some(Attribute::Scalar(Scalar::Name));
+        }
+        let help = "say which items there are: `each: $.map.*`";
+        problems
+            .error(name, "`$~` is the name under which `each` found an item, and the rule has no `each`")
+            .help(help);
+        return None;
+    }
+    if !text.starts_with('$') && !text.starts_with("@.") && !text.starts_with("@[") {
+        return Some(Attribute::Literal(text.into()));
+    }
+    if prometheus {
+        let label = text
+            .strip_prefix("$.")
+            .filter(|label| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
+        if label.is_none() {
+            let shown = minicol_plugin::text::foreign(text);
+            let help = "with `format: prometheus` write `$.label`; a text that begins with `$` is {literal: \"$...\"}";
+            problems.error(name, format!("`{shown}` names no label")).help(help);
+        }
+        return label.map(|label| Attribute::Label(label.to_owned()));
+    }
+    match Path::parse(text) {
+        Ok(path) => Some(Attribute::Scalar(Scalar::Path(path))),
+        Err(error) => {
+            let help = format!("{}; a text that begins with `$` is {{literal: \"$...\"}}", error.help);
+            problems.error(name, error.tell(text)).help(help);
+            None
+        }
+    }
+}
