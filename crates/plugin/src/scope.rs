@@ -123,6 +123,12 @@ impl Scope {
         self.0.state.slot(&format!("{}:{}", self.0.kind, self.0.id), key, init)
     }
 
+    /// State that all components of the program share under `key`, such as an HTTP client with its connections; made by `init` the first
+    /// time. Name the key after the crate that owns the type.
+    pub fn shared<T: Any + Send + Sync>(&self, key: &str, init: impl FnOnce() -> T) -> Arc<T> {
+        self.0.state.slot("", key, init)
+    }
+
     /// Reports the component's status. The host tells it when status or message changed.
     pub fn report(&self, status: Status, message: impl Into<String>) {
         self.0.events.emit(Event::Status(StatusChange {

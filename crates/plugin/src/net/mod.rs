@@ -35,6 +35,11 @@ pub trait Network: Send + Sync {
 
     /// Listens on `host:port`; port 0 takes a free one.
     async fn listen(&self, address: &str) -> io::Result<Box<dyn Listener>>;
+
+    /// What this machine calls itself: part of what tells one collector from another.
+    fn host_name(&self) -> String {
+        "localhost".to_owned()
+    }
 }
 
 /// Takes connections.

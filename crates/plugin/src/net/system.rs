@@ -25,6 +25,10 @@ impl Network for SystemNetwork {
         addresses.sort_by_key(SocketAddr::is_ipv6);
         Ok(Box::new(TcpListener::bind(&addresses[..]).await?))
     }
+
+    fn host_name(&self) -> String {
+        gethostname::gethostname().to_string_lossy().into_owned()
+    }
 }
 
 #[async_trait]
