@@ -1,0 +1,151 @@
+//! What passes the arrows, in the program's own metrics, under the names that dashboards for the collector are built on; those that begin with
+//! `minicol_` are our own.
+
+use std::collections::BTreeMap;
+
+use minicol_pdata::Signal;
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Meter},
+};
+
+/// Every instrument of the host, made once.
+pub(crate) struct Instruments {
+    received: BTreeMap<Signal, (Counter<u64>, Counter<u64>)>,
+    incoming: Counter<u64>,
+    outgoing: Counter<u64>,
+    edge_accepted: Counter<u64>,
+    edge_refused: Counter<u64>,
+}
+
+/// What a receiver hands over.
+pub(crate) struct ReceiverMeters {
+    by_signal: BTreeMap<Signal, (Counter<u64>, Counter<u64>)>,
+    attributes: Vec<KeyValue>,
+}
+
+/// What enters or leaves a processor.
+pub(crate) struct ProcessorMeter {
+    counter: Counter<u64>,
+    processor: KeyValue,
+}
+
+/// What passes one arrow.
+pub(crate) struct EdgeMeters {
+    accepted: Counter<u64>,
+    refused: Counter<u64>,
+    attributes: Vec<KeyValue>,
+}
+
+impl Instruments {
+    pub(crate) fn new(meter: &Meter) -> Self {
+        let counter = |name: String, description: String, unit: &'static str| {
+            meter.u64_counter(name).with_description(description).with_unit(unit).build()
+        };
+        let received = Signal::ALL.into_iter().map(|signal| {
+            let (items, unit) = (signal.items(), unit(signal));
+            let words = items.replace('_', " ");
+            let accepted = counter(
+                format!("otelcol_receiver_accepted_{items}"),
+                format!("Number of {words} successfully pushed into the pipeline"),
+                unit,
+            );
+            let refused = counter(
+                format!("otelcol_receiver_refused_{items}"),
+                format!("Number of {words} that could not be pushed into the pipeline"),
+                unit,
+            );
+            (signal, (accepted, refused))
+        });
+        Self {
+            received: received.collect(),
+            incoming: counter(
+                "otelcol_processor_incoming_items".to_owned(),
+                "Number of items passed to the processor".to_owned(),
+                "{item}",
+            ),
+            outgoing: counter(
+                "otelcol_processor_outgoing_items".to_owned(),
+                "Number of items emitted from the processor".to_owned(),
+                "{item}",
+            ),
+            edge_accepted: counter(
+                "minicol_edge_accepted_items".to_owned(),
+                "Number of items that passed an arrow between two components".to_owned(),
+                "{item}",
+            ),
+            edge_refused: counter(
+                "minicol_edge_refused_items".to_owned(),
+                "Number of items that the far end of an arrow did not take, by reason".to_owned(),
+                "{item}",
+            ),
+        }
+    }
+
+    /// For a receiver that can emit `signals`; what it has not done yet shows as zero.
+    pub(crate) fn receiver(&self, id: &str, transport: Option<&'static str>, signals: &[Signal]) -> ReceiverMeters {
+        let transport = transport.map(|transport| KeyValue::new("transport", transport));
+        let attributes: Vec<_> = std::iter::once(KeyValue::new("receiver", id.to_owned())).chain(transport).collect();
+        let counters = |signal: &Signal| Some((*signal, self.received.get(signal)?.clone()));
+        let by_signal: BTreeMap<_, _> = signals.iter().filter_map(counters).collect();
+        for (accepted, refused) in by_signal.values() {
+            accepted.add(0, &attributes);
+            refused.add(0, &attributes);
+        }
+        ReceiverMeters { by_signal, attributes }
+    }
+
+    pub(crate) fn incoming(&self, processor: &str) -> ProcessorMeter {
+        ProcessorMeter { counter: self.incoming.clone(), processor: KeyValue::new("processor", processor.to_owned()) }
+    }
+
+    pub(crate) fn outgoing(&self, processor: &str) -> ProcessorMeter {
+        ProcessorMeter { counter: self.outgoing.clone(), processor: KeyValue::new("processor", processor.to_owned()) }
+    }
+
+    pub(crate) fn edge(&self, pipeline: &str, from: &str, to: &str) -> EdgeMeters {
+        let attributes = vec![
+            KeyValue::new("pipeline", pipeline.to_owned()),
+            KeyValue::new("from", from.to_owned()),
+            KeyValue::new("to", to.to_owned()),
+        ];
+        self.edge_accepted.add(0, &attributes);
+        EdgeMeters { accepted: self.edge_accepted.clone(), refused: self.edge_refused.clone(), attributes }
+    }
+}
+
+impl ReceiverMeters {
+    pub(crate) fn count(&self, signal: Signal, items: u64, accepted: bool) {
+        if let Some((taken, refused)) = self.by_signal.get(&signal) {
+            let counter = if accepted { taken } else { refused };
+            counter.add(items, &self.attributes);
+        }
+    }
+}
+
+impl ProcessorMeter {
+    pub(crate) fn count(&self, signal: Signal, items: u64) {
+        self.counter.add(items, &[self.processor.clone(), KeyValue::new("otel.signal", signal.name())]);
+    }
+}
+
+impl EdgeMeters {
+    pub(crate) fn accepted(&self, items: u64) {
+        self.accepted.add(items, &self.attributes);
+    }
+
+    pub(crate) fn refused(&self, items: u64, reason: &'static str) {
+        let reason = KeyValue::new("reason", reason);
+        let attributes: Vec<_> = self.attributes.iter().cloned().chain([reason]).collect();
+        self.refused.add(items, &attributes);
+    }
+}
+
+const fn unit(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Observations => "{observation}",
+        Signal::Metrics => "{metric_point}",
+        Signal::Logs => "{log_record}",
+        Signal::Traces => "{span}",
+    }
+}

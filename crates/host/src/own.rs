@@ -1,0 +1,77 @@
+//! The exporters that the program's own metrics are pushed through: components like any other, with nothing but an endpoint to configure.
+
+use std::sync::Arc;
+
+use minicol_plugin::{
+    Buildable, ComponentError, ComponentId, ComponentKind, Entry, Exporter, OtlpProtocol, Scope, config,
+};
+use minicol_telemetry::{OtlpPush, PushExporter, Reader, TelemetryConfig, TelemetryError};
+use serde_json::json;
+
+use crate::{Plan, Registry, Running, StartError, workshop::Workshop};
+
+/// Every push that is configured, with the index of its reader.
+pub(crate) fn pushes(telemetry: &TelemetryConfig) -> impl Iterator<Item = (usize, &OtlpPush)> {
+    telemetry.metrics.readers.iter().enumerate().filter_map(|(index, reader)| match reader {
+        Reader::Periodic(periodic) => {
+            let PushExporter::Otlp(otlp) = &periodic.exporter;
+            Some((index, otlp))
+        }
+        Reader::Pull(_) => None,
+    })
+}
+
+/// An exporter that could be built.
+pub(crate) type Configured = (&'static Entry<dyn Exporter>, Box<dyn Buildable<dyn Exporter>>);
+
+/// The configuration of an exporter that sends to `endpoint`.
+pub(crate) fn configured(
+    registry: Registry,
+    protocol: OtlpProtocol,
+    endpoint: &str,
+) -> Result<Configured, Vec<config::Problem>> {
+    let problem = |message: String| vec![config::Problem { path: Vec::new(), message, help: None, warning: false }];
+    let entry =
+        registry.speaks(protocol).ok_or_else(|| problem("no exporter of this protocol is compiled in".to_owned()))?;
+    let value = json!({ "endpoint": endpoint });
+    let decoded = (entry.decode)(&mut <dyn erased_serde::Deserializer<'_>>::erase(&value));
+    let config = decoded.map_err(|error| problem(error.message))?;
+    let errors: Vec<config::Problem> = config.problems().into_iter().filter(|problem| !problem.warning).collect();
+    if errors.is_empty() { Ok((entry, config)) } else { Err(errors) }
+}
+
+/// Builds every push's exporter, and throws it away.
+pub(crate) fn check(plan: &Plan, workshop: &Workshop) -> Result<(), StartError> {
+    for (_, push) in pushes(plan.telemetry()) {
+        build(plan.registry, workshop, push.protocol.into(), &push.endpoint)
+            .map_err(|source| TelemetryError::Push { endpoint: push.endpoint.clone(), source })?;
+    }
+    Ok(())
+}
+
+/// Opens the pages and begins the pushes.
+pub(crate) async fn start(plan: &Plan, running: &mut Running) -> Result<(), TelemetryError> {
+    let workshop = &running.workshop;
+    running.telemetry.start(|protocol, endpoint| build(plan.registry, workshop, protocol, endpoint)).await
+}
+
+fn build(
+    registry: Registry,
+    workshop: &Workshop,
+    protocol: OtlpProtocol,
+    endpoint: &str,
+) -> Result<Arc<dyn Exporter>, ComponentError> {
+    let words = |problems: Vec<config::Problem>| {
+        ComponentError::new(problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>().join("; "))
+    };
+    let (entry, config) = configured(registry, protocol, endpoint).map_err(words)?;
+    let scope = scope(workshop, entry)?;
+    config.build(&scope).map(Arc::from)
+}
+
+/// A name that no component of a pipeline file is likely to have.
+fn scope(workshop: &Workshop, entry: &Entry<dyn Exporter>) -> Result<Scope, ComponentError> {
+    let id = format!("{}/own telemetry", entry.component_type).parse::<ComponentId>();
+    let id = id.map_err(|error| ComponentError::caused("the exporter's type is no id", error))?;
+    Ok(workshop.scope(ComponentKind::Exporter, &id).scope)
+}

@@ -1,0 +1,211 @@
+//! `receivers`, `processors`, `exporters`, `extensions`: ids, types, and each component's own configuration.
+
+use indexmap::IndexMap;
+use minicol_config::{DecodeError, Node, Part, Path, Problem, Problems, Segment, decode, decode_part};
+use minicol_delivery::{DeliveryConfig, DeliverySettings};
+use minicol_plugin::{Buildable, ComponentId, Entry, Exporter, Product, Receiver, config};
+
+use super::{Component, Enabled, Planned, valid};
+use crate::registry::ENABLED;
+
+/// What a section holds, whether it could be decoded or not.
+pub(super) type Section<P, X> = IndexMap<ComponentId, Slot<P, X>>;
+
+/// One id of a section.
+pub(super) struct Slot<P: ?Sized + 'static, X> {
+    /// Where it stands.
+    pub(super) path: Path,
+    /// Its factory, where the type is known.
+    pub(super) entry: Option<&'static Entry<P>>,
+    decoded: Option<(Box<dyn Buildable<P>>, X)>,
+}
+
+/// Decodes one component.
+type Decoding<'a, P, X> =
+    &'a dyn Fn(&Node, &Path, &'static Entry<P>, &mut Problems) -> Option<(Box<dyn Buildable<P>>, X)>;
+
+pub(super) fn receivers(
+    root: &Node,
+    entries: &'static [Entry<dyn Receiver>],
+    problems: &mut Problems,
+) -> Section<dyn Receiver, Enabled> {
+    read(root, entries, problems, &|root, path, entry, problems| {
+        let config = component(root, path, Part::Without(&[ENABLED]), entry, problems);
+        let enabled = path.join(ENABLED);
+        let written = root.find(&enabled).is_some_and(|node| !node.is_null());
+        let enabled = if written { decode::<bool>(root, &enabled, problems) } else { Some(true) };
+        Some((config?, Enabled(enabled?)))
+    })
+}
+
+pub(super) fn exporters(
+    root: &Node,
+    entries: &'static [Entry<dyn Exporter>],
+    problems: &mut Problems,
+) -> Section<dyn Exporter, DeliveryConfig> {
+    read(root, entries, problems, &|root, path, entry, problems| {
+        let keys = DeliverySettings::KEYS;
+        let config = component(root, path, Part::Without(&keys), entry, problems);
+        let settings = decode_part(root, path, Part::Only(&keys), problems, |from| {
+            config::decode::<DeliverySettings>(from).map_err(decode_error)
+        });
+        let delivery = settings?.resolve(entry.queued);
+        let mut found = config::Problems::default();
+        delivery.validate(&mut found);
+        tell(root, path, found.into_vec(), problems);
+        Some((config?, delivery))
+    })
+}
+
+/// Components that the host takes nothing off.
+pub(super) fn plain<P: Product + ?Sized>(
+    root: &Node,
+    entries: &'static [Entry<P>],
+    problems: &mut Problems,
+) -> Section<P, ()> {
+    read(root, entries, problems, &|root, path, entry, problems| {
+        component(root, path, Part::All, entry, problems).map(|config| (config, ()))
+    })
+}
+
+/// What was decoded; all of it where there was no error.
+pub(super) fn planned<P: ?Sized, X>(section: Section<P, X>) -> Planned<P, X> {
+    let component = |(id, slot): (ComponentId, Slot<P, X>)| {
+        let (config, beside) = slot.decoded?;
+        Some((id, Component { entry: slot.entry?, config, beside }))
+    };
+    section.into_iter().filter_map(component).collect()
+}
+
+fn read<P: Product + ?Sized, X>(
+    root: &Node,
+    entries: &'static [Entry<P>],
+    problems: &mut Problems,
+    decode: Decoding<'_, P, X>,
+) -> Section<P, X> {
+    let at = Path::keys([P::KIND.section()]);
+    let mut section = Section::new();
+    let Some(node) = root.find(&at) else { return section };
+    let keys: Vec<&str> = node.section(&at, problems).map(|(key, _)| key).collect();
+    for key in keys {
+        let path = at.join(key);
+        let Some(id) = parsed(root, &path, key, problems) else { continue };
+        let entry = entries.iter().find(|entry| entry.is_called(id.component_type()));
+        if entry.is_none() {
+            problems.push(unknown_type(&id, entries).at_key(root, &path));
+        }
+        let decoded = entry.and_then(|entry| decode(root, &path, entry, problems));
+        if section.contains_key(&id) {
+            let problem = Problem::error(format!("{} \"{id}\" is configured twice", P::KIND)).at_key(root, &path);
+            problems.push(problem.with_help("spaces around the `/` do not tell two ids apart"));
+            continue;
+        }
+        section.insert(id, Slot { path, entry, decoded });
+    }
+    section
+}
+
+/// The id that `text` is; what is wrong with it is told at the key at `path`.
+fn parsed(root: &Node, path: &Path, text: &str, problems: &mut Problems) -> Option<ComponentId> {
+    text.parse().map_err(|error| problems.push(Problem::error(format!("{error}")).at_key(root, path))).ok()
+}
+
+fn unknown_type<P: Product + ?Sized>(id: &ComponentId, entries: &[Entry<P>]) -> Problem {
+    let mut known: Vec<&str> =
+        entries.iter().flat_map(|entry| std::iter::once(&entry.component_type).chain(entry.aliases)).copied().collect();
+    known.sort_unstable();
+    let kind = id.component_type();
+    let message = format!("unknown type: \"{kind}\" for id: \"{id}\" (valid values: [{}])", known.join(" "));
+    let help = match minicol_config::nearest(kind, known.iter().copied()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("`minicol components` lists the {} that are compiled in", P::KIND.section()),
+    };
+    Problem::error(message).with_help(help)
+}
+
+fn component<P: Product + ?Sized>(
+    root: &Node,
+    path: &Path,
+    part: Part<'_>,
+    entry: &Entry<P>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Buildable<P>>> {
+    let config = decode_part(root, path, part, problems, |from| (entry.decode)(from).map_err(decode_error))?;
+    tell(root, path, config.problems(), problems);
+    Some(config)
+}
+
+/// A component's own findings, at the places where the user wrote what they are about.
+pub(super) fn tell(root: &Node, base: &Path, found: Vec<config::Problem>, problems: &mut Problems) {
+    for one in found {
+        let path = base.join_all(&one.path.into_iter().map(segment).collect());
+        let problem = if one.warning { Problem::warning(one.message) } else { Problem::error(one.message) };
+        let problem = problem.at_value(root, &path);
+        problems.push(match one.help {
+            Some(help) => problem.with_help(help),
+            None => problem,
+        });
+    }
+}
+
+pub(super) fn decode_error(error: config::DecodeError) -> DecodeError {
+    DecodeError::new(error.path.into_iter().map(segment).collect(), error.message)
+}
+
+fn segment(segment: config::Segment) -> Segment {
+    match segment {
+        config::Segment::Key(key) => Segment::Key(key),
+        config::Segment::Index(index) => Segment::Index(index),
+    }
+}
+
+/// A list of ids.
+fn ids(root: &Node, path: &Path, problems: &mut Problems) -> Option<Vec<(ComponentId, Path)>> {
+    let node = root.find(path)?;
+    if node.is_null() || node.is_invalid() {
+        return node.is_null().then(Vec::new);
+    }
+    let texts = decode::<Vec<String>>(root, path, problems)?;
+    let mut list: Vec<(ComponentId, Path)> = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        let at = path.join(index);
+        match text.parse::<ComponentId>() {
+            Ok(id) => list.push((id, at)),
+            Err(error) => problems.push(Problem::error(error.to_string()).at_value(root, &at)),
+        }
+    }
+    Some(list)
+}
+
+/// The ids of a list that are configured in `section`; every other, and every repetition, is told.
+pub(super) fn references<P: Product + ?Sized, X>(
+    root: &Node,
+    path: &Path,
+    section: &Section<P, X>,
+    problems: &mut Problems,
+) -> Option<Vec<(ComponentId, Path)>> {
+    let mut found: Vec<(ComponentId, Path)> = Vec::new();
+    for (id, at) in ids(root, path, problems)? {
+        if found.iter().any(|(other, _)| *other == id) {
+            let message = format!("references {} \"{id}\" multiple times", P::KIND);
+            problems.push(Problem::error(message).at_value(root, &at).with_help("name it once"));
+            continue;
+        }
+        if !section.contains_key(&id) {
+            let message = format!("references {} \"{id}\" which is not configured", P::KIND);
+            let known: Vec<String> = section.keys().map(ToString::to_string).collect();
+            let help = match minicol_config::nearest(&id.to_string(), &known) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("add `{id}:` under `{}:`", P::KIND.section()),
+            };
+            problems.push(Problem::error(message).at_value(root, &at).with_help(help));
+        }
+        found.push((id, at));
+    }
+    Some(found)
+}
+
+/// For help texts.
+pub(super) fn valid_signals(name: &str) -> String {
+    valid("signals", name, minicol_pdata::Signal::ALL.iter().map(|signal| signal.name()))
+}

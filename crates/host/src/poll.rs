@@ -1,0 +1,222 @@
+//! One cycle of each polling receiver, mapped, nothing exported: what `minicol poll` does.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::{FutureExt, future::join_all};
+use minicol_pdata::{Batch, Signal};
+use minicol_plugin::{
+    ComponentId, ComponentKind, Consumer, Event, Next, Receiver, Rejected, StatusChange, async_trait,
+};
+use tokio::time::Instant;
+
+use crate::{
+    Host, Plan, StartError,
+    graph::{self, Built, Chain, Selection},
+    host::started,
+    life::{Life, panic_message, with_causes},
+    workshop::{Governed, Workshop},
+};
+
+/// What a poll brought.
+#[derive(Debug)]
+pub struct PollOutcome {
+    /// Each receiver that was asked for, in the order in which they were written.
+    pub receivers: Vec<PolledReceiver>,
+    /// Each pipeline that names one of them.
+    pub pipelines: Vec<PolledPipeline>,
+    /// What the components told meanwhile, oldest first.
+    pub events: Vec<Event>,
+}
+
+/// What became of one receiver.
+#[derive(Debug)]
+pub struct PolledReceiver {
+    /// Which receiver.
+    pub id: ComponentId,
+    /// How it went.
+    pub result: PollResult,
+    /// What it emitted: observations, the cycle's report among them.
+    pub batches: Vec<Batch>,
+}
+
+/// How polling one receiver went. A target that is down is `Polled` all the same: its report says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PollResult {
+    /// One cycle is through.
+    Polled,
+    /// This receiver does not poll.
+    NotPolling,
+    /// `enabled` is false: it was not asked.
+    Disabled,
+    /// The cycle broke off.
+    Failed(String),
+}
+
+/// What the exporters of one pipeline would have been given.
+#[derive(Debug)]
+pub struct PolledPipeline {
+    /// The pipeline's id.
+    pub id: String,
+    /// What its exporters take.
+    pub signal: Signal,
+    /// What they would have been given.
+    pub batches: Vec<Batch>,
+}
+
+/// A poll that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PollError {
+    /// No receiver of that id takes part.
+    #[error("no pipeline names a receiver `{asked}`; {known}")]
+    Unknown {
+        /// What was asked for.
+        asked: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A component could not be built, or a simulator did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// Keeps what it is given.
+#[derive(Clone, Default)]
+struct Capture(Arc<Mutex<Vec<Batch>>>);
+
+/// Keeps what it is given, and passes it on.
+struct Tee {
+    capture: Capture,
+    next: Next,
+}
+
+/// How long a simulator gets to stop.
+const STOP_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
+impl Host {
+    /// Polls `receiver`, or every receiver that polls, once. Of the extensions, only the simulators that the service lists are started.
+    pub async fn poll(&self, plan: &Plan, receiver: Option<&str>) -> Result<PollOutcome, PollError> {
+        let receivers = chosen(plan, receiver)?;
+        let names_one = |index: &usize| plan.pipelines[*index].receivers.iter().any(|id| receivers.contains(id));
+        let serves = |id: &&ComponentId| plan.extensions.get(*id).is_some_and(|component| component.entry.serves_poll);
+        let selection = Selection {
+            extensions: plan.started_extensions.iter().filter(serves).cloned().collect(),
+            pipelines: (0..plan.pipelines.len()).filter(names_one).collect(),
+            receivers,
+            exporters: false,
+        };
+        let workshop = self.silent_workshop();
+        let Built { extensions, processors, receivers, .. } = graph::build(plan, &selection, &workshop)?;
+
+        let mut simulators = Vec::new();
+        for (extension, governed) in extensions {
+            let mut life = Life::begin(&governed, &workshop.events, extension.run(governed.scope.clone()));
+            started(ComponentKind::Extension, &mut life, self.limits().start).await?;
+            simulators.push(life);
+        }
+        let (chains, captures) = chains(plan, &selection, processors, &workshop);
+        let cycles =
+            receivers.into_iter().map(|(receiver, governed)| cycle(plan, receiver, governed, &chains, &workshop));
+        let polled = join_all(cycles).await;
+        for stage in chains.iter().flat_map(|chain| &chain.stages) {
+            // What it says of a failure it has reported, and there is no second cycle.
+            let _ = stage.flush().await;
+        }
+        for life in simulators.into_iter().rev() {
+            let _ = life.stop(Instant::now() + STOP_WITHIN).await;
+        }
+        let pipelines = selection.pipelines.iter().zip(captures).map(|(index, capture)| {
+            let pipeline = &plan.pipelines[*index];
+            let signal = pipeline.carries.last().copied().unwrap_or(Signal::Metrics);
+            PolledPipeline { id: pipeline.id.clone(), signal, batches: capture.take() }
+        });
+        Ok(PollOutcome { receivers: polled, pipelines: pipelines.collect(), events: workshop.events.recent() })
+    }
+}
+
+/// The receivers that are asked for.
+fn chosen(plan: &Plan, asked: Option<&str>) -> Result<Vec<ComponentId>, PollError> {
+    let used: Vec<ComponentId> = plan.receivers.keys().filter(|id| plan.uses_receiver(id)).cloned().collect();
+    let Some(asked) = asked else { return Ok(used) };
+    let found = used.iter().find(|id| id.to_string() == asked);
+    found.map(|id| vec![id.clone()]).ok_or_else(|| {
+        let names: Vec<String> = used.iter().map(ToString::to_string).collect();
+        let known = match minicol_config::nearest(asked, &names) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("there are: {}", names.join(", ")),
+        };
+        PollError::Unknown { asked: minicol_plugin::text::foreign(asked), known }
+    })
+}
+
+/// The selected pipelines, each ending where its batches are kept.
+fn chains(
+    plan: &Plan,
+    selection: &Selection,
+    processors: Vec<Vec<(Box<dyn minicol_plugin::Processor>, Governed)>>,
+    workshop: &Workshop,
+) -> (Vec<Chain>, Vec<Capture>) {
+    let chain = |(index, processors): (&usize, _)| {
+        let capture = Capture::default();
+        let end = ("poll".to_owned(), Next::new(capture.clone()));
+        (graph::chain(&plan.pipelines[*index], processors, vec![end], workshop), capture)
+    };
+    selection.pipelines.iter().zip(processors).map(chain).unzip()
+}
+
+async fn cycle(
+    plan: &Plan,
+    receiver: Box<dyn Receiver>,
+    governed: Governed,
+    chains: &[Chain],
+    workshop: &Workshop,
+) -> PolledReceiver {
+    let id = governed.scope.id().clone();
+    if !plan.receivers.get(&id).is_some_and(|component| component.beside.0) {
+        return PolledReceiver { id, result: PollResult::Disabled, batches: Vec::new() };
+    }
+    let capture = Capture::default();
+    let next = Next::new(Tee { capture: capture.clone(), next: graph::out_of_receiver(plan, &id, chains, workshop) });
+    let poll = AssertUnwindSafe(receiver.poll_once(next, governed.scope.clone())).catch_unwind();
+    let result = match poll.await {
+        Ok(Ok(true)) => PollResult::Polled,
+        Ok(Ok(false)) => PollResult::NotPolling,
+        Ok(Err(error)) => PollResult::Failed(with_causes(&error)),
+        Err(panic) => PollResult::Failed(panic_message(&*panic)),
+    };
+    PolledReceiver { id, result, batches: capture.take() }
+}
+
+impl PollOutcome {
+    /// The last thing that a component said of how it is.
+    pub fn status(&self, kind: ComponentKind, id: &ComponentId) -> Option<&StatusChange> {
+        self.events.iter().rev().find_map(|event| match event {
+            Event::Status(change) if change.kind == kind && change.component == *id => Some(change),
+            _ => None,
+        })
+    }
+}
+
+impl Capture {
+    fn take(&self) -> Vec<Batch> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl Consumer for Capture {
+    async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Consumer for Tee {
+    async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
+        self.capture.consume(batch.clone()).await?;
+        self.next.consume(batch).await
+    }
+}
