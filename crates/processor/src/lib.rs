@@ -11,6 +11,7 @@ mod extract;
 mod preset;
 mod prometheus;
 mod sample;
+mod series;
 
 pub use config::{
     AttributeConfig, Literal, MappingConfig, MetricConfig, RuleConfig, StartConfig, StartList, ValueConfig,

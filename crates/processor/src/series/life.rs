@@ -1,0 +1,271 @@
+//! One series: when it began, what it says, when it ended.
+
+use std::{sync::Arc, time::Duration};
+
+use minicol_pdata::{Number, Timestamp};
+
+use super::{
+    histogram::Histogram,
+    memory::Grave,
+    teller::{Process, Tellers},
+};
+
+/// The answer that is being taken, as its series see it.
+#[derive(Clone, Debug)]
+pub(super) struct Moment {
+    /// The tool that answered.
+    pub(super) tool: Arc<str>,
+    /// The answer's number: no two of a source share one.
+    pub(super) answer: u64,
+    /// When it arrived.
+    pub(super) heard: Duration,
+    pub(super) stamp: Timestamp,
+    /// The source holds more items than the answer.
+    pub(super) cut: bool,
+    /// The stamps of the tool's first answer and of the one before this.
+    pub(super) first: Timestamp,
+    pub(super) previous: Option<Timestamp>,
+    /// When minicol began to watch the source.
+    pub(super) began: Timestamp,
+}
+
+/// An accumulated series starts this long before the first thing that it counts.
+pub(super) const JUST_BEFORE: Duration = Duration::from_millis(1);
+
+impl Moment {
+    /// Since when something was watched that is now observed for the first time.
+    pub(super) fn watched_since(&self) -> Timestamp {
+        self.began.min(self.stamp - JUST_BEFORE)
+    }
+}
+
+/// A series that is known.
+#[derive(Debug)]
+pub(super) struct Series {
+    /// The tool that fed it last, the answer that did, and when.
+    pub(super) tool: Arc<str>,
+    pub(super) answer: u64,
+    pub(super) heard: Duration,
+    /// Its start; unset for a gauge.
+    pub(super) start: Timestamp,
+    /// The answer it was first seen in, while the items in that answer may still put the start back.
+    born: Option<u64>,
+    /// The time of its last point.
+    pub(super) last: Timestamp,
+    /// The point that the cycle owes it.
+    pub(super) due: Option<Timestamp>,
+    /// Its latest point, given or due, says that it has no value.
+    pub(super) ended: bool,
+    pub(super) body: Body,
+}
+
+/// What a series says.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// A gauge.
+    Level(Number),
+    /// A polled total that may fall.
+    UpDown(Number),
+    /// A polled total.
+    Total(Total),
+    /// A counter of items, accumulated here.
+    Items(Number),
+    /// A histogram, accumulated here.
+    Histogram(Box<Histogram>),
+}
+
+/// A polled total, and the life of the process that it belongs to.
+#[derive(Debug)]
+pub(super) struct Total {
+    value: Number,
+    /// Whose word counts, and how many restarts it had told of when the value was last heard.
+    teller: Option<Arc<str>>,
+    restarts: u64,
+    /// Where this life began by a fall: how often the teller had told by then.
+    fell_at: Option<u64>,
+}
+
+impl Series {
+    fn new(moment: &Moment, start: Timestamp, body: Body) -> Self {
+        Self {
+            tool: Arc::clone(&moment.tool),
+            answer: moment.answer,
+            heard: moment.heard,
+            start,
+            born: None,
+            last: Timestamp::UNSET,
+            due: Some(moment.stamp),
+            ended: false,
+            body,
+        }
+    }
+
+    /// A gauge's first value.
+    pub(super) fn level(moment: &Moment, value: Number) -> Self {
+        Self::new(moment, Timestamp::UNSET, Body::Level(value))
+    }
+
+    /// An updowncounter's first value: nothing tells since when it counts.
+    pub(super) fn up_down(moment: &Moment, value: Number) -> Self {
+        Self::new(moment, moment.stamp, Body::UpDown(value))
+    }
+
+    /// A total's first value, or its first after it was forgotten.
+    pub(super) fn total(moment: &Moment, value: Number, process: Process, grave: Option<Grave>) -> Self {
+        let start = match (process.start, grave) {
+            (Some(told), None) => told.min(moment.stamp),
+            (Some(told), Some(grave)) if told >= grave.last => told.min(moment.stamp),
+            // The same life goes on. Anything else would overlap what it was: its start counts as unknown.
+            (Some(told), Some(Grave { total: Some((start, before)), .. })) if told == start && !less(value, before) => {
+                told
+            }
+            _ => moment.stamp,
+        };
+        let total = Total { value, teller: process.teller, restarts: process.restarts, fell_at: None };
+        Self::new(moment, start, Body::Total(total))
+    }
+
+    /// An accumulated series before its first observation.
+    pub(super) fn accumulated(moment: &Moment, body: Body, grave: Option<Grave>) -> Self {
+        let Some(grave) = grave else {
+            return Self { born: Some(moment.answer), ..Self::new(moment, moment.stamp, body) };
+        };
+        let previous = moment.previous.unwrap_or(grave.last).max(grave.last);
+        Self::new(moment, previous.min(moment.stamp), body)
+    }
+
+    /// Notes that the answer holds the series.
+    pub(super) fn seen(&mut self, moment: &Moment) {
+        if self.tool != moment.tool {
+            self.tool = Arc::clone(&moment.tool);
+        }
+        self.answer = moment.answer;
+        self.heard = moment.heard;
+        self.due = Some(moment.stamp);
+        self.ended = false;
+    }
+
+    /// Where the series was first seen in this answer, it begins no later than `start`.
+    pub(super) fn begins_by(&mut self, moment: &Moment, start: Timestamp) {
+        if self.born == Some(moment.answer) {
+            self.start = self.start.min(start).max(EARLIEST);
+        }
+    }
+
+    /// True where the series' latest value in this cycle came from this answer or another tool's.
+    pub(super) fn taken(&self) -> bool {
+        self.due.is_some() && !self.ended
+    }
+
+    /// True for what a source tells in full each time, and that ends when it no longer does.
+    pub(super) const fn polled(&self) -> bool {
+        matches!(self.body, Body::Level(_) | Body::UpDown(_) | Body::Total(_))
+    }
+
+    /// The flagged point is due.
+    pub(super) const fn end(&mut self, stamp: Timestamp) {
+        self.ended = true;
+        self.due = Some(stamp);
+    }
+
+    /// What is left of it; `None` where nothing is needed, as it begins at its first point anyhow.
+    pub(super) const fn grave(&self) -> Option<Grave> {
+        match &self.body {
+            Body::Level(_) | Body::UpDown(_) => None,
+            Body::Total(total) => Some(Grave { last: self.last, total: Some((self.start, total.value)) }),
+            Body::Items(_) | Body::Histogram(_) => Some(Grave { last: self.last, total: None }),
+        }
+    }
+
+    /// A polled total's next value; false where this is none. Call it before [`Series::seen`].
+    pub(super) fn next_total(&mut self, value: Number, names: &[Arc<str>], tellers: &Tellers, moment: &Moment) -> bool {
+        let Body::Total(total) = &mut self.body else { return false };
+        let process = tellers.process(names, moment);
+        // Where somebody else tells from now on, a restart that the one before told of still counts; further back they cannot be compared.
+        let restarted = if total.teller == process.teller {
+            total.restarted(&process)
+        } else {
+            total.teller.as_ref().is_some_and(|teller| total.restarted(&tellers.told_by(teller, moment)))
+        };
+        if restarted {
+            self.start = process.start.unwrap_or(self.last).max(self.last).min(moment.stamp);
+            total.fell_at = None;
+        } else if less(value, total.value) {
+            self.start = self.last;
+            total.fell_at = Some(process.tellings);
+        }
+        total.restarts = process.restarts;
+        if total.teller != process.teller {
+            total.teller = process.teller;
+        }
+        total.value = value;
+        true
+    }
+
+    /// The value of a gauge's or a sum's point; `None` for a histogram.
+    pub(super) const fn number(&self) -> Option<Number> {
+        match &self.body {
+            Body::Level(value) | Body::UpDown(value) | Body::Items(value) => Some(*value),
+            Body::Total(total) => Some(total.value),
+            Body::Histogram(_) => None,
+        }
+    }
+}
+
+impl Total {
+    /// True where the process told of a restart that this life does not know yet. A life that began by a fall since the telling
+    /// before has had that restart.
+    fn restarted(&self, process: &Process) -> bool {
+        let unknown = process.restarts.saturating_sub(self.restarts);
+        let had = self.fell_at.is_some_and(|tellings| tellings + 1 == process.moved_at);
+        unknown > u64::from(had)
+    }
+}
+
+/// Zero means "not set".
+const EARLIEST: Timestamp = Timestamp::from_nanos(1);
+
+/// True where `a` is below `b`. Whole numbers are compared as such.
+fn less(a: Number, b: Number) -> bool {
+    match (a, b) {
+        (Number::Int(a), Number::Int(b)) => a < b,
+        _ => as_f64(a) < as_f64(b),
+    }
+}
+
+/// As a double.
+pub(super) const fn as_f64(number: Number) -> f64 {
+    match number {
+        Number::Int(value) => value as f64,
+        Number::Double(value) => value,
+    }
+}
+
+/// The sum: whole as long as both are and it fits, and always finite.
+pub(super) fn add(a: Number, b: Number) -> Number {
+    if let (Number::Int(a), Number::Int(b)) = (a, b)
+        && let Some(sum) = a.checked_add(b)
+    {
+        return Number::Int(sum);
+    }
+    Number::Double((as_f64(a) + as_f64(b)).min(f64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_compared_as_such() {
+        assert!(less(Number::Int(1 << 53), Number::Int((1 << 53) + 1)));
+        assert!(!less(Number::Int(5), Number::Double(5.0)));
+        assert!(less(Number::Double(4.9), Number::Int(5)));
+    }
+
+    #[test]
+    fn a_sum_of_whole_numbers_stays_whole_as_long_as_it_fits() {
+        assert_eq!(add(Number::Int(1), Number::Int(2)), Number::Int(3));
+        assert_eq!(add(Number::Int(i64::MAX), Number::Int(1)), Number::Double(i64::MAX as f64));
+        assert_eq!(add(Number::Double(f64::MAX), Number::Double(f64::MAX)), Number::Double(f64::MAX));
+    }
+}

@@ -1,0 +1,180 @@
+//! What is remembered of items and of series that are gone, within bounds.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use indexmap::IndexMap;
+use minicol_pdata::{Attributes, Number, Timestamp};
+
+/// Things that were seen, with a value each. Those in a tool's latest answer are never forgotten.
+#[derive(Debug)]
+pub(super) struct Seen<K, V>(IndexMap<K, Entry<V>>);
+
+/// Keys of items that were counted.
+pub(super) type Keys = Seen<Arc<str>, ()>;
+
+#[derive(Debug)]
+struct Entry<V> {
+    value: V,
+    /// The number of the answer that held it last.
+    answer: u64,
+}
+
+impl<K, V> Default for Seen<K, V> {
+    fn default() -> Self {
+        Self(IndexMap::new())
+    }
+}
+
+impl<K: Hash + Eq, V> Seen<K, V> {
+    /// Notes that `answer` holds `key`. Returns what was known: its value, and the number of the answer that held it before.
+    pub(super) fn see(&mut self, key: K, value: V, answer: u64) -> Option<(V, u64)> {
+        self.0.insert(key, Entry { value, answer }).map(|entry| (entry.value, entry.answer))
+    }
+
+    pub(super) fn contains(&self, key: &K) -> bool {
+        self.0.contains_key(key)
+    }
+
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&V) -> bool) {
+        self.0.retain(|_, entry| keep(&entry.value));
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0 = IndexMap::new();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Forgets the longest unseen beyond `max`, but none that one of the `latest` answers holds.
+    pub(super) fn trim(&mut self, max: usize, latest: &[u64]) {
+        let excess = self.0.len().saturating_sub(max);
+        if excess == 0 {
+            return;
+        }
+        let mut old: Vec<u64> =
+            self.0.values().map(|entry| entry.answer).filter(|answer| !latest.contains(answer)).collect();
+        if old.is_empty() {
+            return;
+        }
+        let last = excess.min(old.len()) - 1;
+        let (before, &mut threshold, _) = old.select_nth_unstable(last);
+        let older = before.iter().filter(|&&answer| answer < threshold).count();
+        let mut at_threshold = last + 1 - older;
+        self.0.retain(|_, entry| {
+            if latest.contains(&entry.answer) || entry.answer > threshold {
+                return true;
+            }
+            if entry.answer < threshold {
+                return false;
+            }
+            let forget = at_threshold > 0;
+            at_threshold = at_threshold.saturating_sub(1);
+            !forget
+        });
+    }
+}
+
+/// Series of one metric that expired: what is needed so that one that comes back does not overlap what it was.
+#[derive(Debug, Default)]
+pub(super) struct Forgotten {
+    graves: IndexMap<u64, Grave>,
+    /// The latest last point of those whose graves are forgotten, too. From then on a series that is not known may be one of them.
+    unknown: Option<Timestamp>,
+}
+
+/// What is left of a series.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grave {
+    /// The time of its last point.
+    pub(super) last: Timestamp,
+    /// Its start and value, where they are known: only a polled total's are of use.
+    pub(super) total: Option<(Timestamp, Number)>,
+}
+
+impl Forgotten {
+    /// Buries a series. Beyond `max` graves all are levelled.
+    pub(super) fn bury(&mut self, attributes: &Attributes, grave: Grave, max: usize) {
+        if self.graves.len() >= max {
+            self.level();
+        }
+        if max == 0 {
+            self.unknown = self.unknown.max(Some(grave.last));
+            return;
+        }
+        self.graves.insert(hash(attributes), grave);
+    }
+
+    /// The series that comes back.
+    pub(super) fn exhume(&mut self, attributes: &Attributes) -> Option<Grave> {
+        let levelled = self.unknown.map(|last| Grave { last, total: None });
+        if self.graves.is_empty() {
+            return levelled;
+        }
+        self.graves.swap_remove(&hash(attributes)).or(levelled)
+    }
+
+    /// Every series that is not known may have been one until `last`.
+    pub(super) fn bury_all(&mut self, last: Timestamp) {
+        self.unknown = self.unknown.max(Some(last));
+        self.level();
+    }
+
+    fn level(&mut self) {
+        let latest = self.graves.values().map(|grave| grave.last).max();
+        self.unknown = self.unknown.max(latest);
+        self.graves.clear();
+    }
+}
+
+/// 64 bits of attributes are enough: two that share them would begin a little late.
+fn hash(attributes: &Attributes) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    attributes.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_unseen_are_forgotten_first_and_never_those_of_the_latest_answers() {
+        let mut seen = Seen::default();
+        for (key, answer) in [("a", 1), ("b", 2), ("c", 2), ("d", 3), ("e", 3)] {
+            seen.see(key, (), answer);
+        }
+        seen.trim(4, &[3]);
+        assert!(!seen.contains(&"a") && seen.contains(&"b"));
+        seen.trim(3, &[3]);
+        assert!(!seen.contains(&"b") && seen.contains(&"c"));
+        seen.trim(1, &[3]);
+        assert_eq!(seen.0.len(), 2, "two are in the latest answer");
+        seen.trim(1, &[1, 2, 3]);
+        assert_eq!(seen.0.len(), 2);
+        assert_eq!(seen.see("d", (), 4), Some(((), 3)));
+    }
+
+    #[test]
+    fn levelled_graves_hold_for_every_series() {
+        let grave = |second| Grave { last: Timestamp::from_nanos(second), total: None };
+        let attributes = |text: &str| Attributes::new().with("a", text);
+        let mut forgotten = Forgotten::default();
+        assert!(forgotten.exhume(&attributes("1")).is_none());
+        forgotten.bury(&attributes("1"), grave(10), 2);
+        forgotten.bury(&attributes("2"), grave(20), 2);
+        assert!(forgotten.exhume(&attributes("3")).is_none());
+        assert_eq!(forgotten.exhume(&attributes("1")).map(|grave| grave.last), Some(Timestamp::from_nanos(10)));
+        assert!(forgotten.exhume(&attributes("1")).is_none());
+        forgotten.bury(&attributes("3"), grave(30), 2);
+        forgotten.bury(&attributes("4"), grave(40), 2);
+        for text in ["1", "2", "5"] {
+            assert_eq!(forgotten.exhume(&attributes(text)).map(|grave| grave.last), Some(Timestamp::from_nanos(30)));
+        }
+        assert_eq!(forgotten.graves.len(), 1);
+    }
+}
