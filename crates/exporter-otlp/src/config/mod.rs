@@ -1,0 +1,218 @@
+//! What a user can write under `otlp` and `otlphttp`.
+
+mod endpoint;
+mod headers;
+
+use std::collections::BTreeMap;
+
+use ::http::Uri;
+use minicol_pdata::Signal;
+use minicol_plugin::{
+    config::{ComponentConfig, Problems, Secret},
+    net::{ClientTls, is_loopback},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use endpoint::EndpointError;
+pub(crate) use headers::header_map;
+
+/// Configuration of `otlp`: OTLP over gRPC.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OtlpGrpcConfig {
+    /// Where to deliver: `host:port`, `http://host:port` (plain text) or `https://host:port` (TLS). Without a scheme TLS is spoken unless
+    /// `tls.insecure` is true. Required.
+    pub endpoint: String,
+    /// How the server is checked, where TLS is spoken.
+    pub tls: ClientTls,
+    /// Sent with every request, as gRPC metadata. Values are never printed.
+    pub headers: BTreeMap<String, Secret>,
+    /// How requests are compressed.
+    pub compression: Compression,
+}
+
+/// Configuration of `otlphttp`: OTLP over HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OtlpHttpConfig {
+    /// Where to deliver: the base to which `/v1/metrics`, `/v1/logs` or `/v1/traces` is added, with `http://` or `https://`. Required unless
+    /// the endpoint of each signal that is delivered is set by itself.
+    pub endpoint: String,
+    /// Where metrics go, verbatim, instead of under `endpoint`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_endpoint: Option<String>,
+    /// Where logs go, verbatim, instead of under `endpoint`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logs_endpoint: Option<String>,
+    /// Where traces go, verbatim, instead of under `endpoint`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces_endpoint: Option<String>,
+    /// How the server is checked, where TLS is spoken.
+    pub tls: ClientTls,
+    /// Sent with every request. Values are never printed.
+    pub headers: BTreeMap<String, Secret>,
+    /// How requests are compressed.
+    pub compression: Compression,
+    /// How requests are written.
+    pub encoding: Encoding,
+}
+
+/// How requests are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Telemetry shrinks to about a tenth. Every OTLP server must take it.
+    #[default]
+    Gzip,
+    /// Not at all: on loopback it saves a little CPU.
+    None,
+}
+
+/// How OTLP over HTTP is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// Protobuf, which every OTLP server takes.
+    #[default]
+    Proto,
+}
+
+/// The port that OTLP over gRPC has by convention.
+const GRPC_PORT: u16 = 4317;
+/// The port that OTLP over HTTP has by convention.
+const HTTP_PORT: u16 = 4318;
+
+impl OtlpGrpcConfig {
+    /// Where to deliver, as `http://` or `https://`, without a path.
+    pub(crate) fn target(&self) -> Result<Uri, EndpointError> {
+        endpoint::grpc(&self.endpoint, self.tls.insecure)
+    }
+}
+
+impl OtlpHttpConfig {
+    /// Where a signal goes. `Ok(None)` where neither `endpoint` nor its own is set.
+    pub(crate) fn target(&self, signal: Signal) -> Result<Option<Uri>, EndpointError> {
+        match self.own_endpoint(signal) {
+            Some(own) => endpoint::http(own).map(Some),
+            None if self.endpoint.is_empty() => Ok(None),
+            None => endpoint::http_base(&self.endpoint, signal).map(Some),
+        }
+    }
+
+    fn own_endpoint(&self, signal: Signal) -> Option<&str> {
+        match signal {
+            Signal::Metrics => self.metrics_endpoint.as_deref(),
+            Signal::Logs => self.logs_endpoint.as_deref(),
+            Signal::Traces => self.traces_endpoint.as_deref(),
+            Signal::Observations => None,
+        }
+    }
+}
+
+impl ComponentConfig for OtlpGrpcConfig {
+    fn validate(&self, problems: &mut Problems) {
+        match self.target() {
+            Ok(target) => {
+                if !self.endpoint.contains("://") && !self.tls.insecure && target.host().is_some_and(is_loopback) {
+                    problems
+                        .warning("endpoint", format!("`{}` names no scheme, so TLS is spoken", self.endpoint))
+                        .help(format!("write http://{0} for plain text, https://{0} to keep TLS", self.endpoint));
+                }
+                if target.port_u16() == Some(HTTP_PORT) {
+                    problems
+                        .warning("endpoint", "4318 is the port of OTLP over HTTP, but `otlp` speaks gRPC")
+                        .help("use port 4317, or the exporter `otlphttp`");
+                }
+                check_tls("endpoint", &self.tls, &[&target], problems);
+                check_credentials(&self.headers, &[&target], problems);
+            }
+            Err(error) => error.tell("endpoint", problems),
+        }
+        problems.within("tls", |problems| self.tls.validate(problems));
+        headers::validate(&self.headers, problems);
+    }
+}
+
+impl ComponentConfig for OtlpHttpConfig {
+    fn validate(&self, problems: &mut Problems) {
+        let mut targets = Vec::new();
+        let fields = [
+            (Signal::Metrics, "metrics_endpoint"),
+            (Signal::Logs, "logs_endpoint"),
+            (Signal::Traces, "traces_endpoint"),
+        ];
+        for (signal, field) in fields {
+            if self.own_endpoint(signal).is_some() {
+                match self.target(signal) {
+                    Ok(target) => targets.extend(target),
+                    Err(error) => error.tell(field, problems),
+                }
+            }
+        }
+        if !self.endpoint.is_empty() {
+            match endpoint::http(&self.endpoint).and_then(|_| endpoint::http_base(&self.endpoint, Signal::Metrics)) {
+                Ok(target) => {
+                    self.warn_of_base(&target, problems);
+                    targets.push(target);
+                }
+                Err(error) => error.tell("endpoint", problems),
+            }
+        } else if fields.iter().all(|(signal, _)| self.own_endpoint(*signal).is_none()) {
+            EndpointError::Missing { example: "http://localhost:4318" }.tell("endpoint", problems);
+        }
+        let targets: Vec<&Uri> = targets.iter().collect();
+        check_tls("endpoint", &self.tls, &targets, problems);
+        check_credentials(&self.headers, &targets, problems);
+        problems.within("tls", |problems| self.tls.validate(problems));
+        headers::validate(&self.headers, problems);
+    }
+}
+
+impl OtlpHttpConfig {
+    fn warn_of_base(&self, metrics: &Uri, problems: &mut Problems) {
+        let base = self.endpoint.trim_end_matches('/');
+        if let Some(signal) = ["metrics", "logs", "traces"].iter().find(|one| base.ends_with(&format!("/v1/{one}"))) {
+            problems
+                .warning("endpoint", format!("`endpoint` is the base: metrics would go to {metrics}"))
+                .help(format!("leave /v1/{signal} away, or write it as {signal}_endpoint"));
+        }
+        if metrics.port_u16() == Some(GRPC_PORT) {
+            problems
+                .warning("endpoint", "4317 is the port of OTLP over gRPC, but `otlphttp` speaks HTTP")
+                .help("use port 4318, or the exporter `otlp`");
+        }
+    }
+}
+
+/// Warns of TLS options that the endpoint's scheme leaves without effect.
+fn check_tls(field: &str, tls: &ClientTls, targets: &[&Uri], problems: &mut Problems) {
+    let all = |scheme| !targets.is_empty() && targets.iter().all(|one| one.scheme_str() == Some(scheme));
+    if tls.insecure && all("https") {
+        problems
+            .warning(field, "the endpoint says https://, so TLS is spoken: tls.insecure has no effect")
+            .help("leave tls.insecure away, or write http://");
+    }
+    if tls.ca_file.is_some() && all("http") {
+        problems
+            .warning(field, "plain text is spoken, so tls.ca_file has no effect")
+            .help("leave tls.ca_file away, or write https://");
+    }
+}
+
+/// Warns of credentials that everybody on the way can read.
+fn check_credentials(headers: &BTreeMap<String, Secret>, targets: &[&Uri], problems: &mut Problems) {
+    let exposed = targets.iter().find(|one| one.scheme_str() == Some("http") && !one.host().is_some_and(is_loopback));
+    if let (Some(target), Some(name)) = (exposed, headers.keys().find(|one| one.eq_ignore_ascii_case("authorization")))
+    {
+        let host = target.host().unwrap_or_default();
+        problems.within("headers", |problems| {
+            problems
+                .warning(name, format!("goes to {host} in plain text, where everybody on the way can read it"))
+                .help("write https://");
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

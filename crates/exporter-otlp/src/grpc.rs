@@ -1,0 +1,125 @@
+//! OTLP over gRPC.
+
+mod channel;
+mod codec;
+
+use std::{error::Error, sync::Arc};
+
+use http::{HeaderMap, Uri, uri::PathAndQuery};
+use minicol_pdata::{Batch, Signal};
+use minicol_plugin::{
+    ComponentError, Delivered, ExportError, Exporter, Factory, Flow, OtlpProtocol, Scope, Stability, async_trait, text,
+};
+use tonic::{Status, body::Body, client::Grpc, codec::CompressionEncoding};
+use tonic_types::StatusExt;
+
+use crate::{
+    MAX_ANSWER_BYTES,
+    config::{Compression, OtlpGrpcConfig, header_map},
+    failure::Peer,
+    outcome::{Request, delivered, grpc_cure, grpc_name, grpc_retry},
+    transport::Transport,
+};
+use channel::Channel;
+use codec::Encoded;
+
+/// The exporter `otlp`, and its factory.
+pub struct OtlpGrpc {
+    transport: Transport<Body>,
+    origin: Uri,
+    peer: Arc<Peer>,
+    headers: Arc<HeaderMap>,
+    compression: Compression,
+}
+
+impl Factory for OtlpGrpc {
+    type Product = dyn Exporter;
+    type Config = OtlpGrpcConfig;
+    const TYPE: &'static str = "otlp";
+    const ALIASES: &'static [&'static str] = &["otlp_grpc"];
+    const DESCRIPTION: &'static str = "delivers metrics, logs and traces by OTLP over gRPC";
+    const STABILITY: Stability = Stability::Beta;
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const FLOWS: &'static [Flow] =
+        &[Flow::into_exporter(Signal::Metrics), Flow::into_exporter(Signal::Logs), Flow::into_exporter(Signal::Traces)];
+    const EXAMPLE: &'static str = include_str!("../examples/otlp.yaml");
+    const OTLP_PROTOCOL: Option<OtlpProtocol> = Some(OtlpProtocol::Grpc);
+
+    fn build(config: OtlpGrpcConfig, scope: &Scope) -> Result<Box<dyn Exporter>, ComponentError> {
+        let fault = |error: Box<dyn Error + Send + Sync>| ComponentError::caused(error.to_string(), error);
+        let origin = config.target().map_err(|error| fault(error.into()))?;
+        let headers = header_map(&config.headers).map_err(|error| fault(error.into()))?;
+        let secure = origin.scheme_str() == Some("https");
+        let transport =
+            Transport::new(scope, &config.tls, secure, OtlpProtocol::Grpc).map_err(|error| fault(error.into()))?;
+        Ok(Box::new(Self {
+            transport,
+            peer: Arc::new(Peer::new(&origin, OtlpProtocol::Grpc)),
+            origin,
+            headers: Arc::new(headers),
+            compression: config.compression,
+        }))
+    }
+}
+
+#[async_trait]
+impl Exporter for OtlpGrpc {
+    async fn export(&self, batch: Batch) -> Result<Delivered, ExportError> {
+        let request = Request::of(&batch)?;
+        let exchange = self.transport.begin();
+        let channel = Channel::new(exchange.client().clone(), Arc::clone(&self.headers), Arc::clone(&self.peer));
+        // A Go server answers compressed where the request was, asked for or not.
+        let mut grpc = Grpc::with_origin(channel, self.origin.clone())
+            .max_decoding_message_size(MAX_ANSWER_BYTES)
+            .accept_compressed(CompressionEncoding::Gzip);
+        if self.compression == Compression::Gzip {
+            grpc = grpc.send_compressed(CompressionEncoding::Gzip);
+        }
+        grpc.ready().await?;
+        let answer = grpc.unary(tonic::Request::new(request.body), path(request.signal), Encoded).await;
+        exchange.over();
+        match answer {
+            Ok(answer) => Ok(delivered(request.signal, answer.get_ref())),
+            Err(status) => Err(self.refused(&status)),
+        }
+    }
+
+    async fn shutdown(&self) -> Result<(), ComponentError> {
+        self.transport.close();
+        Ok(())
+    }
+}
+
+impl OtlpGrpc {
+    /// What a status means: our own failure that tonic wrapped, or the server's answer.
+    fn refused(&self, status: &Status) -> ExportError {
+        if let Some(failure) = status.source().and_then(|source| source.downcast_ref::<ExportError>()) {
+            return failure.clone();
+        }
+        let (code, name) = (status.code(), grpc_name(status.code()));
+        let asked = status.get_details_retry_info().map(|info| info.retry_delay.unwrap_or_default());
+        let said = match status.message() {
+            "" => String::new(),
+            message => format!(": {}", text::foreign(message)),
+        };
+        ExportError {
+            retry: grpc_retry(code, asked),
+            error_type: name.to_owned(),
+            message: format!("{} answered {name}{said}{}", self.peer.name(), grpc_cure(code)),
+        }
+    }
+}
+
+fn path(signal: Signal) -> PathAndQuery {
+    PathAndQuery::from_static(match signal {
+        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        Signal::Metrics | Signal::Observations => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    })
+}
+
+impl std::fmt::Debug for OtlpGrpc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OtlpGrpc").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
