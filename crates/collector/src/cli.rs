@@ -1,0 +1,131 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use minicol_config::{Environment, Request};
+use minicol_plugin::config::GoDuration;
+
+/// A mini OpenTelemetry collector: polls Session-Buddy servers over MCP and delivers metrics over OTLP.
+#[derive(Debug, Parser)]
+#[command(name = "minicol", version, max_term_width = 120, after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  minicol run --config pipelines/demo.yaml
+      See it work: polls a simulated Session-Buddy and prints what it would export.
+  minicol poll --config pipelines/session-buddy.yaml
+      Ask a real Session-Buddy once, and look at the metrics. Nothing is exported.
+  minicol validate --config pipelines/session-buddy.yaml
+      Check a pipeline file. Silent where it holds.
+  minicol run --config base.yaml --config site.yaml --set exporters.otlp.endpoint=backend:4317
+      Later files and --set win.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the pipelines until a signal (SIGINT, SIGTERM) ends them; a second signal ends the program at once
+    #[command(after_help = "Example: minicol run --config pipelines/session-buddy.yaml")]
+    Run {
+        #[command(flatten)]
+        sources: Sources,
+        /// How long the whole shutdown may take, such as 10s or 1m
+        #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+        shutdown_timeout: Duration,
+    },
+    /// Check the configuration and build the graph without starting it; silent where it holds
+    #[command(after_help = "Example: minicol validate --config pipelines/session-buddy.yaml")]
+    Validate {
+        #[command(flatten)]
+        sources: Sources,
+    },
+    /// Print what is compiled in, as YAML
+    Components,
+    /// Poll each target exactly once and show the metrics; nothing is exported
+    #[command(
+        after_help = "Examples:\n  minicol poll --config pipelines/session-buddy.yaml\n  minicol poll --config pipelines/session-buddy.yaml --output json session_buddy"
+    )]
+    Poll {
+        #[command(flatten)]
+        sources: Sources,
+        /// For a person or for a program
+        #[arg(long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+        /// Only this receiver, by its id
+        receiver: Option<String>,
+    },
+    /// Print the merged configuration with all defaults; secrets are [REDACTED]
+    #[command(after_help = "Example: minicol print-config --config pipelines/session-buddy.yaml --format json")]
+    PrintConfig {
+        #[command(flatten)]
+        sources: Sources,
+        /// The format
+        #[arg(long, value_enum, default_value_t = Format::Yaml)]
+        format: Format,
+    },
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Args)]
+pub(crate) struct Sources {
+    /// A configuration: PATH, file:PATH, env:NAME or yaml:TEXT; can be repeated, later ones win
+    #[arg(long = "config", value_name = "URI")]
+    configs: Vec<String>,
+    /// Set one value, after every --config: a.b.c=v (or a::b::c=v); can be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For a person
+    Table,
+    /// For a program
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// As a pipeline file is written
+    Yaml,
+    /// For a program
+    Json,
+}
+
+impl Sources {
+    /// What to load.
+    pub(crate) fn request(self) -> Request {
+        Request {
+            configs: self.configs,
+            sets: self.sets,
+            environment: Environment::of_process(),
+            overrides: Vec::new(),
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    GoDuration::parse(text).map(|duration| duration.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_shutdown_timeout_needs_a_unit() {
+        assert!(Cli::try_parse_from(["minicol", "run", "--config", "x", "--shutdown-timeout", "1m30s"]).is_ok());
+        let error = Cli::try_parse_from(["minicol", "run", "--config", "x", "--shutdown-timeout", "10"]).unwrap_err();
+        assert!(error.to_string().contains("it has no unit"), "{error}");
+    }
+}

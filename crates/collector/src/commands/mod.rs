@@ -1,0 +1,58 @@
+//! What each command does.
+
+mod components;
+mod poll;
+mod print_config;
+mod run;
+mod table;
+mod validate;
+
+pub(crate) use components::components;
+pub(crate) use poll::poll;
+pub(crate) use print_config::print_config;
+pub(crate) use run::run;
+pub(crate) use validate::validate;
+
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
+
+use minicol_host::{Host, Plan, Program};
+use minicol_plugin::{Environment, SeededRandom, SystemClock, net::SystemNetwork};
+
+use crate::{cli::Sources, components::REGISTRY, rendered, tell};
+
+/// The configuration, checked as a whole. What the user should know all the same goes to standard error.
+fn load(sources: Sources) -> anyhow::Result<Plan> {
+    let plan = Plan::load(sources.request(), REGISTRY)?;
+    if !plan.warnings().is_empty() {
+        tell(&rendered(plan.warnings()));
+    }
+    Ok(plan)
+}
+
+/// The overrides that took effect, by name: for the commands that have no log.
+fn tell_overrides(plan: &Plan) {
+    for one in plan.overrides() {
+        tell(&format!("note: the environment variable {} overrides {}\n", one.variable, one.path));
+    }
+}
+
+/// The host, over the machine's clocks, randomness and network.
+fn host() -> (Host, Environment) {
+    let environment = Environment {
+        clock: Arc::new(SystemClock::new()),
+        random: Arc::new(SeededRandom::from_machine()),
+        network: Arc::new(SystemNetwork),
+    };
+    let program = Program { name: "minicol", version: env!("CARGO_PKG_VERSION") };
+    (Host::new(program, environment.clone()), environment)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
