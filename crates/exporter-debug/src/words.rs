@@ -1,0 +1,50 @@
+//! How things are said.
+
+use jiff::Timestamp as Moment;
+use minicol_pdata::{Attributes, Timestamp};
+use minicol_plugin::text;
+
+/// `1 metric`, `2 metrics`.
+pub(crate) fn count(number: usize, of: &str) -> String {
+    if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
+}
+
+/// `name=value name=value`, fit for a terminal.
+pub(crate) fn attributes(attributes: &Attributes) -> String {
+    let pairs: Vec<_> = attributes
+        .iter()
+        .map(|(name, value)| format!("{}={}", text::foreign(name), text::foreign(&value.to_string())))
+        .collect();
+    pairs.join(" ")
+}
+
+/// As RFC 3339 in UTC.
+pub(crate) fn moment(at: Timestamp) -> String {
+    if at.is_unset() {
+        return "unset".to_owned();
+    }
+    Moment::from_nanosecond(i128::from(at.as_nanos())).map_or_else(|_| format!("{at:?}"), |at| at.to_string())
+}
+
+/// With as many digits as a person reads; whole where it is whole.
+pub(crate) fn number(value: f64) -> String {
+    let rounded = (value * 1e3).round() / 1e3;
+    if value.abs() >= 1.0 || (rounded - value).abs() < 1e-12 { format!("{rounded}") } else { format!("{value:.6}") }
+}
+
+/// Lines of cells under each other, each line after two blanks.
+pub(crate) fn aligned(lines: &[Vec<String>]) -> String {
+    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| {
+            lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
+        .collect();
+    let mut out = String::new();
+    for line in lines {
+        let padded: Vec<_> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        out.push_str(format!("  {}", padded.join("  ")).trim_end());
+        out.push('\n');
+    }
+    out
+}
