@@ -264,4 +264,16 @@ mod tests {
             assert!(serde_json::from_value::<DeliverySettings>(wrong).is_err());
         }
     }
+
+    #[test]
+    fn the_example_of_the_readme_is_understood() {
+        let readme = include_str!("../README.md");
+        let yaml = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let mut written: serde_json::Value = serde_yaml::from_str(yaml).unwrap();
+        let otlp = written["exporters"]["otlp"].as_object_mut().unwrap();
+        otlp.remove("endpoint").unwrap();
+        let settings: DeliverySettings = serde_json::from_value(written["exporters"]["otlp"].clone()).unwrap();
+        assert_eq!(settings.resolve(true).sending_queue.sizer, Sizer::Items);
+        assert!(problems(written["exporters"]["otlp"].clone()).is_empty());
+    }
 }

@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use minicol_plugin::{
     OtlpProtocol,
@@ -246,6 +249,12 @@ impl PrometheusPage {
         if host.contains(':') { format!("[{host}]:{}", self.port()) } else { format!("{host}:{}", self.port()) }
     }
 
+    /// Whether the program goes on without the page where listening failed so. What the user wrote must work; a default that does not (its port
+    /// is taken, this machine knows no `localhost`) must not keep the program from starting.
+    pub(crate) fn may_be_missing(&self, why: io::ErrorKind) -> bool {
+        self.port.is_none() && (why == io::ErrorKind::AddrInUse || self.host == Self::default().host)
+    }
+
     fn validate(&self, taken: &mut BTreeSet<String>, problems: &mut Problems) {
         if self.host.trim().is_empty() {
             problems
@@ -341,6 +350,17 @@ mod tests {
     }
 
     #[test]
+    fn only_a_default_may_fail() {
+        use io::ErrorKind::{AddrInUse, AddrNotAvailable};
+        let page = |host: &str, port| PrometheusPage { host: host.to_owned(), port };
+        assert!(page("localhost", None).may_be_missing(AddrInUse));
+        assert!(page("localhost", None).may_be_missing(AddrNotAvailable));
+        assert!(page("0.0.0.0", None).may_be_missing(AddrInUse));
+        assert!(!page("10.0.0.9", None).may_be_missing(AddrNotAvailable));
+        assert!(!page("localhost", Some(8888)).may_be_missing(AddrInUse));
+    }
+
+    #[test]
     fn keys_of_later_versions_are_refused() {
         for wrong in [
             json!({"traces": {}}),
@@ -349,5 +369,16 @@ mod tests {
         ] {
             assert!(serde_json::from_value::<TelemetryConfig>(wrong).is_err());
         }
+    }
+
+    #[test]
+    fn the_example_of_the_readme_is_understood() {
+        let readme = include_str!("../README.md");
+        let yaml = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let written: serde_json::Value = serde_yaml::from_str(yaml).unwrap();
+        let config = written["service"]["telemetry"].clone();
+        assert!(problems(config.clone()).is_empty());
+        let config: TelemetryConfig = serde_json::from_value(config).unwrap();
+        assert_eq!((config.metrics.readers.len(), &config.resource["service.instance.id"]), (2, &None));
     }
 }

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use minicol_pdata::{Attributes, Metrics, Resource, Timestamp};
 use minicol_plugin::{CancellationToken, Clock, ComponentError, Environment, Exporter, OtlpProtocol, Random};
@@ -16,7 +16,7 @@ use crate::{
     TelemetryConfig, page, process,
     provider::{SharedReader, provider},
     push::Push,
-    serve::{Asked, serve},
+    serve::serve,
     snapshot::{Times, to_metrics},
 };
 
@@ -74,6 +74,9 @@ struct Source {
     clock: Arc<dyn Clock>,
     start: Timestamp,
 }
+
+/// Pushes keep the deadline themselves and tell what they could not do; this is for one that does not.
+const GRACE: Duration = Duration::from_millis(100);
 
 impl Telemetry {
     /// Gathers from now on; binds and sends nothing yet.
@@ -152,7 +155,7 @@ impl Telemetry {
         let mut errors = Vec::new();
         self.deadline.send_replace(Some(deadline));
         for mut push in std::mem::take(&mut self.pushes) {
-            match timeout_at(deadline, &mut push).await {
+            match timeout_at(deadline + GRACE, &mut push).await {
                 Ok(Ok(result)) => errors.extend(result.err()),
                 Ok(Err(_)) => errors.push("a push of own metrics broke off".to_owned()),
                 Err(_) => {
@@ -174,16 +177,15 @@ impl Telemetry {
         let address = config.address();
         let listener = match self.environment.network.listen(&address).await {
             Ok(listener) => listener,
-            Err(error) if config.port.is_none() => {
+            Err(error) if config.may_be_missing(error.kind()) => {
                 warn!(%address, %error, "no metrics page: the default port cannot be had; set service.telemetry.metrics.readers");
                 return Ok(());
             }
             Err(source) => return Err(TelemetryError::Page { address, source }),
         };
         let local = listener.local_address();
-        let asked = Asked::bound_to(&config.host, &local);
         let source = Arc::clone(&self.source);
-        let task = tokio::spawn(serve(listener, asked, Arc::new(move || source.page()), self.stop.clone()));
+        let task = tokio::spawn(serve(listener, Arc::new(move || source.page()), self.stop.clone()));
         info!(url = %format_args!("http://{local}/metrics"), "metrics page");
         self.pages.push((local, task));
         Ok(())
