@@ -66,9 +66,9 @@ impl HttpServer {
         let permits = Arc::new(Semaphore::new(self.max_connections));
         let graceful = GracefulShutdown::new();
         let mut connections = tokio::task::JoinSet::new();
-        let mut builder = auto::Builder::new(TokioExecutor::new());
+        // Without TLS nobody negotiates HTTP/2, and waiting for a client to show its version would have no time limit.
+        let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        builder.http2().timer(TokioTimer::new());
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
