@@ -100,7 +100,9 @@ impl FromStr for Endpoint {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(EndpointError::Scheme);
         }
-        if url.host_str().is_none_or(str::is_empty) {
+        // A URL parser would take the first word of the path in `http:///mcp` for the host.
+        let authority = text.split_once("://").map_or("", |(_, rest)| rest);
+        if authority.starts_with(['/', '\\']) || authority.is_empty() || url.host_str().is_none_or(str::is_empty) {
             return Err(EndpointError::NoHost);
         }
         if !url.username().is_empty() || url.password().is_some() {
@@ -132,6 +134,8 @@ mod tests {
             ("localhost:8678/mcp", EndpointError::Scheme),
             ("ftp://localhost/mcp", EndpointError::Scheme),
             ("http://", EndpointError::NoHost),
+            ("http:///mcp", EndpointError::NoHost),
+            ("http:buddy/mcp", EndpointError::NoHost),
             ("http://user:hunter2@buddy/mcp", EndpointError::UserInfo),
             ("http://buddy/mcp#x", EndpointError::Fragment),
         ] {

@@ -135,6 +135,11 @@ impl Failure {
     pub fn error_type(&self) -> Cow<'static, str> {
         self.cause.error_type()
     }
+
+    /// What it is where a new session does not help.
+    pub(crate) fn without_session(self) -> Self {
+        Self { cause: self.cause.without_session(), ..self }
+    }
 }
 
 impl Cause {
@@ -179,6 +184,26 @@ impl Cause {
             Self::NotOffered => "not_offered".into(),
             Self::Cancelled => "cancelled".into(),
         }
+    }
+
+    /// How long the server asks to wait.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        if let Self::Throttled { retry_after, .. } = self { *retry_after } else { None }
+    }
+
+    /// Whether the server said anything at all.
+    pub(crate) fn is_reply(&self) -> bool {
+        !matches!(self.class(), Class::Unavailable | Class::Timeout | Class::Tls | Class::Cancelled)
+    }
+
+    /// Whether the server spoke MCP, if only to say no.
+    pub(crate) fn is_mcp(&self) -> bool {
+        matches!(self, Self::Tool(_) | Self::Rpc { .. })
+    }
+
+    /// What it is where a new session does not help.
+    pub(crate) fn without_session(self) -> Self {
+        if let Self::SessionLost(then) = self { *then } else { self }
     }
 
     pub(crate) fn at(self, target: &Arc<str>, step: &Step) -> Failure {

@@ -1,13 +1,26 @@
 #![doc = include_str!("lib.md")]
 
+mod breaker;
+mod catalog;
+mod engine;
+mod cycle;
+mod document;
 mod endpoint;
 mod failure;
 mod http_client;
 mod plan;
 mod policy;
+mod retry;
+mod session;
 mod settings;
 mod snapshot;
+mod stack;
+mod state;
 mod target;
+mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod transport;
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use failure::{Cause, Failure, Step};
@@ -16,4 +29,7 @@ pub use plan::{Answer, Ask, CallTool, CycleOutcome, CyclePlan, PollTarget, ToolP
 pub use policy::{Class, Policy, RetryRule, failure_table};
 pub use settings::TargetSettings;
 pub use snapshot::{BreakerSnapshot, BreakerState, TargetSnapshot};
-pub use target::{Target, TargetState};
+pub use state::TargetState;
+pub use target::Target;
+
+pub use async_trait::async_trait;

@@ -1,44 +1,180 @@
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use minicol_plugin::Scope;
+use tokio::time::Instant;
+use tower::ServiceExt;
 
-use crate::{CycleOutcome, CyclePlan, HttpClient, PollTarget, TargetSettings, TargetSnapshot};
+use crate::{
+    Class, CycleOutcome, CyclePlan, Failure, HttpClient, PollTarget, TargetSettings, TargetSnapshot, TargetState,
+    ToolResult, Undeclared,
+    breaker::Admission,
+    engine::Engine,
+    cycle::Cycle,
+    document::says_unknown_tool,
+    stack::{self, Call, Stack, Stopped},
+    state::Wanted,
+    telemetry::Operations,
+};
 
-/// What is known of one MCP server across cycles, and across instances of the receiver that polls it: the session, the list of tools, the
-/// circuit breakers. Keep it in a slot of [`Scope::state`].
-#[derive(Debug, Default)]
-pub struct TargetState {}
-
-/// One MCP server.
-#[derive(Debug)]
+/// One MCP server, asked in cycles: [`PollTarget::cycle`] makes sure of a session and the list of tools, then calls every wanted tool that
+/// is offered, all at once, each through one stack of policies.
 pub struct Target {
-    settings: Arc<TargetSettings>,
+    core: Arc<Engine>,
+    stack: Stack,
 }
 
 impl Target {
     /// The server at `settings.endpoint`, asked through `http`, remembered in `state`. State of another endpoint is forgotten, and a session
-    /// that was made with other headers is made anew.
+    /// that was made with other headers is made anew. Clocks, randomness and instruments are those of `scope`.
     pub fn new(settings: TargetSettings, http: HttpClient, state: Arc<TargetState>, scope: &Scope) -> Self {
-        let _ = (http, state, scope);
-        Self { settings: Arc::new(settings) }
+        state.adopt(&settings);
+        let core = Arc::new(Engine {
+            operations: Operations::new(scope.meter(), &settings.endpoint),
+            settings,
+            http,
+            state,
+            clock: Arc::clone(scope.clock()),
+            random: Arc::clone(scope.random()),
+        });
+        Self { stack: stack::build(&core), core }
     }
 
     /// How it is asked.
     pub fn settings(&self) -> &TargetSettings {
-        &self.settings
+        &self.core.settings
+    }
+
+    /// Which tools are wanted, by what is known now.
+    fn wanted(&self, plan: &CyclePlan) -> Vec<Wanted> {
+        self.core.state.lock().resolve(plan, self.core.breaker_rules())
+    }
+
+    /// Where all breakers are open, a session that did not answer last is not trusted: the set-up goes first, and once.
+    fn begin(&self, plan: &CyclePlan) -> Cycle {
+        let mut known = self.core.state.lock();
+        let all_open = known.breakers.all_open();
+        if all_open && known.session.as_ref().is_some_and(|session| !session.last_replied()) {
+            known.session = None;
+        }
+        Cycle::new(plan, Arc::clone(&self.core.settings.name), !all_open)
+    }
+
+    async fn call(&self, wanted: Wanted, cycle: &Arc<Cycle>) -> (Arc<str>, ToolResult) {
+        let Wanted { name, plan, admission } = wanted;
+        if admission.is_none() {
+            return (name, ToolResult::NotOffered);
+        }
+        let call = Call {
+            tool: Arc::clone(&name),
+            arguments: plan.arguments,
+            timeout: plan.timeout.unwrap_or(self.core.settings.timeout),
+            ask: plan.ask,
+            cycle: Arc::clone(cycle),
+            probe: false,
+            session: None,
+        };
+        let started = Instant::now();
+        let result = match self.stack.clone().oneshot(call).await {
+            Ok(answer) => ToolResult::Answered(answer),
+            Err(Stopped::BreakerOpen) => ToolResult::BreakerOpen,
+            Err(Stopped::Failed(failure)) if failure.class() == Class::NotOffered => ToolResult::NotOffered,
+            Err(Stopped::Failed(failure)) => ToolResult::Failed { failure, took: started.elapsed() },
+        };
+        (name, result)
+    }
+
+    /// A server that says that it does not know a tool has another list by now: asks for it, once, and calls those tools not offered that
+    /// are not in it. Where that fails, the next cycle's set-up asks.
+    async fn check_list(&self, cycle: &Cycle, results: &mut [(Arc<str>, ToolResult)]) {
+        self.core.state.lock().stale = true;
+        let Some(session) = self.core.held_session() else { return };
+        let listed = self.core.list_tools(&session, cycle);
+        if cycle.bounded(listed, |cause| cause.at(&cycle.target, &crate::Step::ListTools)).await.is_err() {
+            return;
+        }
+        let known = self.core.state.lock();
+        for (name, result) in results {
+            let unknown = matches!(result, ToolResult::Failed { failure, .. } if says_unknown_tool(failure.cause()));
+            if unknown && !known.offers(name) {
+                *result = ToolResult::NotOffered;
+            }
+        }
+    }
+
+    fn outcome(&self, plan: &CyclePlan, up: Option<bool>, setup: Option<Failure>) -> CycleOutcome {
+        let wanted = self.wanted(plan);
+        let known = self.core.state.lock();
+        let undeclared = known.catalog.as_ref().map(|catalog| {
+            let of = |wanted: &Wanted| catalog.split(&wanted.name, &wanted.plan.arguments).1;
+            let undeclared = wanted.iter().map(|wanted| Undeclared { tool: wanted.name.clone(), arguments: of(wanted) });
+            undeclared.filter(|undeclared| !undeclared.arguments.is_empty()).collect()
+        });
+        CycleOutcome {
+            up,
+            setup,
+            tools: Vec::new(),
+            offered: known.catalog.as_ref().map(|catalog| Arc::clone(catalog.offered())),
+            missing: known.missing().to_vec(),
+            undeclared: undeclared.unwrap_or_default(),
+        }
     }
 }
 
 #[async_trait]
 impl PollTarget for Target {
-    async fn cycle(&self, _plan: &CyclePlan) -> CycleOutcome {
-        CycleOutcome::default()
+    async fn cycle(&self, plan: &CyclePlan) -> CycleOutcome {
+        let wanted = self.wanted(plan);
+        let refused = |wanted: &Wanted| wanted.admission == Some(Admission::Refused);
+        if wanted.iter().any(refused) && wanted.iter().all(|wanted| wanted.admission.is_none() || refused(wanted)) {
+            let tools = wanted.iter().map(not_called).collect();
+            return CycleOutcome { tools, ..self.outcome(plan, None, None) };
+        }
+        let cycle = Arc::new(self.begin(plan));
+        if let Err(failure) = self.core.set_up(&cycle).await {
+            let tools = wanted.iter().map(not_called).collect();
+            if failure.class().policy().counts_for_breaker {
+                self.core.state.lock().breakers.set_up_failed(plan.tick, self.core.breaker_rules());
+            }
+            return CycleOutcome { tools, ..self.outcome(plan, up(&cycle), Some(failure)) };
+        }
+        let mut tools = join_all(self.wanted(plan).into_iter().map(|wanted| self.call(wanted, &cycle))).await;
+        if cycle.doubts_list() {
+            self.check_list(&cycle, &mut tools).await;
+        }
+        CycleOutcome { tools, ..self.outcome(plan, up(&cycle), cycle.set_up_failure()) }
     }
 
-    async fn close(&self) {}
+    async fn close(&self) {
+        let session = self.core.state.lock().session.take();
+        if let Some(session) = session {
+            session.close().await;
+        }
+    }
 
     fn snapshot(&self) -> TargetSnapshot {
-        TargetSnapshot::default()
+        self.core.state.snapshot()
+    }
+}
+
+/// What becomes of a tool in a cycle whose set-up failed, or in which nothing is due.
+fn not_called(wanted: &Wanted) -> (Arc<str>, ToolResult) {
+    let result = match wanted.admission {
+        None => ToolResult::NotOffered,
+        Some(Admission::Refused) => ToolResult::BreakerOpen,
+        Some(Admission::Call | Admission::Probe) => ToolResult::SetupFailed,
+    };
+    (Arc::clone(&wanted.name), result)
+}
+
+/// A cycle that was cancelled before it heard anything says nothing about the target.
+fn up(cycle: &Cycle) -> Option<bool> {
+    if cycle.spoke() { Some(true) } else { (!cycle.cancel.is_cancelled()).then_some(false) }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target").field("settings", &self.core.settings).finish_non_exhaustive()
     }
 }

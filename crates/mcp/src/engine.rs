@@ -1,0 +1,192 @@
+//! What a target does below its policies: sessions, the list of tools, one attempt of one request.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use minicol_plugin::{Clock, Random};
+use tokio::time::Instant;
+
+use crate::{
+    Cause, Failure, HttpClient, Step, TargetSettings, TargetState,
+    breaker::BreakerRules,
+    catalog::Listing,
+    cycle::Cycle,
+    retry::Retries,
+    session::Session,
+    telemetry::Operations,
+    transport::{Link, LinkParts},
+};
+
+/// One MCP server, without policies.
+pub(crate) struct Engine {
+    pub(crate) settings: TargetSettings,
+    pub(crate) http: HttpClient,
+    pub(crate) state: Arc<TargetState>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) operations: Operations,
+}
+
+impl Engine {
+    pub(crate) fn breaker_rules(&self) -> BreakerRules {
+        BreakerRules {
+            threshold: self.settings.breaker_threshold.max(1),
+            cooldown: self.settings.breaker_cooldown,
+        }
+    }
+
+    /// Makes sure of a session and a list of tools, with the cycle's retries, within the cycle.
+    pub(crate) async fn set_up(&self, cycle: &Cycle) -> Result<Arc<Session>, Failure> {
+        let mut retries = Retries::new(&self.settings, &self.random);
+        let work = async {
+            loop {
+                let failure = match self.set_up_once(cycle).await {
+                    Ok(session) => return Ok(session),
+                    Err(failure) => failure,
+                };
+                let wait = if cycle.retries_set_up { retries.next(&failure, cycle.deadline) } else { None };
+                match wait {
+                    Some(wait) => wait.await,
+                    None => return Err(failure),
+                }
+            }
+        };
+        let step = || if self.held_session().is_some() { Step::ListTools } else { Step::Initialize };
+        let result = cycle.bounded(work, |cause| cause.at(&self.settings.name, &step())).await;
+        match &result {
+            Ok(session) => cycle.use_session(session),
+            Err(failure) => cycle.note_set_up_failure(failure),
+        }
+        result
+    }
+
+    /// The session that the cycle's set-up made sure of.
+    pub(crate) fn session_of(&self, cycle: &Cycle) -> Result<Arc<Session>, Failure> {
+        cycle.session().ok_or_else(|| Cause::Cancelled.at(&self.settings.name, &Step::Initialize))
+    }
+
+    /// Makes the session anew after `lost` was lost: one flight for all tools, once per cycle; `None` where that has been.
+    pub(crate) async fn remake_session(&self, cycle: &Cycle, lost: &Session) -> Result<Option<Arc<Session>>, Failure> {
+        let mut remade = cycle.remade.lock().await;
+        if let Some(made) = &*remade {
+            let session = made.clone()?;
+            return Ok((session.number != lost.number).then_some(session));
+        }
+        self.let_go(lost);
+        if !cycle.take_remake() {
+            return Ok(None);
+        }
+        let made = self.set_up(cycle).await;
+        *remade = Some(made.clone());
+        made.map(Some)
+    }
+
+    /// Asks for all pages of the tools, and remembers them.
+    pub(crate) async fn list_tools(&self, session: &Session, cycle: &Cycle) -> Result<(), Failure> {
+        let mut listing = Listing::default();
+        let mut cursor = None;
+        loop {
+            let asked = session.list_tools(cursor);
+            let page = self.attempt(cycle, &Step::ListTools, self.settings.timeout, Some(session), asked).await?;
+            cursor = listing.page(&page).map_err(|cause| cause.at(&self.settings.name, &Step::ListTools))?;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let mut known = self.state.lock();
+        known.catalog = Some(Arc::new(listing.finish(session.number, cycle.tick)));
+        known.stale = false;
+        Ok(())
+    }
+
+    /// One attempt of one request: bounded, measured, and told by its place.
+    pub(crate) async fn attempt<T>(
+        &self,
+        cycle: &Cycle,
+        step: &Step,
+        limit: Duration,
+        session: Option<&Session>,
+        work: impl Future<Output = Result<T, Cause>>,
+    ) -> Result<T, Failure> {
+        let mut measured = Measured { core: self, cycle, step, session, started: Instant::now(), done: None };
+        let result = tokio::time::timeout(limit, work).await.unwrap_or(Err(Cause::TimedOut(limit)));
+        if result.as_ref().err().is_none_or(Cause::is_mcp) {
+            cycle.heard();
+        }
+        measured.done = Some(result.as_ref().err().cloned());
+        drop(measured);
+        result.map_err(|cause| cause.at(&self.settings.name, step))
+    }
+
+    /// A session that can be used, where one is held.
+    pub(crate) fn held_session(&self) -> Option<Arc<Session>> {
+        self.state.lock().session.clone().filter(|session| !session.is_closed())
+    }
+
+    async fn set_up_once(&self, cycle: &Cycle) -> Result<Arc<Session>, Failure> {
+        let session = match self.held_session() {
+            Some(session) => session,
+            None => self.connect(cycle).await?,
+        };
+        let failure = match self.list_if_due(&session, cycle).await {
+            Ok(()) => return Ok(session),
+            Err(failure) => failure,
+        };
+        if !matches!(failure.cause(), Cause::SessionLost(_)) {
+            return Err(failure);
+        }
+        self.let_go(&session);
+        if !cycle.take_remake() {
+            return Err(failure.without_session());
+        }
+        let session = self.connect(cycle).await?;
+        self.list_if_due(&session, cycle).await.map_err(Failure::without_session)?;
+        Ok(session)
+    }
+
+    async fn connect(&self, cycle: &Cycle) -> Result<Arc<Session>, Failure> {
+        let link = Link::new(LinkParts {
+            http: self.http.clone(),
+            endpoint: self.settings.endpoint.clone(),
+            headers: self.settings.headers.clone(),
+            max_response_bytes: self.settings.max_response_bytes,
+            clock: Arc::clone(&self.clock),
+        });
+        let number = self.state.lock().next_session_number();
+        let made = Session::connect(link, number);
+        let made = self.attempt(cycle, &Step::Initialize, self.settings.timeout, None, made).await;
+        let session = Arc::new(made.map_err(Failure::without_session)?);
+        self.state.lock().keep_session(&session);
+        Ok(session)
+    }
+
+    async fn list_if_due(&self, session: &Session, cycle: &Cycle) -> Result<(), Failure> {
+        let due = self.state.lock().list_is_due(session.number, cycle.tick, &self.settings);
+        if due { self.list_tools(session, cycle).await } else { Ok(()) }
+    }
+
+    fn let_go(&self, lost: &Session) {
+        lost.mark_lost();
+        self.state.lock().drop_session(lost.number);
+    }
+}
+
+/// An attempt that is measured also where it is cut.
+struct Measured<'a> {
+    core: &'a Engine,
+    cycle: &'a Cycle,
+    step: &'a Step,
+    session: Option<&'a Session>,
+    started: Instant,
+    done: Option<Option<Cause>>,
+}
+
+impl Drop for Measured<'_> {
+    fn drop(&mut self) {
+        let cause = self.done.take().unwrap_or_else(|| {
+            Some(if self.cycle.cancel.is_cancelled() { Cause::Cancelled } else { Cause::CutAtCycleEnd })
+        });
+        let version = self.session.map(|session| session.protocol_version.as_str());
+        let error_type = cause.as_ref().map(Cause::error_type);
+        self.core.operations.record(self.step, self.started.elapsed(), error_type, version);
+    }
+}

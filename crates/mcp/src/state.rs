@@ -1,0 +1,164 @@
+//! What is known of a target across cycles.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use crate::{
+    CyclePlan, Endpoint, TargetSettings, TargetSnapshot, ToolPlan,
+    breaker::{Admission, BreakerRules, Breakers},
+    catalog::{Catalog, resolve},
+    session::Session,
+};
+
+/// What is known of one MCP server across cycles, and across instances of the receiver that polls it: the session, the list of tools, the
+/// circuit breakers. Keep it in a slot of [`Scope::state`](minicol_plugin::Scope::state).
+#[derive(Default)]
+pub struct TargetState(Mutex<Known>);
+
+#[derive(Default)]
+pub(crate) struct Known {
+    identity: Option<Identity>,
+    pub(crate) session: Option<Arc<Session>>,
+    sessions: u64,
+    pub(crate) catalog: Option<Arc<Catalog>>,
+    /// Set where the list is known to be wrong.
+    pub(crate) stale: bool,
+    pub(crate) breakers: Breakers,
+    resolved: BTreeMap<Arc<str>, Arc<str>>,
+    missing: Vec<Arc<str>>,
+    protocol_version: Option<String>,
+    server: Option<String>,
+}
+
+/// What a session was made for.
+#[derive(Clone, PartialEq)]
+struct Identity {
+    endpoint: Endpoint,
+    headers: HeaderMap,
+    max_response_bytes: usize,
+}
+
+/// A wanted tool by its resolved name.
+#[derive(Clone)]
+pub(crate) struct Wanted {
+    pub(crate) name: Arc<str>,
+    pub(crate) plan: ToolPlan,
+    /// Whether it may be called; `None` where the server is known not to offer it.
+    pub(crate) admission: Option<Admission>,
+}
+
+impl TargetState {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what does not belong to the target of `settings`: everything where the endpoint is another, the session where it was made
+    /// with other headers.
+    pub(crate) fn adopt(&self, settings: &TargetSettings) {
+        let identity = Identity {
+            endpoint: settings.endpoint.clone(),
+            headers: settings.headers.clone(),
+            max_response_bytes: settings.max_response_bytes,
+        };
+        let mut known = self.lock();
+        if known.identity.as_ref() == Some(&identity) {
+            return;
+        }
+        if known.identity.as_ref().is_some_and(|old| old.endpoint == identity.endpoint) {
+            known.session = None;
+        } else {
+            *known = Known::default();
+        }
+        known.identity = Some(identity);
+    }
+
+    pub(crate) fn snapshot(&self) -> TargetSnapshot {
+        let known = self.lock();
+        TargetSnapshot {
+            session: known.session.is_some(),
+            protocol_version: known.protocol_version.clone(),
+            server: known.server.clone(),
+            offered: known.catalog.as_ref().map(|catalog| Arc::clone(catalog.offered())),
+            missing: known.missing.clone(),
+            breakers: known.breakers.snapshot(),
+        }
+    }
+}
+
+impl Known {
+    /// The wanted tools by what is known now, each once; from now on these have breakers, but for those that are not offered.
+    pub(crate) fn resolve(&mut self, plan: &CyclePlan, rules: BreakerRules) -> Vec<Wanted> {
+        let mut resolved = BTreeMap::new();
+        let mut wanted: Vec<(Arc<str>, &ToolPlan)> = Vec::new();
+        for tool in &plan.tools {
+            let name = resolve(&tool.name, self.catalog.as_deref());
+            if let Some(old) = self.resolved.get(&tool.name)
+                && *old != name
+            {
+                self.breakers.rename(old, &name);
+            }
+            resolved.insert(Arc::clone(&tool.name), Arc::clone(&name));
+            if !wanted.iter().any(|(known, _)| *known == name) {
+                wanted.push((name, tool));
+            }
+        }
+        self.resolved = resolved;
+        let (offered, missing): (Vec<_>, Vec<_>) =
+            wanted.iter().map(|(name, _)| Arc::clone(name)).partition(|name| self.offers(name));
+        self.breakers.keep(&offered);
+        self.missing = missing;
+        let admission = |name: &str| self.offers(name).then(|| self.breakers.admission(name, plan.tick, rules));
+        wanted
+            .into_iter()
+            .map(|(name, tool)| Wanted { admission: admission(&name), plan: tool.clone(), name })
+            .collect()
+    }
+
+    /// True also while no list is known.
+    pub(crate) fn offers(&self, tool: &str) -> bool {
+        self.catalog.as_ref().is_none_or(|catalog| catalog.offers(tool))
+    }
+
+    pub(crate) fn missing(&self) -> &[Arc<str>] {
+        &self.missing
+    }
+
+    pub(crate) fn next_session_number(&mut self) -> u64 {
+        self.sessions += 1;
+        self.sessions
+    }
+
+    pub(crate) fn keep_session(&mut self, session: &Arc<Session>) {
+        self.protocol_version = Some(session.protocol_version.clone());
+        self.server.clone_from(&session.server);
+        self.session = Some(Arc::clone(session));
+    }
+
+    /// Lets go of the session, where it is still the one that is held.
+    pub(crate) fn drop_session(&mut self, number: u64) {
+        if self.session.as_ref().is_some_and(|held| held.number == number) {
+            self.session = None;
+        }
+    }
+
+    /// Whether the tools shall be listed on `session` in the cycle of `tick`.
+    pub(crate) fn list_is_due(&self, session: u64, tick: Instant, settings: &TargetSettings) -> bool {
+        self.stale
+            || self.catalog.as_ref().is_none_or(|catalog| {
+                catalog.session != session
+                    || tick.saturating_duration_since(catalog.listed_at) >= settings.discovery_interval
+            })
+    }
+}
+
+impl fmt::Debug for TargetState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TargetState({:?})", self.snapshot())
+    }
+}

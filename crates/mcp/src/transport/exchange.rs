@@ -1,0 +1,171 @@
+//! One HTTP request and its answer: headers, redirects, and what a status means.
+
+use std::{collections::HashMap, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use minicol_plugin::{Clock, text::foreign};
+use serde_json::Value;
+use url::Url;
+
+use super::{Link, media_type, wire};
+use crate::{Cause, endpoint::shown};
+
+pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const MAX_REDIRECTS: usize = 3;
+/// How much of an error's body is read, and for how long: it serves a message.
+const MAX_ERROR_BODY: usize = 4096;
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest wait that a server can ask for.
+const MAX_RETRY_AFTER: u64 = 24 * 3600;
+
+/// A request before it has an address.
+pub(super) struct Outgoing<'a> {
+    method: Method,
+    body: Bytes,
+    session: Option<&'a str>,
+    extra: &'a HashMap<HeaderName, HeaderValue>,
+    last_event_id: Option<&'a str>,
+}
+
+impl<'a> Outgoing<'a> {
+    pub(super) fn post(body: Bytes, session: Option<&'a str>, extra: &'a HashMap<HeaderName, HeaderValue>) -> Self {
+        Self { method: Method::POST, body, session, extra, last_event_id: None }
+    }
+
+    pub(super) fn bare(
+        method: Method,
+        session: Option<&'a str>,
+        extra: &'a HashMap<HeaderName, HeaderValue>,
+    ) -> Self {
+        Self { method, body: Bytes::new(), session, extra, last_event_id: None }
+    }
+
+    /// The rest of a stream that broke off after the event `id`.
+    pub(super) fn resume(id: &'a str, session: Option<&'a str>, extra: &'a HashMap<HeaderName, HeaderValue>) -> Self {
+        Self { last_event_id: Some(id), ..Self::bare(Method::GET, session, extra) }
+    }
+
+    /// The user's headers first: what the protocol needs goes over them.
+    fn request(&self, url: &Url, users: &HeaderMap) -> Result<Request<Full<Bytes>>, Cause> {
+        let wrong = |error: &dyn std::fmt::Display| Cause::Malformed(format!("the request cannot be made: {error}"));
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = url.as_str().parse::<Uri>().map_err(|error| wrong(&error))?;
+        let headers = request.headers_mut();
+        headers.clone_from(users);
+        headers.extend(self.extra.iter().map(|(name, value)| (name.clone(), value.clone())));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        if self.method == Method::POST {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some(session) = self.session {
+            headers.insert(SESSION_ID, HeaderValue::from_str(session).map_err(|error| wrong(&error))?);
+        }
+        if let Some(id) = self.last_event_id {
+            headers.insert(LAST_EVENT_ID, HeaderValue::from_str(id).map_err(|error| wrong(&error))?);
+        }
+        Ok(request)
+    }
+}
+
+impl Link {
+    /// Sends it, follows redirects, and gives the answer where its status is a success.
+    pub(super) async fn send(&self, outgoing: Outgoing<'_>) -> Result<Response<Incoming>, Cause> {
+        let parts = &self.0.parts;
+        let mut url = parts.endpoint.url().clone();
+        let mut hops = 0;
+        loop {
+            let request = outgoing.request(&url, &parts.headers)?;
+            let response = parts.http.0.request(request).await.map_err(|error| wire::cause_of(&error))?;
+            let status = response.status();
+            if status.is_success() {
+                return Ok(response);
+            }
+            if !status.is_redirection() {
+                return Err(self.refusal(response, outgoing.session.is_some()).await);
+            }
+            url = next_hop(&url, status, response.headers(), hops)?;
+            hops += 1;
+        }
+    }
+
+    async fn refusal(&self, response: Response<Incoming>, with_session: bool) -> Cause {
+        let status = response.status();
+        let retry_after = retry_after(response.headers(), &*self.0.parts.clock);
+        let cause = match (status.as_u16(), retry_after) {
+            (401 | 403, _) => Cause::Refused(status.as_u16()),
+            (429, retry_after) => Cause::Throttled { status: 429, retry_after },
+            (503, Some(wait)) => Cause::Throttled { status: 503, retry_after: Some(wait) },
+            (502..=504, _) => Cause::Gateway(status.as_u16()),
+            (status, _) => Cause::Status { status, text: error_text(response).await },
+        };
+        // Current servers say 404 where the session is unknown; older ones say 400 or 401.
+        if with_session && matches!(status.as_u16(), 400 | 401 | 404) {
+            return Cause::SessionLost(Box::new(cause));
+        }
+        cause
+    }
+}
+
+/// Where a redirect leads, if it is one to follow: 307 or 308, on the same origin (another one must never see the headers), not too often.
+fn next_hop(from: &Url, status: StatusCode, headers: &HeaderMap, hops: usize) -> Result<Url, Cause> {
+    let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let to = location.and_then(|location| from.join(location).ok());
+    let refused = |reason: &'static str| Cause::Redirect {
+        status: status.as_u16(),
+        location: to.as_ref().map_or_else(|| "nowhere".to_owned(), |to| foreign(&shown(to))),
+        reason,
+    };
+    let Some(to) = &to else { return Err(refused("it names no place")) };
+    if !matches!(status.as_u16(), 307 | 308) {
+        return Err(refused("only 307 and 308 keep a request as it is"));
+    }
+    if to.origin() != from.origin() || !to.username().is_empty() || to.password().is_some() {
+        return Err(refused("it leads to another origin"));
+    }
+    if hops >= MAX_REDIRECTS {
+        return Err(refused("it is one redirect too many"));
+    }
+    Ok(to.clone())
+}
+
+/// How long the server asks to wait: seconds, or a date by our wall clock (RFC 9110, 10.2.3).
+fn retry_after(headers: &HeaderMap, clock: &dyn Clock) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds.min(MAX_RETRY_AFTER)));
+    }
+    let at = httpdate::parse_http_date(value).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let now = Duration::from_nanos(clock.wall().as_nanos());
+    Some(at.saturating_sub(now).min(Duration::from_secs(MAX_RETRY_AFTER)))
+}
+
+/// What an error's body says: the message of a JSON-RPC error, or plain text. Pages for a browser say nothing to us.
+async fn error_text(response: Response<Incoming>) -> String {
+    if media_type(response.headers()) == "text/html" {
+        return String::new();
+    }
+    let read = async {
+        let mut body = response.into_body();
+        let mut bytes = BytesMut::new();
+        while let Some(Ok(frame)) = body.frame().await {
+            if let Some(data) = frame.data_ref() {
+                bytes.extend_from_slice(&data[..data.len().min(MAX_ERROR_BODY - bytes.len())]);
+            }
+            if bytes.len() == MAX_ERROR_BODY {
+                break;
+            }
+        }
+        bytes
+    };
+    let bytes = tokio::time::timeout(ERROR_BODY_TIMEOUT, read).await.unwrap_or_default();
+    let message = serde_json::from_slice::<Value>(&bytes).ok();
+    match message.as_ref().and_then(|message| message.pointer("/error/message")).and_then(Value::as_str) {
+        Some(message) => foreign(message),
+        None => foreign(&String::from_utf8_lossy(&bytes)),
+    }
+}

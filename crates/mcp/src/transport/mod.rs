@@ -1,0 +1,206 @@
+//! One session's way to its server: rmcp's client transport over the shared HTTP client. Every failure leaves here as a [`Cause`], every
+//! reply as one message: rmcp sees no stream, keeps no standing GET and makes no session anew on its own.
+
+mod exchange;
+mod reply;
+mod wire;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
+use hyper::body::Incoming;
+use minicol_plugin::Clock;
+use rmcp::{
+    model::{
+        ClientJsonRpcMessage, ClientRequest, CustomResult, ErrorCode, ErrorData, InitializeResult, RequestId,
+        ServerJsonRpcMessage, ServerResult,
+    },
+    transport::streamable_http_client::{
+        SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse, StreamableHttpResponseLimits,
+    },
+};
+use serde_json::Value;
+use sse_stream::Sse;
+use tokio_util::sync::CancellationToken;
+
+use self::{exchange::Outgoing, reply::Envelope};
+use crate::{Cause, Endpoint, HttpClient};
+
+/// How long the DELETE that ends a session may take: it is a courtesy.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a link is made of.
+pub(crate) struct LinkParts {
+    pub(crate) http: HttpClient,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) headers: HeaderMap,
+    pub(crate) max_response_bytes: usize,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// One session's way to its server. Clones are the same link; when [`Link::cut`], nothing but the farewell goes over it.
+#[derive(Clone)]
+pub(crate) struct Link(Arc<Inner>);
+
+struct Inner {
+    parts: LinkParts,
+    cut: CancellationToken,
+    farewell: AtomicBool,
+    last_failure: Mutex<Option<Cause>>,
+}
+
+type Posted = Result<StreamableHttpPostResponse, StreamableHttpError<Cause>>;
+
+impl Link {
+    pub(crate) fn new(parts: LinkParts) -> Self {
+        Self(Arc::new(Inner {
+            parts,
+            cut: CancellationToken::new(),
+            farewell: AtomicBool::new(true),
+            last_failure: Mutex::default(),
+        }))
+    }
+
+    /// Ends whatever is in flight.
+    pub(crate) fn cut(&self) {
+        self.0.cut.cancel();
+    }
+
+    /// The server has forgotten the session already: no DELETE.
+    pub(crate) fn without_farewell(&self) {
+        self.0.farewell.store(false, Ordering::Relaxed);
+    }
+
+    /// What failed last: rmcp does not always hand it on.
+    pub(crate) fn last_failure(&self) -> Option<Cause> {
+        self.0.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn post(
+        &self,
+        message: &ClientJsonRpcMessage,
+        session: Option<&str>,
+        extra: &HashMap<HeaderName, HeaderValue>,
+    ) -> Result<StreamableHttpPostResponse, Cause> {
+        let body = serde_json::to_vec(message).map_err(|error| Cause::Malformed(error.to_string()))?;
+        let response = self.send(Outgoing::post(Bytes::from(body), session, extra)).await?;
+        let ClientJsonRpcMessage::Request(request) = message else {
+            self.read_and_forget(response);
+            return Ok(StreamableHttpPostResponse::Accepted);
+        };
+        let new_session = session_id(&response);
+        let envelope = self.read_reply(response, &request.id, session, extra).await?;
+        let reply = as_message(envelope, &request.request, &request.id)?;
+        Ok(StreamableHttpPostResponse::Json(reply, new_session))
+    }
+
+    fn remember(&self, cause: Cause) -> StreamableHttpError<Cause> {
+        *self.0.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause.clone());
+        StreamableHttpError::Client(cause)
+    }
+}
+
+impl StreamableHttpClient for Link {
+    type Error = Cause;
+
+    async fn post_message(
+        &self,
+        _: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session: Option<Arc<str>>,
+        _: Option<String>,
+        extra: HashMap<HeaderName, HeaderValue>,
+    ) -> Posted {
+        tokio::select! {
+            biased;
+            () = self.0.cut.cancelled() => Err(self.remember(Cause::Cancelled)),
+            posted = self.post(&message, session.as_deref(), &extra) => posted.map_err(|cause| self.remember(cause)),
+        }
+    }
+
+    // The limits are the link's own; overridden so that they are seen to be applied.
+    async fn post_message_with_response_limits(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session: Option<Arc<str>>,
+        auth: Option<String>,
+        extra: HashMap<HeaderName, HeaderValue>,
+        _: StreamableHttpResponseLimits,
+    ) -> Posted {
+        self.post_message(uri, message, session, auth, extra).await
+    }
+
+    /// Never fails: rmcp would log it, and there is nothing to do about it.
+    async fn delete_session(
+        &self,
+        _: Arc<str>,
+        session: Arc<str>,
+        _: Option<String>,
+        extra: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<(), StreamableHttpError<Cause>> {
+        if self.0.farewell.load(Ordering::Relaxed) {
+            let outgoing = Outgoing::bare(Method::DELETE, Some(&session), &extra);
+            let _ = tokio::time::timeout(FAREWELL_TIMEOUT, self.send(outgoing)).await;
+        }
+        Ok(())
+    }
+
+    /// No standing stream: a poller needs no message that it did not ask for.
+    async fn get_stream(
+        &self,
+        _: Arc<str>,
+        _: Option<Arc<str>>,
+        _: Option<String>,
+        _: Option<String>,
+        _: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, StreamableHttpError<Cause>> {
+        Err(StreamableHttpError::ServerDoesNotSupportSse)
+    }
+}
+
+/// As rmcp wants it. Results stay as they came, but that of `initialize`: rmcp's own types refuse a whole result, or a whole list, for one
+/// block they do not know.
+fn as_message(envelope: Envelope, request: &ClientRequest, id: &RequestId) -> Result<ServerJsonRpcMessage, Cause> {
+    let result = match envelope {
+        Envelope::Error { code, message } => {
+            let error = ErrorData::new(ErrorCode(code), message, None::<Value>);
+            return Ok(ServerJsonRpcMessage::error(error, Some(id.clone())));
+        }
+        Envelope::Result(result) => result,
+    };
+    let result = if matches!(request, ClientRequest::InitializeRequest(_)) {
+        let result: InitializeResult = serde_json::from_value(result)
+            .map_err(|error| Cause::Malformed(format!("the answer to initialize is not one: {error}")))?;
+        ServerResult::InitializeResult(result)
+    } else {
+        ServerResult::CustomResult(CustomResult(result))
+    };
+    Ok(ServerJsonRpcMessage::response(result, id.clone()))
+}
+
+fn session_id(response: &Response<Incoming>) -> Option<String> {
+    response.headers().get(exchange::SESSION_ID)?.to_str().ok().map(str::to_owned)
+}
+
+/// The media type without its parameters, in lower case.
+fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    value.as_deref().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Link({})", self.0.parts.endpoint)
+    }
+}

@@ -1,0 +1,242 @@
+//! One reply: a JSON body, or the one message of an event stream, with the id of its request.
+
+use std::{collections::HashMap, time::Duration};
+
+use futures::StreamExt;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use minicol_plugin::text::foreign;
+use rmcp::model::RequestId;
+use serde_json::Value;
+use sse_stream::SseStream;
+
+use super::{Link, exchange::Outgoing, media_type, wire};
+use crate::Cause;
+
+/// How long the rest of a stream is read after its reply, so that the connection can be used again.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
+/// How much of a body that nobody needs is read, for the same reason.
+const MAX_FORGOTTEN: usize = 16 * 1024;
+/// How long to wait before a broken stream is resumed, where the server names no time; and at least.
+const DEFAULT_RESUME_WAIT: Duration = Duration::from_secs(1);
+const MIN_RESUME_WAIT: Duration = Duration::from_millis(50);
+
+/// What a reply says.
+#[derive(Debug, PartialEq)]
+pub(super) enum Envelope {
+    Result(Value),
+    Error { code: i32, message: String },
+}
+
+/// How far a stream was read.
+#[derive(Default)]
+struct Progress {
+    last_id: Option<String>,
+    retry: Option<Duration>,
+}
+
+impl Link {
+    /// The reply to the request `id`.
+    pub(super) async fn read_reply(
+        &self,
+        response: Response<Incoming>,
+        id: &RequestId,
+        session: Option<&str>,
+        extra: &HashMap<HeaderName, HeaderValue>,
+    ) -> Result<Envelope, Cause> {
+        if matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
+            return Err(Cause::Malformed(format!("http {} instead of a reply", response.status().as_u16())));
+        }
+        match media_type(response.headers()).as_str() {
+            "application/json" => {
+                let bytes = self.read_whole(response.into_body()).await?;
+                if bytes.is_empty() {
+                    return Err(Cause::Malformed("an empty body instead of a reply".to_owned()));
+                }
+                envelope(parse(&bytes)?, id)?
+                    .ok_or_else(|| Cause::Malformed("a message that is no reply".to_owned()))
+            }
+            "text/event-stream" => self.read_stream(response, id, session, extra).await,
+            "" if response.body().is_end_stream() => {
+                Err(Cause::Malformed("an empty body instead of a reply".to_owned()))
+            }
+            other => Err(Cause::Malformed(format!(
+                "content type {:?} instead of application/json or text/event-stream",
+                foreign(other)
+            ))),
+        }
+    }
+
+    /// Reads a body that nobody needs, in the background.
+    pub(super) fn read_and_forget(&self, response: Response<Incoming>) {
+        let body = response.into_body();
+        if !body.is_end_stream() {
+            let cut = self.0.cut.clone();
+            tokio::spawn(async move {
+                let read = tokio::time::timeout(DRAIN_TIMEOUT, Limited::new(body, MAX_FORGOTTEN).collect());
+                tokio::select! { () = cut.cancelled() => {}, _ = read => {} }
+            });
+        }
+    }
+
+    async fn read_whole(&self, body: Incoming) -> Result<bytes::Bytes, Cause> {
+        let limit = self.0.parts.max_response_bytes;
+        if body.size_hint().lower() > limit as u64 {
+            return Err(Cause::TooLarge(limit));
+        }
+        match Limited::new(body, limit).collect().await {
+            Ok(collected) => Ok(collected.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(Cause::TooLarge(limit)),
+            Err(error) => Err(wire::cause_of(&*error)),
+        }
+    }
+
+    /// Reads until the reply. A stream that ends after an event id goes on elsewhere (priming events, SEP-1699); the caller's timeout
+    /// bounds how often.
+    async fn read_stream(
+        &self,
+        mut response: Response<Incoming>,
+        id: &RequestId,
+        session: Option<&str>,
+        extra: &HashMap<HeaderName, HeaderValue>,
+    ) -> Result<Envelope, Cause> {
+        let mut progress = Progress::default();
+        loop {
+            if let Some(reply) = self.read_events(response.into_body(), id, &mut progress).await? {
+                return Ok(reply);
+            }
+            let Some(last) = &progress.last_id else {
+                return Err(Cause::Unreachable("the stream ended without a reply".to_owned()));
+            };
+            tokio::time::sleep(progress.retry.unwrap_or(DEFAULT_RESUME_WAIT).max(MIN_RESUME_WAIT)).await;
+            response = self.send(Outgoing::resume(last, session, extra)).await.map_err(not_resumable)?;
+            if media_type(response.headers()) != "text/event-stream" {
+                return Err(Cause::Unreachable("the stream ended without a reply, and cannot be resumed".to_owned()));
+            }
+        }
+    }
+
+    /// Reads one connection's share of a stream; `None` where it ended without the reply.
+    async fn read_events(
+        &self,
+        body: Incoming,
+        id: &RequestId,
+        progress: &mut Progress,
+    ) -> Result<Option<Envelope>, Cause> {
+        let limit = self.0.parts.max_response_bytes;
+        let mut events = SseStream::new(Limited::new(body, limit).map_err(BodyError));
+        while let Some(event) = events.next().await {
+            let event = match event {
+                Ok(event) => event,
+                Err(sse_stream::Error::Body(error)) => {
+                    let cause = body_cause(&*error, limit);
+                    // A connection that broke is a stream that ended.
+                    let resumable = progress.last_id.is_some() && matches!(cause, Cause::Unreachable(_));
+                    return if resumable { Ok(None) } else { Err(cause) };
+                }
+                Err(error) => return Err(Cause::Malformed(format!("what came is no event stream ({error})"))),
+            };
+            if let Some(id) = event.id.filter(|id| !id.is_empty()) {
+                progress.last_id = Some(id);
+            }
+            progress.retry = event.retry.map(Duration::from_millis).or(progress.retry);
+            let data = event.data.unwrap_or_default();
+            if data.trim().is_empty() {
+                continue; // a priming event
+            }
+            if let Some(reply) = envelope(parse(data.as_bytes())?, id)? {
+                tokio::spawn(tokio::time::timeout(DRAIN_TIMEOUT, async move { while events.next().await.is_some() {} }));
+                return Ok(Some(reply));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// `Limited`'s error is boxed, and the parser wants a type.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct BodyError(Box<dyn std::error::Error + Send + Sync>);
+
+fn body_cause(error: &(dyn std::error::Error + 'static), limit: usize) -> Cause {
+    match error.downcast_ref::<BodyError>() {
+        Some(BodyError(error)) if error.is::<LengthLimitError>() => Cause::TooLarge(limit),
+        Some(BodyError(error)) => wire::cause_of(&**error),
+        None => wire::cause_of(error),
+    }
+}
+
+/// A server that does not resume streams is no protocol failure: the reply is lost with its connection.
+fn not_resumable(cause: Cause) -> Cause {
+    match cause {
+        Cause::Status { status, .. } | Cause::Redirect { status, .. } => {
+            Cause::Unreachable(format!("the stream ended without a reply, and cannot be resumed (http {status})"))
+        }
+        other => other,
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, Cause> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let beginning = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]);
+        Cause::Malformed(format!("what came is not JSON ({error}): {}", minicol_plugin::text::shortened(&beginning, 60)))
+    })
+}
+
+/// The reply to `id`; `None` where the message is none (a notification, a request of the server).
+fn envelope(message: Value, id: &RequestId) -> Result<Option<Envelope>, Cause> {
+    let Value::Object(mut message) = message else {
+        return Err(Cause::Malformed("a JSON value that is no JSON-RPC message".to_owned()));
+    };
+    if message.contains_key("method") {
+        return Ok(None);
+    }
+    // An error is ours whatever its id: Python servers say "server-error" where they could not read the request's.
+    if let Some(error) = message.get("error") {
+        let code = error.get("code").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok());
+        let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
+        return Ok(Some(Envelope::Error { code: code.unwrap_or_default(), message: foreign(message) }));
+    }
+    let Some(result) = message.remove("result") else {
+        return Err(Cause::Malformed("a JSON object that is no JSON-RPC message".to_owned()));
+    };
+    if !message.get("id").is_some_and(|theirs| same_id(theirs, id)) {
+        return Err(Cause::Malformed("a reply to another request".to_owned()));
+    }
+    Ok(Some(Envelope::Result(result)))
+}
+
+/// Some servers give a number back as text.
+fn same_id(theirs: &Value, ours: &RequestId) -> bool {
+    match (theirs, ours) {
+        (Value::Number(theirs), RequestId::Number(ours)) => theirs.as_i64() == Some(*ours),
+        (Value::String(theirs), RequestId::Number(ours)) => theirs.parse() == Ok(*ours),
+        (Value::String(theirs), RequestId::String(ours)) => **theirs == **ours,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_reply_is_known_by_its_id_and_an_error_by_being_one() {
+        let id = RequestId::Number(7);
+        let result = |id: Value| envelope(json!({"jsonrpc": "2.0", "id": id, "result": {"a": 1}}), &RequestId::Number(7));
+        assert_eq!(result(json!(7)), Ok(Some(Envelope::Result(json!({"a": 1})))));
+        assert_eq!(result(json!("7")), Ok(Some(Envelope::Result(json!({"a": 1})))));
+        assert!(matches!(result(json!(8)), Err(Cause::Malformed(_))));
+        assert!(matches!(result(Value::Null), Err(Cause::Malformed(_))));
+        let error = json!({"jsonrpc": "2.0", "id": "server-error", "error": {"code": -32600, "message": "no\u{1b}"}});
+        let expected = Envelope::Error { code: -32600, message: "no\\u{1b}".to_owned() };
+        assert_eq!(envelope(error, &id), Ok(Some(expected)));
+        assert_eq!(envelope(json!({"jsonrpc": "2.0", "method": "ping", "id": 7}), &id), Ok(None));
+        for wrong in [json!([]), json!(1), json!({}), json!({"id": 7})] {
+            assert!(matches!(envelope(wrong, &id), Err(Cause::Malformed(_))));
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What an error below HTTP means.
+
+use std::error::Error as StdError;
+
+use minicol_plugin::{net::ConnectError, text::foreign};
+
+use crate::Cause;
+
+/// What an error of the HTTP client, or of a body, means.
+pub(super) fn cause_of(error: &(dyn StdError + 'static)) -> Cause {
+    for error in chain(error) {
+        match error.downcast_ref::<ConnectError>() {
+            Some(ConnectError::Tls { .. }) => return Cause::Tls(foreign(&error.to_string())),
+            Some(_) => return Cause::Unreachable(foreign(&error.to_string())),
+            None => {}
+        }
+        if let Some(hyper) = error.downcast_ref::<hyper::Error>() {
+            if hyper.is_parse() {
+                return Cause::Malformed(format!("what came is not HTTP ({})", foreign(&hyper.to_string())));
+            }
+            if hyper.is_incomplete_message() {
+                return Cause::Unreachable("the connection ended before the reply did".to_owned());
+            }
+        }
+    }
+    // The innermost error says it best: "connection reset by peer".
+    let innermost = chain(error).last().map(ToString::to_string).unwrap_or_default();
+    Cause::Unreachable(format!("the connection was lost ({})", foreign(&innermost)))
+}
+
+fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
