@@ -122,6 +122,7 @@ impl Shared {
 
     /// Takes nothing more.
     pub(crate) fn close(&self) {
+        self.health.stops();
         self.draining.cancel();
         self.tasks.close();
         for queue in self.lanes.iter().filter_map(|lane| lane.queue.as_ref()) {

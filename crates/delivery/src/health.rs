@@ -18,6 +18,8 @@ struct State {
     failing: Option<Failing>,
     losses: BTreeMap<(Signal, String), Loss>,
     warned: BTreeSet<String>,
+    /// The host says from now on how the exporter is: stopping, then stopped.
+    stopping: bool,
 }
 
 /// Since the first failed attempt after which none succeeded.
@@ -45,12 +47,17 @@ impl Health {
         Self { scope, state: Mutex::default() }
     }
 
+    /// No status is reported any more; losses still are.
+    pub(crate) fn stops(&self) {
+        self.state().stopping = true;
+    }
+
     /// An attempt failed: told when the exporter began to fail, and when it begins to fail in another way.
     pub(crate) fn attempt_failed(&self, error: &ExportError) {
         let mut state = self.state();
-        let now = self.scope.clock().monotonic();
+        let (now, stopping) = (self.scope.clock().monotonic(), state.stopping);
         let failing = state.failing.get_or_insert_with(|| Failing { since: now, told: BTreeSet::new(), lost: 0 });
-        if failing.told.len() < MAX_TOLD && failing.told.insert(error.error_type.clone()) {
+        if failing.told.len() < MAX_TOLD && failing.told.insert(error.error_type.clone()) && !stopping {
             self.scope.report(Status::RecoverableError, text::shortened(&error.message, MESSAGE_CHARS));
         }
     }
@@ -58,7 +65,7 @@ impl Health {
     /// An attempt succeeded: told when the exporter had been failing.
     pub(crate) fn attempt_succeeded(&self) {
         let mut state = self.state();
-        let Some(failing) = state.failing.take() else { return };
+        let Some(failing) = state.failing.take().filter(|_| !state.stopping) else { return };
         let whole_seconds = (self.scope.clock().monotonic().saturating_sub(failing.since)).as_secs();
         let after = GoDuration::from_secs(whole_seconds);
         let message = match failing.lost {

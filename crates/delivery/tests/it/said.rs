@@ -110,3 +110,17 @@ async fn a_refusal_is_told_once_until_a_minute_has_passed() {
     );
     assert_eq!(delivery.counts().refused["queue_full"], 18);
 }
+
+#[tokio::test(start_paused = true)]
+async fn while_it_drains_no_status_is_reported_but_losses_are_told() {
+    let harness = Harness::default();
+    let script = Script::new([LATER, Step::Take]);
+    let delivery = start(&harness, &script, config(json!({"sending_queue": {"num_consumers": 1}})));
+    delivery.consumer().consume(points(2)).await.unwrap();
+    delivery.consumer().consume(points(3)).await.unwrap();
+    let report = delivery.drain(in_seconds(1)).await;
+    assert_eq!((report.sent, report.lost), (3, 2));
+    assert_eq!(statuses(&harness), []);
+    let told = notices(&harness);
+    assert!(told.len() == 1 && told[0].starts_with("items_lost: 2 metric points lost, reason shutdown"), "{told:?}");
+}
