@@ -4,18 +4,19 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use futures::future::join_all;
 use minicol_pdata::{Batch, Signal};
-use minicol_plugin::{Consumer, EdgeSnapshot, Next, Rejected, Retry, async_trait, text};
-use tracing::{info, warn};
+use minicol_plugin::{
+    ComponentId, ComponentKind, Consumer, EdgeSnapshot, Level, Next, Rejected, Retry, async_trait, text,
+};
 
-use crate::meters::EdgeMeters;
+use crate::{events::Events, meters::EdgeMeters};
 
 /// One arrow: where it leads, and what passed it.
 pub(crate) struct Arrow {
@@ -23,42 +24,61 @@ pub(crate) struct Arrow {
     pub(crate) to: Next,
 }
 
+/// What an arrow leads to.
+#[derive(Clone)]
+pub(crate) struct End {
+    pub(crate) kind: ComponentKind,
+    pub(crate) id: ComponentId,
+    pub(crate) next: Next,
+}
+
 /// What is known of an arrow.
 pub(crate) struct Edge {
     pipeline: String,
     from: String,
-    to: String,
+    kind: ComponentKind,
+    to: ComponentId,
     signal: Signal,
     accepted: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
-    /// Whether it refused last while another arrow from the same place accepted.
-    torn: AtomicBool,
+    /// Items that were dropped since it began to refuse what another arrow from the same place takes.
+    torn: Mutex<Option<u64>>,
     meters: EdgeMeters,
+    events: Arc<Events>,
 }
 
 /// Every arrow out of one component: a batch reaches each that carries its signal, whatever becomes of it at the others.
 pub(crate) struct Fan(Vec<Arrow>);
 
 impl Edge {
-    pub(crate) fn new(pipeline: &str, from: &str, to: &str, signal: Signal, meters: EdgeMeters) -> Arc<Self> {
+    pub(crate) fn new(
+        pipeline: &str,
+        from: &str,
+        to: &End,
+        signal: Signal,
+        meters: EdgeMeters,
+        events: Arc<Events>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             pipeline: pipeline.to_owned(),
             from: from.to_owned(),
-            to: to.to_owned(),
+            kind: to.kind,
+            to: to.id.clone(),
             signal,
             accepted: AtomicU64::new(0),
             refused: Mutex::default(),
-            torn: AtomicBool::new(false),
+            torn: Mutex::default(),
             meters,
+            events,
         })
     }
 
     pub(crate) fn snapshot(&self) -> EdgeSnapshot {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = lock(&self.refused);
         EdgeSnapshot {
             pipeline: self.pipeline.clone(),
             from: self.from.clone(),
-            to: self.to.clone(),
+            to: self.to.to_string(),
             signal: self.signal,
             accepted: self.accepted.load(Ordering::Relaxed),
             refused: refused.iter().map(|(reason, items)| ((*reason).to_owned(), *items)).collect(),
@@ -72,25 +92,30 @@ impl Edge {
                 self.meters.accepted(items);
             }
             Err(rejected) => {
-                *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(rejected.reason).or_default() +=
-                    items;
+                *lock(&self.refused).entry(rejected.reason).or_default() += items;
                 self.meters.refused(items, rejected.reason);
             }
         }
     }
 
-    /// A batch is dropped here because another arrow took it: nobody else can say so.
-    fn tell_torn(&self, outcome: &Result<(), Rejected>) {
-        let torn = outcome.is_err();
-        if self.torn.swap(torn, Ordering::Relaxed) == torn {
-            return;
-        }
-        let Self { pipeline, from, to, .. } = self;
-        if let Err(Rejected { reason, message, .. }) = outcome {
-            let why = text::foreign(message);
-            warn!(pipeline, from, to, reason, why, "batches are dropped on the way to one of several components");
-        } else {
-            info!(pipeline, from, to, "batches are taken again");
+    /// A batch is dropped here because another arrow took it: nobody else can say so. Told when it begins and when it is over.
+    fn tell_torn(&self, items: u64, outcome: &Result<(), Rejected>) {
+        let Self { pipeline, from, kind, to, .. } = self;
+        let mut torn = lock(&self.torn);
+        match (outcome, &mut *torn) {
+            (Err(_), Some(dropped)) => *dropped += items,
+            (Err(Rejected { reason, message, .. }), none) => {
+                *none = Some(items);
+                let why = text::foreign(message);
+                let what = format!("what `{from}` gives in pipeline `{pipeline}` is dropped, reason {reason}: {why}");
+                self.events.notice(*kind, to, Level::Warn, "batches_dropped", what);
+            }
+            (Ok(()), Some(dropped)) => {
+                let what = format!("takes from `{from}` in pipeline `{pipeline}` again; {dropped} items were dropped");
+                self.events.notice(*kind, to, Level::Info, "batches_taken_again", what);
+                *torn = None;
+            }
+            (Ok(()), None) => {}
         }
     }
 }
@@ -125,7 +150,8 @@ impl Consumer for Fan {
             _ => {
                 let outcomes = join_all(arrows.iter().map(|arrow| arrow.carry(batch.clone()))).await;
                 if outcomes.iter().any(Result::is_ok) {
-                    arrows.iter().zip(&outcomes).for_each(|(arrow, outcome)| arrow.edge.tell_torn(outcome));
+                    let items = batch.items() as u64;
+                    arrows.iter().zip(&outcomes).for_each(|(arrow, outcome)| arrow.edge.tell_torn(items, outcome));
                     return Ok(());
                 }
                 // If offering it again may help with any, it is worth it.
@@ -142,6 +168,10 @@ fn hope(rejected: &Rejected) -> (u8, Duration) {
         Retry::Backoff => (1, Duration::ZERO),
         Retry::After(after) => (2, after),
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Edge {

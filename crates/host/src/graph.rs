@@ -8,7 +8,7 @@ use minicol_plugin::{ComponentError, ComponentId, ComponentKind, Exporter, Exten
 
 use crate::{
     Plan, StartError,
-    arrow::{Arrow, Edge, Fan},
+    arrow::{Arrow, Edge, End, Fan},
     life::with_causes,
     plan::Pipeline,
     stage::{ProcessorOut, ReceiverOut, Stage, StageEntry},
@@ -41,9 +41,6 @@ pub(crate) struct BuiltExporter {
     /// What its pipelines give it.
     pub(crate) signals: Vec<Signal>,
 }
-
-/// What an arrow leads to, under its id.
-pub(crate) type End = (String, Next);
 
 /// The inside of one pipeline.
 pub(crate) struct Chain {
@@ -137,11 +134,13 @@ pub(crate) fn chain(
     let mut carries = pipeline.carries.iter().rev().copied();
     let mut signal = carries.next().unwrap_or(Signal::Metrics);
     for (processor, governed) in processors.into_iter().rev() {
-        let id = governed.scope.id().to_string();
-        let fan = Fan::new(arrows(&pipeline.id, &id, signal, &ahead, workshop));
-        let next = Next::new(ProcessorOut { fan, outgoing: workshop.instruments.outgoing(&id) });
-        let stage = Stage::new(processor, next, governed.scope, workshop.instruments.incoming(&id));
-        ahead = vec![(id, Next::new(StageEntry(Arc::clone(&stage))))];
+        let id = governed.scope.id().clone();
+        let name = id.to_string();
+        let fan = Fan::new(arrows(&pipeline.id, &name, signal, &ahead, workshop));
+        let next = Next::new(ProcessorOut { fan, outgoing: workshop.instruments.outgoing(&name) });
+        let stage = Stage::new(processor, next, governed.scope, workshop.instruments.incoming(&name));
+        let entry = Next::new(StageEntry(Arc::clone(&stage)));
+        ahead = vec![End { kind: ComponentKind::Processor, id, next: entry }];
         stages.push(stage);
         signal = carries.next().unwrap_or(signal);
     }
@@ -164,10 +163,11 @@ pub(crate) fn out_of_receiver(plan: &Plan, id: &ComponentId, chains: &[Chain], w
 }
 
 fn arrows(pipeline: &str, from: &str, signal: Signal, ends: &[End], workshop: &Workshop) -> Vec<Arrow> {
-    let arrow = |(to, next): &End| {
-        let edge = Edge::new(pipeline, from, to, signal, workshop.instruments.edge(pipeline, from, to));
+    let arrow = |end: &End| {
+        let meters = workshop.instruments.edge(pipeline, from, &end.id.to_string());
+        let edge = Edge::new(pipeline, from, end, signal, meters, Arc::clone(&workshop.events));
         workshop.view.add_edge(&edge);
-        Arrow { edge, to: next.clone() }
+        Arrow { edge, to: end.next.clone() }
     };
     ends.iter().map(arrow).collect()
 }

@@ -10,6 +10,7 @@ use tracing::info;
 
 use crate::{
     Plan, Running,
+    arrow::End,
     graph::{self, BuiltExporter, Chain, Selection},
     life::Life,
     own,
@@ -156,8 +157,8 @@ fn start_exporter(built: BuiltExporter, workshop: &Workshop) -> RunningExporter 
     let id = governed.scope.id().clone();
     let delivery = Delivery::start(Arc::clone(&exporter), delivery, &signals, governed.scope.clone());
     workshop.events.report(ComponentKind::Exporter, &id, Status::Ok, "");
-    let next = Next::new(delivery.consumer());
-    RunningExporter { id, delivery, next, abandoned: governed.abandoned }
+    let end = End { kind: ComponentKind::Exporter, id, next: Next::new(delivery.consumer()) };
+    RunningExporter { end, delivery, abandoned: governed.abandoned }
 }
 
 fn processors_are_up(chains: &[Chain], workshop: &Workshop) {

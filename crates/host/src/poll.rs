@@ -3,17 +3,20 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures::{FutureExt, future::join_all};
 use minicol_pdata::{Batch, Signal};
 use minicol_plugin::{
-    ComponentId, ComponentKind, Consumer, Event, Next, Receiver, Rejected, StatusChange, async_trait,
+    ComponentId, ComponentKind, Consumer, EdgeSnapshot, Event, HostView, Next, Receiver, Rejected, StatusChange,
+    async_trait,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     Host, Plan, StartError,
+    arrow::End,
     graph::{self, Built, Chain, Selection},
     host::started,
     life::{Life, panic_message, with_causes},
@@ -29,6 +32,8 @@ pub struct PollOutcome {
     pub pipelines: Vec<PolledPipeline>,
     /// What the components told meanwhile, oldest first.
     pub events: Vec<Event>,
+    /// What passed between them, and what was refused.
+    pub edges: Vec<EdgeSnapshot>,
 }
 
 /// What became of one receiver.
@@ -92,8 +97,10 @@ struct Tee {
     next: Next,
 }
 
+/// How long a processor gets to pass on what it holds.
+const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 /// How long a simulator gets to stop.
-const STOP_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+const STOP_WITHIN: Duration = Duration::from_secs(2);
 
 impl Host {
     /// Polls `receiver`, or every receiver that polls, once. Of the extensions, only the simulators that the service lists are started.
@@ -121,8 +128,8 @@ impl Host {
             receivers.into_iter().map(|(receiver, governed)| cycle(plan, receiver, governed, &chains, &workshop));
         let polled = join_all(cycles).await;
         for stage in chains.iter().flat_map(|chain| &chain.stages) {
-            // What it says of a failure it has reported, and there is no second cycle.
-            let _ = stage.flush().await;
+            // There is no second cycle, and what is refused stands in the counts of the arrows.
+            let _ = timeout(FLUSH_WITHIN, stage.flush()).await;
         }
         for life in simulators.into_iter().rev() {
             let _ = life.stop(Instant::now() + STOP_WITHIN).await;
@@ -132,7 +139,12 @@ impl Host {
             let signal = pipeline.carries.last().copied().unwrap_or(Signal::Metrics);
             PolledPipeline { id: pipeline.id.clone(), signal, batches: capture.take() }
         });
-        Ok(PollOutcome { receivers: polled, pipelines: pipelines.collect(), events: workshop.events.recent() })
+        Ok(PollOutcome {
+            receivers: polled,
+            pipelines: pipelines.collect(),
+            events: workshop.events.recent(),
+            edges: workshop.view.snapshot().edges,
+        })
     }
 }
 
@@ -160,8 +172,14 @@ fn chains(
 ) -> (Vec<Chain>, Vec<Capture>) {
     let chain = |(index, processors): (&usize, _)| {
         let capture = Capture::default();
-        let end = ("poll".to_owned(), Next::new(capture.clone()));
-        (graph::chain(&plan.pipelines[*index], processors, vec![end], workshop), capture)
+        let pipeline = &plan.pipelines[*index];
+        // In the place of all of them.
+        let end = pipeline.exporters.first().map(|id| End {
+            kind: ComponentKind::Exporter,
+            id: id.clone(),
+            next: Next::new(capture.clone()),
+        });
+        (graph::chain(pipeline, processors, end.into_iter().collect(), workshop), capture)
     };
     selection.pipelines.iter().zip(processors).map(chain).unzip()
 }

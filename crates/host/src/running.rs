@@ -4,20 +4,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use minicol_delivery::{Delivery, DeliveryCounts, DrainReport};
-use minicol_plugin::{
-    CancellationToken, ComponentId, ComponentKind, HostView, Level, Next, Snapshot, Status, StatusChange,
-};
+use minicol_plugin::{CancellationToken, ComponentId, ComponentKind, HostView, Level, Snapshot, Status, StatusChange};
 use minicol_telemetry::Telemetry;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
-use crate::{
-    Plan,
-    events::Events,
-    graph::{Chain, End},
-    life::Life,
-    workshop::Workshop,
-};
+use crate::{Plan, arrow::End, events::Events, graph::Chain, life::Life, workshop::Workshop};
 
 /// A program at work. [`Running::shutdown`] ends it; dropping it breaks everything off.
 pub struct Running {
@@ -31,10 +23,9 @@ pub struct Running {
 }
 
 pub(crate) struct RunningExporter {
-    pub(crate) id: ComponentId,
+    /// What the arrows of every pipeline lead to.
+    pub(crate) end: End,
     pub(crate) delivery: Delivery,
-    /// The arrow's end that every pipeline shares.
-    pub(crate) next: Next,
     pub(crate) abandoned: CancellationToken,
 }
 
@@ -70,6 +61,9 @@ mod share {
     pub(super) const TELEMETRY: u32 = 100;
 }
 
+/// A longer one is taken for this.
+const LONGEST_SHUTDOWN: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Running {
     pub(crate) fn new(workshop: Workshop, telemetry: Telemetry) -> Self {
         Self {
@@ -104,13 +98,14 @@ impl Running {
 
     /// The books of every exporter.
     pub fn deliveries(&self) -> impl Iterator<Item = (&ComponentId, DeliveryCounts)> {
-        self.exporters.iter().map(|one| (&one.id, one.delivery.counts()))
+        self.exporters.iter().map(|one| (&one.end.id, one.delivery.counts()))
     }
 
-    /// Stops receivers, flushes processors, drains exporters, stops extensions, and last the own telemetry, all before `within` has passed. No error
+    /// Stops receivers, flushes processors, drains exporters, stops extensions, and last the own telemetry, all before `within` (at most a day) has passed. No error
     /// on the way keeps the rest from being done.
     pub async fn shutdown(mut self, within: Duration) -> ShutdownReport {
         let begun = Instant::now();
+        let within = within.min(LONGEST_SHUTDOWN);
         let until = |percent: u32| begun + within * percent / 100;
         info!(within_seconds = within.as_secs_f64(), "shutting down");
         self.workshop.view.stopping();
@@ -156,7 +151,7 @@ impl Running {
 
     /// What arrows to an exporter lead to.
     pub(crate) fn end(&self, id: &ComponentId) -> Option<End> {
-        self.exporters.iter().find(|one| one.id == *id).map(|one| (id.to_string(), one.next.clone()))
+        self.exporters.iter().find(|one| one.end.id == *id).map(|one| one.end.clone())
     }
 
     async fn flush(&self, until: Instant) -> Vec<String> {
@@ -168,10 +163,10 @@ impl Running {
         let exporters = std::mem::take(&mut self.exporters);
         let events = &self.workshop.events;
         let drains = exporters.into_iter().map(async |one: RunningExporter| {
-            events.report(ComponentKind::Exporter, &one.id, Status::Stopping, "");
+            events.report(ComponentKind::Exporter, &one.end.id, Status::Stopping, "");
             let drain = one.delivery.drain(until).await;
             one.abandoned.cancel();
-            let report = ExporterReport { id: one.id, drain };
+            let report = ExporterReport { id: one.end.id, drain };
             events.report(ComponentKind::Exporter, &report.id, Status::Stopped, report.in_words());
             report
         });

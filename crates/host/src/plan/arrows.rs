@@ -2,7 +2,7 @@
 
 use minicol_config::{Node, Path, Problem, Problems};
 use minicol_pdata::Signal;
-use minicol_plugin::{ComponentId, Entry, Flow};
+use minicol_plugin::{ComponentId, ComponentKind, Entry, Flow};
 
 use super::{Pipeline, service::Draft, service::Sections};
 use crate::Registry;
@@ -40,7 +40,7 @@ pub(super) fn check(
     let mut entering: Vec<Vec<Signal>> = vec![common(&sources)];
     for (id, at, flows) in &steps {
         let takes = taken(flows);
-        checker.arrow(&sources, id, "processor", &takes, at, problems);
+        checker.arrow(&sources, id, ComponentKind::Processor, &takes, at, problems);
         let can = common(&sources);
         let through = emitted(flows, Some(&can));
         let signals = if through.is_empty() { emitted(flows, None) } else { through };
@@ -48,7 +48,7 @@ pub(super) fn check(
         entering.push(common(&sources));
     }
     for (id, at, flows) in &exporters {
-        checker.arrow(&sources, id, "exporter", &taken(flows), at, problems);
+        checker.arrow(&sources, id, ComponentKind::Exporter, &taken(flows), at, problems);
     }
     if problems.len() == before {
         checker.names_its_signal(&sources, &exporters, problems);
@@ -78,7 +78,7 @@ impl Checker<'_> {
         &self,
         sources: &[Emits<'_>],
         to: &ComponentId,
-        kind: &str,
+        kind: ComponentKind,
         takes: &[Signal],
         at: &Path,
         problems: &mut Problems,
@@ -96,7 +96,10 @@ impl Checker<'_> {
                     "write `processors: [{name}]` in the pipeline `{}`, in its place",
                     self.draft.id
                 )),
-                None => problem.with_help(format!("give the pipeline another {kind}")),
+                None if kind == ComponentKind::Exporter => {
+                    problem.with_help(format!("name `{to}` in a pipeline that gives it {}", or(takes)))
+                }
+                None => problem.with_help(format!("leave `{to}` out, or put it where it is given {}", or(takes))),
             });
         }
     }

@@ -88,7 +88,7 @@ fn telemetry(root: &Node, path: &Path, registry: Registry, problems: &mut Proble
     Some(telemetry)
 }
 
-/// The pipelines, and whether all of them could be read.
+/// The pipelines, and whether all of them could be read and name only what there is: else nobody can say what is not used.
 fn drafts(root: &Node, at: &Path, sections: &Sections<'_>, problems: &mut Problems) -> (Vec<Draft>, bool) {
     let node = root.find(at);
     if node.is_none_or(|node| node.is_null() || node.as_mapping().is_some_and(minicol_config::Mapping::is_empty)) {
@@ -99,7 +99,8 @@ fn drafts(root: &Node, at: &Path, sections: &Sections<'_>, problems: &mut Proble
     let keys: Vec<&str> = node.map(|node| node.section(at, problems).map(|(key, _)| key).collect()).unwrap_or_default();
     let drafts: Vec<Option<Draft>> =
         keys.iter().map(|key| draft(root, &at.join(*key), key, sections, problems)).collect();
-    let whole = !drafts.is_empty() && drafts.iter().all(Option::is_some);
+    let known = |draft: &Option<Draft>| draft.as_ref().is_some_and(|draft| draft.is_known(sections));
+    let whole = !drafts.is_empty() && drafts.iter().all(known);
     (drafts.into_iter().flatten().collect(), whole)
 }
 
@@ -157,6 +158,7 @@ fn signal(root: &Node, path: &Path, id: &str, problems: &mut Problems) -> Option
     if name.is_some_and(|name| name.trim().is_empty()) {
         let problem = Problem::error(format!("the pipeline id \"{id}\" has an empty name")).at_key(root, path);
         problems.push(problem.with_help("write `signal` or `signal/name`"));
+        return None;
     }
     found
 }
@@ -184,6 +186,12 @@ fn warn_unused<P: Product + ?Sized, X>(
 }
 
 impl Draft {
+    fn is_known(&self, sections: &Sections<'_>) -> bool {
+        self.receivers.iter().all(|(id, _)| sections.receivers.contains_key(id))
+            && self.processors.iter().all(|(id, _)| sections.processors.contains_key(id))
+            && self.exporters.iter().all(|(id, _)| sections.exporters.contains_key(id))
+    }
+
     fn ids(&self, kind: ComponentKind) -> &[(ComponentId, Path)] {
         match kind {
             ComponentKind::Receiver => &self.receivers,
