@@ -46,7 +46,8 @@ fn imports_go_one_way() {
     assert!(imports.len() >= 14, "cargo told of too few crates: {:?}", imports.keys());
     for (name, imported) in imports {
         let Some(allowed) = allowed(&name) else { continue };
-        let wrong: Vec<_> = imported.iter().filter(|one| !allowed.contains(&one.as_str())).collect();
+        // A crate's tests may switch its own features on by naming itself.
+        let wrong: Vec<_> = imported.iter().filter(|one| **one != name && !allowed.contains(&one.as_str())).collect();
         assert!(wrong.is_empty(), "crates/{name} imports {wrong:?}; it may import {allowed:?} only");
     }
 }

@@ -60,12 +60,14 @@ impl Buddy {
     pub async fn call(&self, tool: &str, arguments: Value) -> anyhow::Result<Value> {
         let client = json!({"name": "interop", "version": "1"});
         let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client});
-        let opened = self.post(None, &json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params})).await?;
+        let opened =
+            self.post(None, &json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params})).await?;
         let session = opened.0.context("a session id")?;
         self.post(Some(&session), &json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await?;
         let params = json!({"name": tool, "arguments": arguments});
-        let (_, body) =
-            self.post(Some(&session), &json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params})).await?;
+        let (_, body) = self
+            .post(Some(&session), &json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}))
+            .await?;
         let data = body.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().context("an event")?;
         let message: Value = serde_json::from_str(data)?;
         if message["result"]["isError"] == true || message["result"]["structuredContent"].is_null() {
@@ -101,5 +103,6 @@ impl Drop for Buddy {
 
 fn signal(pid: u32, name: &str) {
     // It may be gone already.
-    let _ = std::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status();
+    let _ =
+        std::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status();
 }

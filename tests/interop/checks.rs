@@ -19,7 +19,10 @@ async fn finished(buddy: &Buddy) -> anyhow::Result<(usize, f64)> {
 
 fn points<'a>(polled: &'a Value, name: &str) -> Vec<&'a Value> {
     let metrics = polled["metrics"].as_array().into_iter().flatten();
-    metrics.filter(|metric| metric["name"] == name).flat_map(|metric| metric["points"].as_array().into_iter().flatten()).collect()
+    metrics
+        .filter(|metric| metric["name"] == name)
+        .flat_map(|metric| metric["points"].as_array().into_iter().flatten())
+        .collect()
 }
 
 /// One poll by the real program says what the server's own tools say.
@@ -48,9 +51,16 @@ pub async fn figures(buddy: &Buddy) -> anyhow::Result<()> {
     }
 
     let summary = buddy.call("get_metrics_summary", json!({})).await?;
-    for (metric, field) in [("session_buddy.sessions.started", "total_sessions_started"), ("session_buddy.sessions.ended", "total_sessions_ended")] {
+    for (metric, field) in [
+        ("session_buddy.sessions.started", "total_sessions_started"),
+        ("session_buddy.sessions.ended", "total_sessions_ended"),
+    ] {
         let said = points(&polled, metric);
-        ensure!(said.len() == 1 && said[0]["value"] == summary[field], "{metric}: {said:?}, the server says {}", summary[field]);
+        ensure!(
+            said.len() == 1 && said[0]["value"] == summary[field],
+            "{metric}: {said:?}, the server says {}",
+            summary[field]
+        );
     }
     for (component, count) in summary["active_sessions"].as_object().context("active_sessions")? {
         let said = points(&polled, "session_buddy.sessions.active");
@@ -67,9 +77,16 @@ pub async fn figures(buddy: &Buddy) -> anyhow::Result<()> {
 
     let window = buddy.call("get_workflow_metrics", json!({})).await?;
     let said = points(&polled, "session_buddy.window.sessions");
-    ensure!(said.len() == 1 && said[0]["value"] == window["total_sessions"], "{said:?}, the server says {}", window["total_sessions"]);
+    ensure!(
+        said.len() == 1 && said[0]["value"] == window["total_sessions"],
+        "{said:?}, the server says {}",
+        window["total_sessions"]
+    );
     ensure!(points(&polled, "session_buddy.up")[0]["value"] == 1, "the server is up");
-    println!("figures: {} metrics say what the server's own tools say", polled["metrics"].as_array().map_or(0, Vec::len));
+    println!(
+        "figures: {} metrics say what the server's own tools say",
+        polled["metrics"].as_array().map_or(0, Vec::len)
+    );
     Ok(())
 }
 
@@ -96,7 +113,8 @@ pub async fn life(buddy: Buddy) -> anyhow::Result<()> {
         ],
         &[],
     );
-    let ups = |sink: &OtlpSink| -> Vec<Said> { sink.points_of("session_buddy.up").into_iter().map(|p| p.value).collect() };
+    let ups =
+        |sink: &OtlpSink| -> Vec<Said> { sink.points_of("session_buddy.up").into_iter().map(|p| p.value).collect() };
     wait_until("the server to be up", || ups(&sink).contains(&Said::Int(1))).await;
     buddy.call("track_session_start", started(3)).await?;
     let begun = |sink: &OtlpSink| sink.points_of("session_buddy.sessions.started");
@@ -107,15 +125,22 @@ pub async fn life(buddy: Buddy) -> anyhow::Result<()> {
     let Started::Serves(again) = Buddy::start(port, 0).await? else { anyhow::bail!("python is gone") };
     wait_until("the server to be up again", || ups(&sink).last() == Some(&Said::Int(1))).await;
     again.call("track_session_start", started(4)).await?;
-    wait_until("one session of the new process", || begun(&sink).last().is_some_and(|point| point.value == Said::Int(1))).await;
+    wait_until("one session of the new process", || {
+        begun(&sink).last().is_some_and(|point| point.value == Said::Int(1))
+    })
+    .await;
     let output = program.stop().await;
     ensure!(output.code == 0, "the program ended with {}: {}", output.code, output.stderr);
     let life = begun(&sink);
     let (before, after): (Vec<&Point>, Vec<&Point>) = life.iter().partition(|point| point.start == life[0].start);
     ensure!(!after.is_empty(), "the new process has a start of its own");
-    ensure!(before.iter().all(|point| point.time <= after[0].start), "the new life begins after the old one's last point");
+    ensure!(
+        before.iter().all(|point| point.time <= after[0].start),
+        "the new life begins after the old one's last point"
+    );
     let histogram = sink.points_of("session_buddy.session.duration");
-    let starts: std::collections::BTreeSet<_> = histogram.iter().map(|point| (&point.attributes, point.start)).collect();
+    let starts: std::collections::BTreeSet<_> =
+        histogram.iter().map(|point| (&point.attributes, point.start)).collect();
     let series: std::collections::BTreeSet<_> = histogram.iter().map(|point| &point.attributes).collect();
     ensure!(starts.len() == series.len(), "finished sessions were counted once, over the server's restart too");
     println!("life: {} points of sessions started, a new start after the kill, no false count", life.len());
