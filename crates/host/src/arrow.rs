@@ -179,3 +179,65 @@ impl fmt::Debug for Edge {
         fmt::Debug::fmt(&self.snapshot(), f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use minicol_pdata::{Attributes, MetricDescriptor, MetricKind, MetricsBuilder, Number, NumberPoint, Timestamp};
+    use minicol_plugin::testing::{Harness, Sink};
+    use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
+
+    use super::*;
+    use crate::meters::Instruments;
+
+    fn fan(signal: Signal, sinks: &[&Sink]) -> Fan {
+        let instruments = Instruments::new(&NoopMeterProvider::new().meter("test"));
+        let events = Events::new(Harness::default().environment().clock);
+        let arrow = |sink: &&Sink| {
+            let to = End { kind: ComponentKind::Exporter, id: "sink".parse().unwrap(), next: sink.next() };
+            let edge = Edge::new("p", "here", &to, signal, instruments.edge("p", "here", "sink"), Arc::clone(&events));
+            Arrow { edge, to: to.next }
+        };
+        Fan::new(sinks.iter().map(arrow).collect())
+    }
+
+    fn metrics() -> Batch {
+        let (start, time) = (Timestamp::UNSET, Timestamp::from_nanos(1));
+        let mut builder = MetricsBuilder::new();
+        let descriptor =
+            MetricDescriptor { name: "m".into(), description: "".into(), unit: "".into(), kind: MetricKind::Gauge };
+        let point = NumberPoint { start, time, value: Some(Number::Int(1)) };
+        builder.metric(&descriptor).number(&Attributes::new(), &point);
+        builder.build().into()
+    }
+
+    #[tokio::test]
+    async fn where_nobody_takes_it_the_sender_is_told_the_most_hopeful_refusal() {
+        let sinks = [Sink::new(), Sink::new(), Sink::new()];
+        let after = Duration::from_secs(3);
+        sinks[0].refuse(Some(Rejected::permanent("invalid", "never")));
+        sinks[1].refuse(Some(Rejected::retry_after("busy", after, "later")));
+        sinks[2].refuse(Some(Rejected::retryable("queue_full", "soon")));
+        let fan = fan(Signal::Metrics, &[&sinks[0], &sinks[1], &sinks[2]]);
+        let refused = fan.consume(metrics()).await.unwrap_err();
+        assert_eq!((refused.retry, refused.reason), (Retry::After(after), "busy"));
+        assert_eq!(fan.0[1].edge.snapshot().refused.get("busy"), Some(&1));
+    }
+
+    #[tokio::test]
+    async fn what_one_took_is_not_offered_again() {
+        let sinks = [Sink::new(), Sink::new()];
+        sinks[0].refuse(Some(Rejected::retryable("queue_full", "soon")));
+        let fan = fan(Signal::Metrics, &[&sinks[0], &sinks[1]]);
+        assert!(fan.consume(metrics()).await.is_ok());
+        assert_eq!((sinks[0].batches().len(), sinks[1].batches().len()), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn a_signal_that_no_arrow_carries_is_refused_and_an_empty_batch_goes_nowhere() {
+        let sink = Sink::new();
+        let fan = fan(Signal::Logs, &[&sink]);
+        assert_eq!(fan.consume(metrics()).await.unwrap_err().reason, "no_pipeline");
+        assert!(fan.consume(Batch::Metrics(minicol_pdata::Metrics::default())).await.is_ok());
+        assert!(sink.batches().is_empty());
+    }
+}

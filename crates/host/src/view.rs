@@ -59,6 +59,11 @@ impl View {
         self.built().components.entry((kind, id.clone())).or_default().details = Some(details);
     }
 
+    /// Lets go of what components show: it may hold on to them, and they to this.
+    pub(crate) fn forget_details(&self) {
+        self.built().components.values_mut().for_each(|seen| seen.details = None);
+    }
+
     pub(crate) fn running(&self) {
         let now = self.clock.wall();
         let mut built = self.built();

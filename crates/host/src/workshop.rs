@@ -80,3 +80,9 @@ impl Workshop {
         Governed { scope, stopping, abandoned, ready }
     }
 }
+
+impl Drop for Workshop {
+    fn drop(&mut self) {
+        self.view.forget_details();
+    }
+}
