@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    fn catalog(tools: Value) -> Catalog {
+    fn catalog(tools: &Value) -> Catalog {
         let mut listing = Listing::default();
         listing.page(&json!({"tools": tools})).unwrap();
         listing.finish(1, Instant::now())
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_name_gets_its_prefix_unless_the_server_offers_it_as_written() {
-        let catalog = catalog(json!([{"name": "ping"}, {"name": "get_liveness"}]));
+        let catalog = catalog(&json!([{"name": "ping"}, {"name": "get_liveness"}]));
         for (configured, expected) in
             [("ping", "ping"), ("liveness", "get_liveness"), ("get_x", "get_x"), ("other", "get_other")]
         {
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn only_declared_arguments_are_kept() {
-        let catalog = catalog(json!([
+        let catalog = catalog(&json!([
             {"name": "closed", "inputSchema": {"properties": {"limit": {}}, "additionalProperties": false}},
             {"name": "silent", "inputSchema": {"properties": {"limit": {}}}},
             {"name": "open", "inputSchema": {"properties": {}, "additionalProperties": true}},

@@ -156,7 +156,13 @@ mod tests {
 
     #[test]
     fn loopback_is_known_by_name_and_by_address() {
-        for text in ["http://localhost/", "http://a.localhost./", "http://127.9.9.9/", "http://[::1]/", "http://[::ffff:127.0.0.1]/"] {
+        for text in [
+            "http://localhost/",
+            "http://a.localhost./",
+            "http://127.9.9.9/",
+            "http://[::1]/",
+            "http://[::ffff:127.0.0.1]/",
+        ] {
             assert!(text.parse::<Endpoint>().unwrap().is_loopback(), "{text}");
         }
         for text in ["http://localhost.example/", "http://10.0.0.1/", "http://[fe80::1]/"] {

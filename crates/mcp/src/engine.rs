@@ -1,6 +1,6 @@
 //! What a target does below its policies: sessions, the list of tools, one attempt of one request.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{borrow::Cow, future::Future, sync::Arc, time::Duration};
 
 use minicol_plugin::{Clock, Random};
 use tokio::time::Instant;
@@ -28,10 +28,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn breaker_rules(&self) -> BreakerRules {
-        BreakerRules {
-            threshold: self.settings.breaker_threshold.max(1),
-            cooldown: self.settings.breaker_cooldown,
-        }
+        BreakerRules { threshold: self.settings.breaker_threshold.max(1), cooldown: self.settings.breaker_cooldown }
     }
 
     /// Makes sure of a session and a list of tools, with the cycle's retries, within the cycle.
@@ -39,7 +36,7 @@ impl Engine {
         let mut retries = Retries::new(&self.settings, &self.random);
         let work = async {
             loop {
-                let failure = match self.set_up_once(cycle).await {
+                let failure = match Box::pin(self.set_up_once(cycle)).await {
                     Ok(session) => return Ok(session),
                     Err(failure) => failure,
                 };
@@ -85,7 +82,7 @@ impl Engine {
         let mut listing = Listing::default();
         let mut cursor = None;
         loop {
-            let asked = session.list_tools(cursor);
+            let asked = Box::pin(session.list_tools(cursor));
             let page = self.attempt(cycle, &Step::ListTools, self.settings.timeout, Some(session), asked).await?;
             cursor = listing.page(&page).map_err(|cause| cause.at(&self.settings.name, &Step::ListTools))?;
             if cursor.is_none() {
@@ -112,7 +109,7 @@ impl Engine {
         if result.as_ref().err().is_none_or(Cause::is_mcp) {
             cycle.heard();
         }
-        measured.done = Some(result.as_ref().err().cloned());
+        measured.done = Some(result.as_ref().map(drop).map_err(Cause::error_type));
         drop(measured);
         result.map_err(|cause| cause.at(&self.settings.name, step))
     }
@@ -152,7 +149,7 @@ impl Engine {
             clock: Arc::clone(&self.clock),
         });
         let number = self.state.lock().next_session_number();
-        let made = Session::connect(link, number);
+        let made = Box::pin(Session::connect(link, number));
         let made = self.attempt(cycle, &Step::Initialize, self.settings.timeout, None, made).await;
         let session = Arc::new(made.map_err(Failure::without_session)?);
         self.state.lock().keep_session(&session);
@@ -177,16 +174,16 @@ struct Measured<'a> {
     step: &'a Step,
     session: Option<&'a Session>,
     started: Instant,
-    done: Option<Option<Cause>>,
+    done: Option<Result<(), Cow<'static, str>>>,
 }
 
 impl Drop for Measured<'_> {
     fn drop(&mut self) {
-        let cause = self.done.take().unwrap_or_else(|| {
-            Some(if self.cycle.cancel.is_cancelled() { Cause::Cancelled } else { Cause::CutAtCycleEnd })
+        let done = self.done.take().unwrap_or_else(|| {
+            let cause = if self.cycle.cancel.is_cancelled() { Cause::Cancelled } else { Cause::CutAtCycleEnd };
+            Err(cause.error_type())
         });
         let version = self.session.map(|session| session.protocol_version.as_str());
-        let error_type = cause.as_ref().map(Cause::error_type);
-        self.core.operations.record(self.step, self.started.elapsed(), error_type, version);
+        self.core.operations.record(self.step, self.started.elapsed(), done.err(), version);
     }
 }

@@ -44,7 +44,7 @@ pub enum Cause {
     #[error("{0}: is the certificate signed by an authority that this machine trusts, for this name?")]
     Tls(String),
     /// 429, or 503 with `Retry-After`.
-    #[error("http {status}: the server asks to be asked less often{}; raise interval_seconds", after(.retry_after))]
+    #[error("http {status}: the server asks to be asked less often{}; raise interval_seconds", after(.retry_after.as_ref()))]
     Throttled {
         /// The HTTP status.
         status: u16,
@@ -152,11 +152,9 @@ impl Cause {
             Self::Throttled { .. } => Class::Throttled,
             Self::SessionLost(_) => Class::Session,
             Self::Refused(_) => Class::Auth,
-            Self::Status { .. }
-            | Self::Redirect { .. }
-            | Self::Rpc { .. }
-            | Self::Malformed(_)
-            | Self::TooLarge(_) => Class::Protocol,
+            Self::Status { .. } | Self::Redirect { .. } | Self::Rpc { .. } | Self::Malformed(_) | Self::TooLarge(_) => {
+                Class::Protocol
+            }
             Self::Tool(_) => Class::Tool,
             Self::NotOffered => Class::NotOffered,
             Self::Cancelled => Class::Cancelled,
@@ -237,7 +235,7 @@ fn seconds(of: &Duration) -> String {
     format!("{} s", of.as_secs_f64())
 }
 
-fn after(retry_after: &Option<Duration>) -> String {
+fn after(retry_after: Option<&Duration>) -> String {
     retry_after.map(|wait| format!(", again in {} s", wait.as_secs())).unwrap_or_default()
 }
 

@@ -2,10 +2,10 @@
 
 mod breaker;
 mod catalog;
-mod engine;
 mod cycle;
 mod document;
 mod endpoint;
+mod engine;
 mod failure;
 mod http_client;
 mod plan;

@@ -63,11 +63,9 @@ impl Session {
     /// Connects and initializes.
     pub(crate) async fn connect(link: Link, number: u64) -> Result<Self, Cause> {
         let guard = CutOnDrop(Some(link.clone()));
-        let client = ClientConfig::new(
-            ClientCapabilities::default(),
-            Implementation::new("minicol", env!("CARGO_PKG_VERSION")),
-        )
-        .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE);
+        let client =
+            ClientConfig::new(ClientCapabilities::default(), Implementation::new("minicol", env!("CARGO_PKG_VERSION")))
+                .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE);
         let mut config = StreamableHttpClientTransportConfig::with_uri("mcp");
         config.retry_config = Arc::new(NeverRetry::default());
         config.reinit_on_expired_session = false;
@@ -94,9 +92,8 @@ impl Session {
 
     /// Asks for one page of the tools.
     pub(crate) async fn list_tools(&self, cursor: Option<String>) -> Result<Value, Cause> {
-        let page = PaginatedRequestParams::default().with_cursor(cursor);
-        let mut request = ListToolsRequest::default();
-        request.params = page.cursor.is_some().then_some(page);
+        let params = cursor.map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
+        let request = ListToolsRequest { params, ..ListToolsRequest::default() };
         self.request(ClientRequest::ListToolsRequest(request)).await
     }
 

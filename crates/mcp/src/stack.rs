@@ -1,21 +1,20 @@
 //! The policies around a call, as one tower stack per target. From the outside in: the cycle's end, the tool's circuit breaker, its own way
-//! of asking, retries, the session, the time of one attempt, the call.
+//! of asking, retries, the session, the time of one attempt, the call. Each layer boxes the one below: without that their futures nest to a
+//! size that a thread's stack does not hold.
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
-use tower::{
-    Service, ServiceBuilder, ServiceExt, retry::RetryLayer, service_fn, util::BoxCloneSyncService,
-};
+use tower::{Service, ServiceBuilder, ServiceExt, retry::RetryLayer, service_fn, util::BoxCloneSyncService};
 
 use crate::{
     Answer, Ask, CallTool, Cause, Failure, Step,
     breaker::{Admission, Verdict},
-    engine::Engine,
     cycle::Cycle,
     document::{document, says_unknown_tool},
+    engine::Engine,
     retry::Retries,
     session::Session,
 };
@@ -76,7 +75,7 @@ impl<E, S: Service<Call, Response = Answer, Error = E, Future: Send> + Clone + S
 /// Cuts the call at the cycle's end. What is cut counts, by the guard of [`behind_breaker`].
 async fn within_cycle(call: Call, inner: impl Inner<Stopped>) -> Result<Answer, Stopped> {
     let Call { cycle, tool, .. } = call.clone();
-    let work = async { Ok(inner.oneshot(call).await) };
+    let work = async { Ok(Box::pin(inner.oneshot(call)).await) };
     cycle
         .bounded(work, |cause| cause.at(&cycle.target, &Step::Call(tool)))
         .await
@@ -98,7 +97,7 @@ async fn behind_breaker(core: Arc<Engine>, mut call: Call, inner: impl Inner<Fai
         Permit { core: &core, tool: Arc::clone(&call.tool), cycle: Arc::clone(&call.cycle), verdict: None }
     };
     let started = Instant::now();
-    let result = inner.oneshot(call).await;
+    let result = Box::pin(inner.oneshot(call)).await;
     permit.verdict = Some(match &result {
         Ok(_) => Verdict::Success,
         Err(failure) if failure.class().policy().counts_for_breaker => Verdict::Failure,
@@ -110,7 +109,7 @@ async fn behind_breaker(core: Arc<Engine>, mut call: Call, inner: impl Inner<Fai
 
 /// Asks in the tool's own way, or calls it once.
 async fn asked(call: Call, inner: impl Inner<Failure>) -> Result<Answer, Failure> {
-    let Some(way) = call.ask.clone() else { return inner.oneshot(call).await };
+    let Some(way) = call.ask.clone() else { return Box::pin(inner.oneshot(call)).await };
     let (tool, arguments) = (Arc::clone(&call.tool), call.arguments.clone());
     way.ask(&tool, arguments, &Caller { call, inner }).await
 }
@@ -119,24 +118,25 @@ async fn asked(call: Call, inner: impl Inner<Failure>) -> Result<Answer, Failure
 async fn on_a_session(core: Arc<Engine>, mut call: Call, inner: impl Inner<Failure>) -> Result<Answer, Failure> {
     let session = core.session_of(&call.cycle)?;
     call.session = Some(Arc::clone(&session));
-    let failure = match inner.clone().oneshot(call.clone()).await {
+    let failure = match Box::pin(inner.clone().oneshot(call.clone())).await {
         Err(failure) if matches!(failure.cause(), Cause::SessionLost(_)) => failure,
         result => return result,
     };
-    let Some(session) = core.remake_session(&call.cycle, &session).await? else {
+    let Some(session) = Box::pin(core.remake_session(&call.cycle, &session)).await? else {
         return Err(failure.without_session());
     };
     if !core.state.lock().offers(&call.tool) {
         return Err(Cause::NotOffered.at(&core.settings.name, &Step::Call(call.tool)));
     }
     call.session = Some(session);
-    inner.oneshot(call).await.map_err(Failure::without_session)
+    Box::pin(inner.oneshot(call)).await.map_err(Failure::without_session)
 }
 
 /// Bounds one attempt, and measures it.
 async fn one_attempt(core: Arc<Engine>, call: Call, inner: impl Inner<Cause>) -> Result<Answer, Failure> {
     let Call { tool, timeout, cycle, session, .. } = call.clone();
-    let result = core.attempt(&cycle, &Step::Call(tool), timeout, session.as_deref(), inner.oneshot(call)).await;
+    let result =
+        core.attempt(&cycle, &Step::Call(tool), timeout, session.as_deref(), Box::pin(inner.oneshot(call))).await;
     if result.as_ref().is_err_and(|failure| says_unknown_tool(failure.cause())) {
         cycle.doubt_list();
     }
@@ -167,9 +167,9 @@ struct Permit<'a> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let verdict = self.verdict.unwrap_or_else(|| {
-            if Instant::now() >= self.cycle.deadline { Verdict::Failure } else { Verdict::Neither }
-        });
+        let verdict = self
+            .verdict
+            .unwrap_or_else(|| if Instant::now() >= self.cycle.deadline { Verdict::Failure } else { Verdict::Neither });
         let rules = self.core.breaker_rules();
         self.core.state.lock().breakers.settle(&self.tool, verdict, self.cycle.tick, rules);
     }

@@ -10,9 +10,9 @@ use crate::{
     Class, CycleOutcome, CyclePlan, Failure, HttpClient, PollTarget, TargetSettings, TargetSnapshot, TargetState,
     ToolResult, Undeclared,
     breaker::Admission,
-    engine::Engine,
     cycle::Cycle,
     document::says_unknown_tool,
+    engine::Engine,
     stack::{self, Call, Stack, Stopped},
     state::Wanted,
     telemetry::Operations,
@@ -108,7 +108,8 @@ impl Target {
         let known = self.core.state.lock();
         let undeclared = known.catalog.as_ref().map(|catalog| {
             let of = |wanted: &Wanted| catalog.split(&wanted.name, &wanted.plan.arguments).1;
-            let undeclared = wanted.iter().map(|wanted| Undeclared { tool: wanted.name.clone(), arguments: of(wanted) });
+            let undeclared =
+                wanted.iter().map(|wanted| Undeclared { tool: wanted.name.clone(), arguments: of(wanted) });
             undeclared.filter(|undeclared| !undeclared.arguments.is_empty()).collect()
         });
         CycleOutcome {

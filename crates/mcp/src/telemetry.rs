@@ -38,7 +38,7 @@ impl Operations {
     pub(crate) fn record(
         &self,
         step: &Step,
-        took: Duration,
+        duration: Duration,
         error_type: Option<Cow<'static, str>>,
         protocol_version: Option<&str>,
     ) {
@@ -54,6 +54,6 @@ impl Operations {
         attributes.push(KeyValue::new("mcp.method.name", method));
         attributes.extend(error_type.map(|error| KeyValue::new("error.type", error)));
         attributes.extend(protocol_version.map(|version| KeyValue::new("mcp.protocol.version", version.to_owned())));
-        self.duration.record(took.as_secs_f64(), &attributes);
+        self.duration.record(duration.as_secs_f64(), &attributes);
     }
 }

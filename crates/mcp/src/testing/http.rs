@@ -3,7 +3,7 @@ use std::io;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Collected, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     body::{Frame, Incoming},
     server::conn::http1,
@@ -59,7 +59,7 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, io::Error> {
     let (head, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
     let seen = Seen {
         http_method: head.method,
         path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
@@ -67,7 +67,7 @@ async fn respond(
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
     };
     let style = server.state().style;
-    let reply = server.answer(seen.clone()).complete(&seen, style);
+    let reply = server.answer(&seen).complete(&seen, style);
     match reply.before.clone() {
         None => {}
         Some(Before::Wait(wait)) => sleep(wait).await,
@@ -111,4 +111,3 @@ async fn play(piece: Piece) -> Result<Option<Frame<Bytes>>, io::Error> {
         }
     }
 }
-

@@ -216,24 +216,25 @@ impl FaultServer {
     }
 
     /// What to answer, by the script, else as a well-behaved server.
-    fn answer(&self, seen: Seen) -> Reply {
+    fn answer(&self, seen: &Seen) -> Reply {
         let mut state = self.state();
         let kind = seen.kind();
         state.requests.push(seen.clone());
-        let queued = [kind.as_str(), first_word(&kind)].into_iter().find_map(|key| state.once.get_mut(key)?.pop_front());
+        let queued =
+            [kind.as_str(), first_word(&kind)].into_iter().find_map(|key| state.once.get_mut(key)?.pop_front());
         if let Some(answer) = queued {
             drop(state);
-            return answer(&seen);
+            return answer(seen);
         }
-        if let Some(refusal) = state.check_session(&seen) {
+        if let Some(refusal) = state.check_session(seen) {
             return refusal;
         }
         let scripted = state.answers.get(&kind).or_else(|| state.answers.get(first_word(&kind))).cloned();
         if let Some(answer) = scripted {
             drop(state);
-            return answer(&seen);
+            return answer(seen);
         }
-        state.default_answer(&seen, &kind)
+        state.default_answer(seen, &kind)
     }
 }
 

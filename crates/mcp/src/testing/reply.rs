@@ -42,19 +42,19 @@ impl Reply {
 
     /// A JSON-RPC result, with the request's id, in the server's style.
     pub fn result(result: Value) -> Self {
-        Self { message: Some(json!({"jsonrpc": "2.0", "result": result})), ..Self::status(200) }
+        Self::message("result", result)
     }
 
     /// A JSON-RPC error, with the request's id, in the server's style.
     pub fn error(code: i32, message: &str) -> Self {
-        let error = json!({"jsonrpc": "2.0", "error": {"code": code, "message": message}});
-        Self { message: Some(error), ..Self::status(200) }
+        Self::message("error", json!({"code": code, "message": message}))
     }
 
     /// The answer of a tool, as Session-Buddy gives it: structured, and the same as text.
     pub fn structured(document: Value) -> Self {
-        let content = json!([{"type": "text", "text": document.to_string()}]);
-        Self::result(json!({"content": content, "structuredContent": document, "isError": false}))
+        let mut result = json!({"content": [{"type": "text", "text": document.to_string()}], "isError": false});
+        result["structuredContent"] = document;
+        Self::result(result)
     }
 
     /// The answer of a tool that gives text.
@@ -137,6 +137,12 @@ impl Reply {
     pub fn then_cut(mut self) -> Self {
         self.pieces.push(Piece::Cut);
         self
+    }
+
+    fn message(member: &str, value: Value) -> Self {
+        let mut message = json!({"jsonrpc": "2.0"});
+        message[member] = value;
+        Self { message: Some(message), ..Self::status(200) }
     }
 
     /// With the message of [`Reply::result`] and its like as bytes, with the id of `seen`, where it has none of its own.

@@ -36,11 +36,7 @@ impl<'a> Outgoing<'a> {
         Self { method: Method::POST, body, session, extra, last_event_id: None }
     }
 
-    pub(super) fn bare(
-        method: Method,
-        session: Option<&'a str>,
-        extra: &'a HashMap<HeaderName, HeaderValue>,
-    ) -> Self {
+    pub(super) fn bare(method: Method, session: Option<&'a str>, extra: &'a HashMap<HeaderName, HeaderValue>) -> Self {
         Self { method, body: Bytes::new(), session, extra, last_event_id: None }
     }
 

@@ -54,8 +54,7 @@ impl Link {
                 if bytes.is_empty() {
                     return Err(Cause::Malformed("an empty body instead of a reply".to_owned()));
                 }
-                envelope(parse(&bytes)?, id)?
-                    .ok_or_else(|| Cause::Malformed("a message that is no reply".to_owned()))
+                envelope(parse(&bytes)?, id)?.ok_or_else(|| Cause::Malformed("a message that is no reply".to_owned()))
             }
             "text/event-stream" => self.read_stream(response, id, session, extra).await,
             "" if response.body().is_end_stream() => {
@@ -146,7 +145,10 @@ impl Link {
                 continue; // a priming event
             }
             if let Some(reply) = envelope(parse(data.as_bytes())?, id)? {
-                tokio::spawn(tokio::time::timeout(DRAIN_TIMEOUT, async move { while events.next().await.is_some() {} }));
+                tokio::spawn(tokio::time::timeout(
+                    DRAIN_TIMEOUT,
+                    async move { while events.next().await.is_some() {} },
+                ));
                 return Ok(Some(reply));
             }
         }
@@ -180,7 +182,10 @@ fn not_resumable(cause: Cause) -> Cause {
 fn parse(bytes: &[u8]) -> Result<Value, Cause> {
     serde_json::from_slice(bytes).map_err(|error| {
         let beginning = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]);
-        Cause::Malformed(format!("what came is not JSON ({error}): {}", minicol_plugin::text::shortened(&beginning, 60)))
+        Cause::Malformed(format!(
+            "what came is not JSON ({error}): {}",
+            minicol_plugin::text::shortened(&beginning, 60)
+        ))
     })
 }
 
@@ -226,7 +231,8 @@ mod tests {
     #[test]
     fn a_reply_is_known_by_its_id_and_an_error_by_being_one() {
         let id = RequestId::Number(7);
-        let result = |id: Value| envelope(json!({"jsonrpc": "2.0", "id": id, "result": {"a": 1}}), &RequestId::Number(7));
+        let result =
+            |id: Value| envelope(json!({"jsonrpc": "2.0", "id": id, "result": {"a": 1}}), &RequestId::Number(7));
         assert_eq!(result(json!(7)), Ok(Some(Envelope::Result(json!({"a": 1})))));
         assert_eq!(result(json!("7")), Ok(Some(Envelope::Result(json!({"a": 1})))));
         assert!(matches!(result(json!(8)), Err(Cause::Malformed(_))));

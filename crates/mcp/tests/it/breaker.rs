@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use minicol_mcp::{
-    BreakerState, Class, PollTarget, TargetSettings, ToolResult,
-    testing::Reply,
-};
+use minicol_mcp::{BreakerState, Class, PollTarget, TargetSettings, ToolResult, testing::Reply};
 
 use crate::world::{World, answer, failure, result};
 

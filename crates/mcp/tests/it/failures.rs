@@ -31,7 +31,13 @@ fn rows() -> Vec<Row> {
     vec![
         row("reset", Reply::cut(), Class::Unavailable, "unavailable", "is the server running"),
         row("no event", Reply::events(), Class::Unavailable, "unavailable", "ended without a reply"),
-        row("dies in an event", Reply::events().chunk("data: {\"jso").then_cut(), Class::Unavailable, "unavailable", ""),
+        row(
+            "dies in an event",
+            Reply::events().chunk("data: {\"jso").then_cut(),
+            Class::Unavailable,
+            "unavailable",
+            "",
+        ),
         row(
             "dies in a body",
             Reply::json("{\"jsonrpc\"").then_cut(),
@@ -43,20 +49,44 @@ fn rows() -> Vec<Row> {
         row("503", Reply::status(503), Class::Unavailable, "503", "not available"),
         row("504", Reply::status(504), Class::Unavailable, "504", "not available"),
         row("hangs", Reply::hang(), Class::Timeout, "timeout", "within 10 s"),
-        row("hangs in a body", Reply::events().chunk(": hello\n").then_hang(), Class::Timeout, "timeout", "timeout_seconds"),
+        row(
+            "hangs in a body",
+            Reply::events().chunk(": hello\n").then_hang(),
+            Class::Timeout,
+            "timeout",
+            "timeout_seconds",
+        ),
         row("429", Reply::status(429), Class::Throttled, "429", "less often"),
         row("503 later", Reply::status(503).header("retry-after", "600"), Class::Throttled, "503", "again in 600 s"),
         row("403", Reply::status(403), Class::Auth, "403", "Authorization"),
         row("500", Reply::status(500).chunk("oops\u{1b}"), Class::Protocol, "500", "oops\\u{1b}"),
         row("406", Reply::transport_error(406, "Not Acceptable"), Class::Protocol, "406", "Not Acceptable"),
-        row("400 page", Reply::status(418).header("content-type", "text/html").chunk("<html>"), Class::Protocol, "418", "http 418:"),
+        row(
+            "400 page",
+            Reply::status(418).header("content-type", "text/html").chunk("<html>"),
+            Class::Protocol,
+            "418",
+            "http 418:",
+        ),
         row("bad json", Reply::json("{nope"), Class::Protocol, "invalid_response", "not JSON"),
         row("bad event", event("{nope"), Class::Protocol, "invalid_response", "not JSON"),
         row("no stream", Reply::events().chunk("garbage\n"), Class::Protocol, "invalid_response", "no event stream"),
         row("no http", Reply::raw("hello\r\n\r\n"), Class::Protocol, "invalid_response", "not HTTP"),
-        row("html", Reply::status(200).header("content-type", "text/html").chunk("<html>"), Class::Protocol, "invalid_response", "text/html"),
+        row(
+            "html",
+            Reply::status(200).header("content-type", "text/html").chunk("<html>"),
+            Class::Protocol,
+            "invalid_response",
+            "text/html",
+        ),
         row("json array", Reply::json("[1]"), Class::Protocol, "invalid_response", "no JSON-RPC"),
-        row("wrong id", Reply::json("{\"jsonrpc\":\"2.0\",\"id\":9999,\"result\":{}}"), Class::Protocol, "invalid_response", "another request"),
+        row(
+            "wrong id",
+            Reply::json("{\"jsonrpc\":\"2.0\",\"id\":9999,\"result\":{}}"),
+            Class::Protocol,
+            "invalid_response",
+            "another request",
+        ),
         row("202", Reply::status(202), Class::Protocol, "invalid_response", "http 202 instead"),
         row("200 and nothing", Reply::status(200), Class::Protocol, "invalid_response", "empty body"),
         row("empty json", Reply::json(""), Class::Protocol, "invalid_response", "empty body"),
@@ -66,7 +96,13 @@ fn rows() -> Vec<Row> {
         row("odd code", Reply::error(-7, "x"), Class::Protocol, "rpc_error", "error -7"),
         row("302", to("/elsewhere"), Class::Protocol, "302", "only 307 and 308"),
         row("isError", Reply::tool_error("bad argument"), Class::Tool, "tool_error", "bad argument"),
-        row("success:false", Reply::structured(json!({"success": false, "error": "engine"})), Class::Tool, "tool_error", "engine"),
+        row(
+            "success:false",
+            Reply::structured(json!({"success": false, "error": "engine"})),
+            Class::Tool,
+            "tool_error",
+            "engine",
+        ),
         row("cross", Reply::text("❌ broken"), Class::Tool, "tool_error", "❌ broken"),
         row("no content", Reply::result(json!({"content": []})), Class::Tool, "tool_error", "no content"),
     ]
@@ -95,9 +131,11 @@ async fn each_row_is_classified_named_and_counted_as_the_table_says() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_session_is_refused_with_is_tried_on_a_new_one_and_then_taken_as_without_a_session() {
-    for (status, class, says) in
-        [(400, Class::Protocol, "Session not found"), (401, Class::Auth, "Authorization"), (404, Class::Protocol, "http 404")]
-    {
+    for (status, class, says) in [
+        (400, Class::Protocol, "Session not found"),
+        (401, Class::Auth, "Authorization"),
+        (404, Class::Protocol, "http 404"),
+    ] {
         let world = World::new().await;
         world.server.always("tools/call get_a", Reply::transport_error(status, "Session not found"));
         let outcome = world.cycle(&["a", "b"]).await;
@@ -121,7 +159,10 @@ async fn a_server_that_is_down_fails_the_set_up_and_every_tool_once() {
     assert!(failure.to_string().contains("initialize: cannot connect to buddy:8678"), "{failure}");
     assert_eq!(outcome.up, Some(false));
     for tool in ["get_a", "get_b"] {
-        assert_eq!(*outcome.tools.iter().find(|(name, _)| &**name == tool).map(|(_, result)| result).unwrap(), minicol_mcp::ToolResult::SetupFailed);
+        assert_eq!(
+            *outcome.tools.iter().find(|(name, _)| &**name == tool).map(|(_, result)| result).unwrap(),
+            minicol_mcp::ToolResult::SetupFailed
+        );
         assert_eq!(world.target.snapshot().breakers[tool].failures, 1);
     }
 }
@@ -144,16 +185,17 @@ async fn tls_that_is_refused_is_not_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_redirect_on_the_same_origin_is_followed_and_one_to_another_never_sees_the_headers() {
-    let secret = |settings: TargetSettings| {
-        settings.with_header(http::header::AUTHORIZATION, "Bearer hunter2".parse().unwrap())
-    };
+    let secret =
+        |settings: TargetSettings| settings.with_header(http::header::AUTHORIZATION, "Bearer hunter2".parse().unwrap());
     let world = World::with(secret).await;
     world.server.once("tools/call get_a", Reply::status(307).header("location", "/other/mcp?x=1"));
     world.server.once("tools/call get_b", Reply::status(308).header("location", "http://buddy:8678/other"));
     let outcome = world.cycle(&["a", "b"]).await;
     answer(&outcome, "get_a");
     answer(&outcome, "get_b");
-    assert!(world.server.requests().iter().any(|seen| seen.path == "/other/mcp?x=1" && seen.kind() == "tools/call get_a"));
+    assert!(
+        world.server.requests().iter().any(|seen| seen.path == "/other/mcp?x=1" && seen.kind() == "tools/call get_a")
+    );
 
     let thief = FaultServer::start(&*world.harness.network, "thief:80").await;
     for location in ["http://thief/mcp", "https://buddy:8678/mcp", "http://user@buddy:8678/mcp"] {
@@ -175,9 +217,8 @@ async fn a_redirect_on_the_same_origin_is_followed_and_one_to_another_never_sees
 
 #[tokio::test(start_paused = true)]
 async fn no_message_and_no_debug_text_holds_a_secret() {
-    let secret = |settings: TargetSettings| {
-        settings.with_header(http::header::AUTHORIZATION, "Bearer hunter2".parse().unwrap())
-    };
+    let secret =
+        |settings: TargetSettings| settings.with_header(http::header::AUTHORIZATION, "Bearer hunter2".parse().unwrap());
     for Row { reply, .. } in rows() {
         let world = World::with(secret).await;
         world.server.always("tools/call", reply);

@@ -1,5 +1,7 @@
 //! The promises of `minicol-mcp`, held through the real HTTP transport over the in-memory network, on a paused clock.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
 mod breaker;
 mod discovery;
 mod failures;

@@ -54,7 +54,8 @@ async fn a_throttled_call_is_tried_again_when_the_server_says() {
             let before = Instant::now();
             let outcome = world.cycle(&["a"]).await;
             answer(&outcome, "get_a");
-            assert_eq!(before.elapsed().as_secs_f64().round() as u64, 7, "{status} {value}");
+            let took = before.elapsed();
+            assert!((7_000..7_100).contains(&took.as_millis()), "{status} {value}: {took:?}");
         }
     }
 }
@@ -62,7 +63,9 @@ async fn a_throttled_call_is_tried_again_when_the_server_says() {
 #[tokio::test(start_paused = true)]
 async fn the_time_of_one_attempt_is_the_tools_own_where_it_has_one() {
     let world = World::new().await;
-    world.server.always("tools/call", Reply::structured(json!({"x": 1})).after(Duration::from_secs(12)));
+    for tool in ["get_a", "get_b"] {
+        world.server.tool(tool, Reply::structured(json!({"x": 1})).after(Duration::from_secs(12)));
+    }
     let mut plan = world.plan(&["a"]);
     plan.tools.push(ToolPlan { timeout: Some(Duration::from_secs(15)), ..ToolPlan::named("b") });
     let outcome = world.target.cycle(&plan).await;
@@ -174,7 +177,11 @@ async fn a_tool_can_have_its_own_way_of_being_asked_and_only_its_end_counts() {
     let open = json!({"type": "object", "properties": {"limit": {}}});
     world.server.tool_with_schema("get_c", open, |arguments| {
         let limit = arguments["limit"].as_u64().unwrap_or_default();
-        if limit > 30 { Reply::structured(json!({"success": false})) } else { Reply::structured(json!({"limit": limit})) }
+        if limit > 30 {
+            Reply::structured(json!({"success": false}))
+        } else {
+            Reply::structured(json!({"limit": limit}))
+        }
     });
     world.server.once("tools/call get_c", Reply::status(503));
     let mut plan = world.plan(&[]);

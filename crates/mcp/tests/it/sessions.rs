@@ -12,7 +12,8 @@ use crate::world::{World, answer, failure, target};
 
 #[tokio::test(start_paused = true)]
 async fn every_way_of_replying_works_and_a_session_is_kept() {
-    for (style, stateless) in [(Style::Events, false), (Style::Json, false), (Style::Events, true), (Style::Json, true)] {
+    for (style, stateless) in [(Style::Events, false), (Style::Json, false), (Style::Events, true), (Style::Json, true)]
+    {
         let mut world = World::new().await;
         world.server.style(style);
         if stateless {
@@ -25,7 +26,11 @@ async fn every_way_of_replying_works_and_a_session_is_kept() {
             assert_eq!(outcome.up, Some(true));
             world.next_tick().await;
         }
-        assert_eq!((world.server.count("initialize"), world.server.count("tools/list")), (1, 1), "{style:?} {stateless}");
+        assert_eq!(
+            (world.server.count("initialize"), world.server.count("tools/list")),
+            (1, 1),
+            "{style:?} {stateless}"
+        );
         assert_eq!(world.server.count("GET"), 0, "no standing stream");
         world.target.close().await;
         assert_eq!(world.server.count("DELETE"), usize::from(!stateless));
@@ -62,7 +67,8 @@ async fn concurrent_calls_share_one_session_with_unique_ids() {
     for name in &names {
         assert_eq!(answer(&outcome, name).document, json!({"name": name}));
     }
-    let calls: Vec<_> = world.server.requests().into_iter().filter(|seen| seen.kind().starts_with("tools/call")).collect();
+    let calls: Vec<_> =
+        world.server.requests().into_iter().filter(|seen| seen.kind().starts_with("tools/call")).collect();
     let ids: std::collections::HashSet<_> = calls.iter().map(|seen| seen.id().to_string()).collect();
     assert_eq!(ids.len(), 40);
     assert!(calls.iter().all(|seen| seen.session() == Some("session-1")));
@@ -84,6 +90,22 @@ async fn a_session_lost_in_mid_cycle_is_made_anew_once_for_all_tools() {
     assert!(world.target.snapshot().breakers.values().all(|breaker| breaker.failures == 0));
 }
 
+/// The policies are nested futures: this holds that they do not need more of a thread's stack than the smallest that is usual.
+#[test]
+fn a_cycle_with_everything_in_it_fits_into_a_small_stack() {
+    let cycle = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let world = World::new().await;
+            world.cycle(&["a", "b"]).await;
+            world.server.forget_sessions();
+            world.server.once("initialize", Reply::status(502));
+            answer(&world.cycle(&["a", "b"]).await, "get_a");
+        });
+    };
+    std::thread::Builder::new().stack_size(512 * 1024).spawn(cycle).unwrap().join().unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_session_that_cannot_be_made_anew_fails_the_calls_and_is_told_once() {
     let world = World::new().await;
@@ -101,7 +123,8 @@ async fn a_session_that_cannot_be_made_anew_fails_the_calls_and_is_told_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_session_that_is_lost_while_the_list_is_due_is_made_anew_in_the_set_up() {
-    let mut world = World::with(|settings| TargetSettings { discovery_interval: crate::world::INTERVAL, ..settings }).await;
+    let mut world =
+        World::with(|settings| TargetSettings { discovery_interval: crate::world::INTERVAL, ..settings }).await;
     world.cycle(&["a"]).await;
     world.server.forget_sessions();
     world.next_tick().await;
@@ -124,7 +147,11 @@ async fn a_server_killed_and_started_again_in_mid_cycle_is_found_again_in_the_sa
     let (outcome, ()) = tokio::join!(cycle, restart);
     answer(&outcome, "get_a");
     answer(&outcome, "get_b");
-    assert_eq!(world.server.count("initialize"), 2, "the first calls were refused, the retries found another session lost");
+    assert_eq!(
+        world.server.count("initialize"),
+        2,
+        "the first calls were refused, the retries found another session lost"
+    );
 }
 
 #[tokio::test(start_paused = true)]
