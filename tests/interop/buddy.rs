@@ -9,20 +9,20 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 /// The real server, running.
-pub struct Buddy {
+pub(crate) struct Buddy {
     pid: u32,
     port: u16,
 }
 
 /// What became of the start.
-pub enum Started {
+pub(crate) enum Started {
     Serves(Buddy),
     NoPython,
 }
 
 impl Buddy {
     /// Installs, seeds (where `sessions` is not 0) and starts it.
-    pub async fn start(port: u16, sessions: u32) -> anyhow::Result<Started> {
+    pub(crate) async fn start(port: u16, sessions: u32) -> anyhow::Result<Started> {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
         let output = Command::new(format!("{root}/tests/interop/session-buddy.sh"))
             .args([format!("{root}/target/session-buddy"), port.to_string(), sessions.to_string()])
@@ -40,16 +40,16 @@ impl Buddy {
         Ok(Started::Serves(Self { pid, port }))
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/mcp", self.port)
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// SIGKILL; returns when it is gone.
-    pub async fn kill(self) {
+    pub(crate) async fn kill(self) {
         signal(self.pid, "KILL");
         while self.post(None, &json!({})).await.is_ok() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -57,7 +57,7 @@ impl Buddy {
     }
 
     /// Calls a tool in a session of its own; the structured content.
-    pub async fn call(&self, tool: &str, arguments: Value) -> anyhow::Result<Value> {
+    pub(crate) async fn call(&self, tool: &str, arguments: Value) -> anyhow::Result<Value> {
         let client = json!({"name": "interop", "version": "1"});
         let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client});
         let opened =

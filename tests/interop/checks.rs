@@ -26,7 +26,7 @@ fn points<'a>(polled: &'a Value, name: &str) -> Vec<&'a Value> {
 }
 
 /// One poll by the real program says what the server's own tools say.
-pub async fn figures(buddy: &Buddy) -> anyhow::Result<()> {
+pub(crate) async fn figures(buddy: &Buddy) -> anyhow::Result<()> {
     buddy.call("track_session_start", started(1)).await?;
     buddy.call("track_session_start", started(2)).await?;
     let endpoint = format!("receivers.session_buddy.endpoint={}", buddy.url());
@@ -91,7 +91,7 @@ pub async fn figures(buddy: &Buddy) -> anyhow::Result<()> {
 }
 
 /// Killed and started again under a running program: up falls and rises, and counters begin anew without a false count.
-pub async fn life(buddy: Buddy) -> anyhow::Result<()> {
+pub(crate) async fn life(buddy: Buddy) -> anyhow::Result<()> {
     let sink = OtlpSink::start().await;
     let endpoint = format!("receivers.session_buddy.endpoint={}", buddy.url());
     let backend = format!("exporters.otlp.endpoint=http://{}", sink.grpc);
