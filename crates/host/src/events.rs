@@ -194,12 +194,18 @@ const fn is_at_work(status: Status) -> bool {
 /// Every event is logged here and nowhere else.
 fn log(event: &Event) {
     match event {
-        Event::Status(StatusChange { kind, component, status, message: why, .. }) => match status {
-            Status::Starting | Status::Stopping => debug!(%kind, %component, %status, why, "component status"),
-            Status::Ok | Status::Stopped => info!(%kind, %component, %status, why, "component status"),
-            Status::RecoverableError => warn!(%kind, %component, %status, why, "component status"),
-            Status::PermanentError | Status::FatalError => error!(%kind, %component, %status, why, "component status"),
-        },
+        Event::Status(StatusChange { kind, component, status, message, .. }) => {
+            // A field that has nothing to say is left out.
+            let why = (!message.is_empty()).then_some(message.as_str());
+            match status {
+                Status::Starting | Status::Stopping => debug!(%kind, %component, %status, why, "component status"),
+                Status::Ok | Status::Stopped => info!(%kind, %component, %status, why, "component status"),
+                Status::RecoverableError => warn!(%kind, %component, %status, why, "component status"),
+                Status::PermanentError | Status::FatalError => {
+                    error!(%kind, %component, %status, why, "component status");
+                }
+            }
+        }
         Event::Notice(Notice { kind, component, level, name, message: what, .. }) => match level {
             Level::Debug => debug!(%kind, %component, name, what, "component notice"),
             Level::Info => info!(%kind, %component, name, what, "component notice"),
