@@ -2,17 +2,17 @@
 //! [`MappingFactory`], which the program lists; [`MappingConfig`] is the rule language. A batch of observations goes through three steps:
 //! `compile` (once) makes rules ready to run, `extract` makes samples of each answer, `series` makes points of the samples.
 
-// Until the glue is there.
-#![allow(dead_code)]
-
 mod compile;
 mod config;
 mod extract;
+mod mapping;
 mod preset;
 mod prometheus;
+mod report;
 mod sample;
 mod series;
 
 pub use config::{
     AttributeConfig, Literal, MappingConfig, MetricConfig, RuleConfig, StartConfig, StartList, ValueConfig,
 };
+pub use mapping::{MappingFactory, SCOPE_NAME};

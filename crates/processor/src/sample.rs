@@ -112,7 +112,7 @@ pub(crate) enum ToldStart {
     Uptime(Duration),
 }
 
-/// How much the data model keeps.
+/// How much the data model keeps. A reload may change it while series live (`SeriesStore::set_limits`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Series of one metric of one source.

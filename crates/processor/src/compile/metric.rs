@@ -44,7 +44,9 @@ impl Compiler {
         let attributes = attributes(metric, rule, prometheus, problems);
         let bounds = boundaries(metric, kind, problems);
         let (kind, bounds) = (kind?, bounds?);
-        check_kind(metric, rule, kind, problems);
+        if !prometheus {
+            check_kind(metric, rule, kind, problems);
+        }
         let scaled = check_scale(metric, kind, problems);
         let otlp = match kind {
             Kind::Counter => MetricKind::COUNTER,

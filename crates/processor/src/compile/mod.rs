@@ -254,3 +254,6 @@ impl Condition {
         if let Self::Series(selector) = self { Some(selector) } else { None }
     }
 }
+
+#[cfg(test)]
+mod tests;

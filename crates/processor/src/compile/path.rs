@@ -151,9 +151,15 @@ impl Guard {
         }
         let survey = survey(text, '@')?;
         let wrapped = format!("{BEFORE}{}]", survey.rooted.trim_end());
-        let path = JsonPath::parse(&wrapped).map_err(|error| PathError {
-            help: "write a path ($.total), or a comparison: $.success == true && $.total > 0",
-            ..PathError::of(&error, text, BEFORE.len())
+        let path = JsonPath::parse(&wrapped).map_err(|error| {
+            let help = if text.replace("==", "").contains(" = ") {
+                "write `==` to compare"
+            } else {
+                "write a path ($.total), or a comparison: $.success == true && $.total > 0"
+            };
+            // What the parser expected belongs to the brackets around it, not to what was written.
+            let message = "this does not fit here".to_owned();
+            PathError { message, help, ..PathError::of(&error, text, BEFORE.len()) }
         })?;
         Ok(Self::Test(path))
     }
@@ -254,7 +260,7 @@ fn survey(text: &str, root: char) -> Result<Survey, PathError> {
                 if descents > 1 || filters > 0 {
                     let help =
                         "name the members on the way: the time of such a path is not bounded by the answer's size";
-                    return Err(PathError::at(text, at, "`..` may occur once, and not in a filter", help));
+                    return Err(PathError::at(text, at - 1, "`..` may occur once, and not in a filter", help));
                 }
             }
             '$' if filters > 0 => {
@@ -329,7 +335,7 @@ mod tests {
             ("$.a[", Some(4), "this does not fit"),
             ("$.a.", Some(5), "must start with a letter"),
             ("total", None, "begins with `$`"),
-            ("$..a..b", Some(6), "`..` may occur once"),
+            ("$..a..b", Some(5), "`..` may occur once"),
             ("$.a[?@..b]", Some(7), "not in a filter"),
             ("$.a[?@.b == $.c]", Some(13), "`$` in a filter"),
             ("$.a[?match(@.b, 'x')]", Some(11), "match()"),

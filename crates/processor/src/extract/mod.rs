@@ -12,7 +12,7 @@ use minicol_pdata::{Attributes, Number, Observation, Timestamp};
 use minicol_plugin::text;
 use serde_json::Value;
 
-pub(crate) use unusable::{Place, Reason, Unusable};
+pub(crate) use unusable::{Complaint, Place, Reason, Unusable};
 pub(crate) use value::is_negative;
 
 use crate::{
