@@ -73,6 +73,12 @@ impl Session {
         config.control_request_timeout = CANCEL_TIMEOUT;
         let transport = StreamableHttpClientTransport::with_client(link.clone(), config);
         let running = client.serve(transport).await.map_err(|error| initialize_cause(error, &link))?;
+        if let Some(cause) = link.last_failure() {
+            if matches!(cause, Cause::SessionLost(_)) {
+                link.without_farewell();
+            }
+            return Err(cause);
+        }
         guard.disarm();
         let peer = running.peer().clone();
         let info = peer.peer_info();
@@ -195,14 +201,13 @@ impl Drop for CutOnDrop {
 }
 
 fn initialize_cause(error: ClientInitializeError, link: &Link) -> Cause {
-    match error {
-        ClientInitializeError::TransportError { error, .. } => transport_cause(&error, link),
-        ClientInitializeError::ConnectionClosed(_) => closed(link),
-        ClientInitializeError::JsonRpcError(error) => {
+    match (link.last_failure(), error) {
+        (Some(cause), _) => cause,
+        (None, ClientInitializeError::JsonRpcError(error)) => {
             Cause::Rpc { code: error.code.0, message: foreign(&error.message) }
         }
-        ClientInitializeError::Cancelled => Cause::Cancelled,
-        other => Cause::Malformed(foreign(&other.to_string())),
+        (None, ClientInitializeError::Cancelled) => Cause::Cancelled,
+        (None, other) => Cause::Malformed(foreign(&other.to_string())),
     }
 }
 

@@ -53,6 +53,8 @@ impl<'a> Outgoing<'a> {
         *request.uri_mut() = url.as_str().parse::<Uri>().map_err(|error| wrong(&error))?;
         let headers = request.headers_mut();
         headers.clone_from(users);
+        headers.remove(header::CONTENT_LENGTH); // the client knows it better
+        headers.remove(header::TRANSFER_ENCODING);
         headers.extend(self.extra.iter().map(|(name, value)| (name.clone(), value.clone())));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         if self.method == Method::POST {

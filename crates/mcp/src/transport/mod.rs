@@ -19,11 +19,11 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 use hyper::body::Incoming;
-use minicol_plugin::Clock;
+use minicol_plugin::{Clock, text::foreign};
 use rmcp::{
     model::{
-        ClientJsonRpcMessage, ClientRequest, CustomResult, ErrorCode, ErrorData, InitializeResult, RequestId,
-        ServerJsonRpcMessage, ServerResult,
+        ClientJsonRpcMessage, ClientNotification, ClientRequest, CustomResult, ErrorCode, ErrorData, InitializeResult,
+        RequestId, ServerJsonRpcMessage, ServerResult,
     },
     transport::streamable_http_client::{
         SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse, StreamableHttpResponseLimits,
@@ -103,11 +103,6 @@ impl Link {
         let reply = as_message(envelope, &request.request, &request.id)?;
         Ok(StreamableHttpPostResponse::Json(reply, new_session))
     }
-
-    fn remember(&self, cause: Cause) -> StreamableHttpError<Cause> {
-        *self.0.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause.clone());
-        StreamableHttpError::Client(cause)
-    }
 }
 
 impl StreamableHttpClient for Link {
@@ -121,11 +116,15 @@ impl StreamableHttpClient for Link {
         _: Option<String>,
         extra: HashMap<HeaderName, HeaderValue>,
     ) -> Posted {
-        tokio::select! {
+        let posted = tokio::select! {
             biased;
-            () = self.0.cut.cancelled() => Err(self.remember(Cause::Cancelled)),
-            posted = self.post(&message, session.as_deref(), &extra) => posted.map_err(|cause| self.remember(cause)),
-        }
+            () = self.0.cut.cancelled() => Err(Cause::Cancelled),
+            posted = self.post(&message, session.as_deref(), &extra) => posted,
+        };
+        posted.or_else(|cause| {
+            *self.0.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause.clone());
+            not_an_end(&message).ok_or(StreamableHttpError::Client(cause))
+        })
     }
 
     // The limits are the link's own; overridden so that they are seen to be applied.
@@ -169,6 +168,24 @@ impl StreamableHttpClient for Link {
     }
 }
 
+/// What rmcp is told in place of a failure before the session stands. It would log an error for each, at each poll of a server that is down;
+/// the caller asks for [`Link::last_failure`] instead.
+fn not_an_end(message: &ClientJsonRpcMessage) -> Option<StreamableHttpPostResponse> {
+    match message {
+        ClientJsonRpcMessage::Request(request) if matches!(request.request, ClientRequest::InitializeRequest(_)) => {
+            let error = ErrorData::new(ErrorCode::INTERNAL_ERROR, "not initialized", None::<Value>);
+            let reply = ServerJsonRpcMessage::error(error, Some(request.id.clone()));
+            Some(StreamableHttpPostResponse::Json(reply, None))
+        }
+        ClientJsonRpcMessage::Notification(notification)
+            if matches!(notification.notification, ClientNotification::InitializedNotification(_)) =>
+        {
+            Some(StreamableHttpPostResponse::Accepted)
+        }
+        _ => None,
+    }
+}
+
 /// As rmcp wants it. Results stay as they came, but that of `initialize`: rmcp's own types refuse a whole result, or a whole list, for one
 /// block they do not know.
 fn as_message(envelope: Envelope, request: &ClientRequest, id: &RequestId) -> Result<ServerJsonRpcMessage, Cause> {
@@ -180,8 +197,9 @@ fn as_message(envelope: Envelope, request: &ClientRequest, id: &RequestId) -> Re
         Envelope::Result(result) => result,
     };
     let result = if matches!(request, ClientRequest::InitializeRequest(_)) {
-        let result: InitializeResult = serde_json::from_value(result)
-            .map_err(|error| Cause::Malformed(format!("the answer to initialize is not one: {error}")))?;
+        let result: InitializeResult = serde_json::from_value(result).map_err(|error| {
+            Cause::Malformed(format!("the answer to initialize is not one ({})", foreign(&error.to_string())))
+        })?;
         ServerResult::InitializeResult(result)
     } else {
         ServerResult::CustomResult(CustomResult(result))

@@ -11,7 +11,11 @@ pub(super) fn cause_of(error: &(dyn StdError + 'static)) -> Cause {
     for error in chain(error) {
         match error.downcast_ref::<ConnectError>() {
             Some(ConnectError::Tls { .. }) => return Cause::Tls(foreign(&error.to_string())),
-            Some(_) => return Cause::Unreachable(foreign(&error.to_string())),
+            // Its message holds the whole address, whose query may hold a token.
+            Some(ConnectError::Address(_)) => {
+                return Cause::Unreachable("no connection can be made to this kind of address".to_owned());
+            }
+            Some(ConnectError::Unreachable { .. }) => return Cause::Unreachable(foreign(&error.to_string())),
             None => {}
         }
         if let Some(hyper) = error.downcast_ref::<hyper::Error>() {

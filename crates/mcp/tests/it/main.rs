@@ -5,6 +5,7 @@
 mod breaker;
 mod discovery;
 mod failures;
+mod outside;
 mod policies;
 mod sessions;
 mod streams;
