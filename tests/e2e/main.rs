@@ -1,6 +1,9 @@
 //! What minicol promises its users, held by the real program over real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod common;
+mod delivery;
 mod house;
+mod program;
 mod thin_path;
 mod wrong_files;

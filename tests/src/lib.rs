@@ -6,8 +6,10 @@
 
 mod program;
 mod recorded;
+mod simulated;
 mod sink;
 
-pub use program::{Output, Program, http_get, minicol, wait_until};
+pub use program::{Output, Program, free_port, http_get, minicol, wait_until};
 pub use recorded::RecordedBuddy;
+pub use simulated::{machine, simulator};
 pub use sink::{OtlpSink, Point, Value, read_points};

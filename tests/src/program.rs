@@ -155,3 +155,8 @@ fn collect(from: impl AsyncRead + Unpin + Send + 'static) -> Arc<Mutex<String>> 
     });
     text
 }
+
+/// A port of the loopback that is free now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
