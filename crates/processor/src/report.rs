@@ -230,9 +230,10 @@ fn sentence(complaint: &Complaint) -> String {
 
 /// How messages name a place.
 fn named(ruleset: &Ruleset, rule: &Rule, place: Place) -> String {
-    match metric_name(ruleset, rule, place) {
-        Some(name) => format!("{name} ({}.metrics[{}])", rule.label, place.1.unwrap_or_default()),
-        None => rule.label.to_string(),
+    let metric = place.1.and_then(|metric| rule.metrics.get(metric));
+    match (metric, metric_name(ruleset, rule, place)) {
+        (Some(metric), Some(name)) => format!("{name} ({}.metrics[{}])", rule.label, metric.number),
+        _ => rule.label.to_string(),
     }
 }
 

@@ -39,6 +39,11 @@ impl Instruments {
         }))
     }
 
+    /// The name of one of them.
+    pub(super) fn name(&self, index: usize) -> Arc<str> {
+        self.list[index].descriptor.name.clone()
+    }
+
     pub(super) fn into_vec(self) -> Vec<Instrument> {
         self.list
     }

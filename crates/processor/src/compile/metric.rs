@@ -66,7 +66,18 @@ impl Compiler {
             Kind::Gauge | Kind::UpDownCounter => true,
         };
         let instrument = self.instruments.add(instrument, label, problems)?;
-        Some(Metric { instrument, kind, value, pattern, is_time, scale: metric.scale, negative, when, attributes })
+        Some(Metric {
+            number: 0,
+            instrument,
+            kind,
+            value,
+            pattern,
+            is_time,
+            scale: metric.scale,
+            negative,
+            when,
+            attributes,
+        })
     }
 }
 

@@ -117,6 +117,8 @@ pub(crate) enum Condition {
 /// One metric of a rule.
 #[derive(Clone, Debug)]
 pub(crate) struct Metric {
+    /// Which of the rule's metrics, as it is written.
+    pub(crate) number: usize,
     /// Index into the instruments.
     pub(crate) instrument: usize,
     /// How its values are read.
@@ -180,7 +182,7 @@ pub(crate) fn compile(config: &MappingConfig, problems: &mut Problems) -> Rulese
             .error("", "has nothing to do: it names neither presets nor rules")
             .help(format!("add `presets: [session_buddy]` (known presets: {known}), or rules of your own"));
     }
-    rules.extend(presets);
+    rules.extend(compiler.not_replaced(presets, &rules));
     Ruleset {
         tools: tools(&rules, &compiler.tellers),
         rules,
@@ -214,6 +216,33 @@ impl Compiler {
             }
         });
         rules
+    }
+}
+
+/// What tells the series of one metric of one rule from those of another: the tool, the metric, and its attributes, as far as they are known
+/// before an answer is there.
+type Series = (Arc<str>, Arc<str>, Vec<(Arc<str>, Option<AttributeValue>)>);
+
+impl Compiler {
+    /// The rules of presets without the metrics that a user's rule makes of the same answers: the user's replace them.
+    fn not_replaced(&self, presets: Vec<Rule>, users: &[Rule]) -> Vec<Rule> {
+        let of = |rule: &Rule| -> Vec<Series> { rule.metrics.iter().map(|metric| self.series(rule, metric)).collect() };
+        let replaced: HashSet<Series> = users.iter().flat_map(of).collect();
+        let rest = presets.into_iter().map(|mut rule| {
+            let keep: Vec<bool> = of(&rule).iter().map(|series| !replaced.contains(series)).collect();
+            let mut keep = keep.into_iter();
+            rule.metrics.retain(|_| keep.next().unwrap_or(true));
+            rule
+        });
+        rest.filter(|rule| !rule.metrics.is_empty()).collect()
+    }
+
+    fn series(&self, rule: &Rule, metric: &Metric) -> Series {
+        let attributes = metric.attributes.iter().map(|(name, value)| {
+            let value = if let Attribute::Literal(value) = value { Some(value.clone()) } else { None };
+            (name.clone(), value)
+        });
+        (rule.tool.clone(), self.instruments.name(metric.instrument), attributes.collect())
     }
 }
 

@@ -317,9 +317,15 @@ mod tests {
     #[test]
     fn a_guard_is_a_path_or_a_comparison() {
         let document = json!({"success": true, "total": 3, "none": null});
-        for good in
-            ["$.total", "$.none", "$.success == true", "$.success == true && $.total > 2", "!$.gone", " @.total >= 3 "]
-        {
+        for good in [
+            "$.total",
+            "$.none",
+            "$.success == true",
+            "$.success == true && $.total > 2",
+            "!$.gone",
+            "$.gone != null",
+            " @.total >= 3 ",
+        ] {
             assert!(holds(good, &document), "{good}");
         }
         for bad in ["$.gone", "$.total > 3", "$.none != null", "$.success == 'true'"] {

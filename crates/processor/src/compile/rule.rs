@@ -23,8 +23,9 @@ impl Compiler {
             problems.error("metrics", "is empty: the rule makes nothing").help(help);
         }
         let metrics: Vec<Metric> = problems.within("metrics", |problems| {
-            let compile = |(index, metric)| {
-                problems.item(index, |problems| self.metric(metric, rule, prometheus, label, problems))
+            let compile = |(number, metric)| {
+                let compiled = problems.item(number, |problems| self.metric(metric, rule, prometheus, label, problems));
+                compiled.map(|metric| Metric { number, ..metric })
             };
             rule.metrics.iter().enumerate().filter_map(compile).collect()
         });

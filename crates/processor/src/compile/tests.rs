@@ -66,7 +66,7 @@ const CONFIGS: &[&str] = &[
     "{}",
     "presets: [session_bud]",
     "presets: [session_buddy, session_buddy]",
-    "{presets: [session_buddy], max_series: 0, max_keys: 2000000, max_items: 0, max_attribute_length: 0, expiry: 5s}",
+    "{presets: [session_buddy], max_series: 0, max_keys: 2000000, max_items: 0, max_attribute_length: 0, expiry: 5ms}",
     "rules: [{tool: '', metrics: [{name: a, type: gauge, value: $.x}]}]",
     "rules: [{tool: get x, metrics: [{name: a, type: gauge, value: $.x}]}]",
     "rules: [{tool: '@pol', metrics: [{name: a, type: gauge, value: $.x}]}]",
@@ -152,6 +152,40 @@ fn a_users_rules_go_before_the_presets() {
     let yaml = "{presets: [session_buddy], rules: [{tool: t, metrics: [{name: a, type: gauge, value: $.x}]}]}";
     let ruleset = compile(&serde_yaml::from_str(yaml).unwrap(), &mut Problems::default());
     assert_eq!((&*ruleset.rules[0].label, &*ruleset.rules[1].label), ("rules[0]", "session_buddy[0]"));
+}
+
+#[test]
+fn a_users_metric_replaces_the_presets_of_the_same_tool_name_and_attributes() {
+    let with = |rule: &str| {
+        let yaml = format!("{{presets: [session_buddy], rules: [{rule}]}}");
+        assert_eq!(problems(&yaml), []);
+        let ruleset = compile(&serde_yaml::from_str(&yaml).unwrap(), &mut Problems::default());
+        ruleset.rules.iter().skip(1).map(|rule| rule.metrics.len()).sum::<usize>()
+    };
+    let all = with("{tool: t, metrics: [{name: a, type: gauge, value: $.x}]}");
+    let metric = "type: counter, value: $.x, unit: '{event}'";
+    assert_eq!(
+        with(&format!(
+            "{{tool: get_metrics_summary, metrics: [{{name: session_buddy.mcp.events, {metric}, attributes: {{outcome: success}}}}]}}"
+        )),
+        all - 1
+    );
+    assert_eq!(
+        with(&format!(
+            "{{tool: get_metrics_summary, metrics: [{{name: session_buddy.mcp.events, {metric}, attributes: {{outcome: other}}}}]}}"
+        )),
+        all
+    );
+    assert_eq!(
+        with(&format!(
+            "{{tool: other, metrics: [{{name: session_buddy.mcp.events, {metric}, attributes: {{outcome: success}}}}]}}"
+        )),
+        all
+    );
+    assert_eq!(
+        with("{tool: get_liveness, metrics: [{name: process.uptime, type: gauge, value: $.up, unit: s}]}"),
+        all - 1
+    );
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::compile;
 pub struct MappingConfig {
     /// Built-in rules, by name. Known: `session_buddy`.
     pub presets: Vec<String>,
-    /// Rules of your own. They go before those of the presets: where both make one series, yours counts.
+    /// Rules of your own. A metric of theirs replaces a preset's of the same tool, name and attributes.
     pub rules: Vec<RuleConfig>,
     /// Series that one metric of one target may have. Beyond it, histograms and counted items go to one series with
     /// `otel.metric.overflow=true`; gauges and totals are dropped. 1 to 1000000.
@@ -29,7 +29,7 @@ pub struct MappingConfig {
     pub max_items: usize,
     /// Characters of an attribute's value that are kept. 1 to 65536.
     pub max_attribute_length: usize,
-    /// How long a series that gets no more values is remembered. 1m to 8760h.
+    /// How long a series that gets no more values is remembered. 1s to 8760h.
     pub expiry: GoDuration,
 }
 
@@ -153,7 +153,7 @@ impl ComponentConfig for MappingConfig {
         ] {
             problems.range(field, value as f64, 1.0, max);
         }
-        let (min, max) = (GoDuration::from_secs(60), GoDuration::from_secs(8_760 * 3600));
+        let (min, max) = (GoDuration::from_secs(1), GoDuration::from_secs(8_760 * 3600));
         if self.expiry < min || self.expiry > max {
             problems.error("expiry", format!("must be between {min} and {max}, but is {}", self.expiry));
         }

@@ -122,3 +122,21 @@ fn snapshot(name: &str, text: &str) {
         insta::assert_snapshot!(name, text);
     });
 }
+
+/// The example of the reference is a rule that the preset has, too.
+#[tokio::test(start_paused = true)]
+async fn a_users_rule_beside_the_presets_own_counts_each_item_once() {
+    let (tool, document) = &recordings()["get_session_analytics.seeded"];
+    let duration = |points: String| -> Vec<String> {
+        points.lines().filter(|line| line.starts_with("session_buddy.session.duration")).map(str::to_owned).collect()
+    };
+    let mut alone = World::new(PRESET);
+    let mut both = World::new(include_str!("../../examples/mapping.yaml"));
+    for _ in 0..2 {
+        let cycle = [(tool.as_str(), document.clone())];
+        let expected = duration(lines(&alone.cycle(&cycle).await));
+        assert_eq!(expected.len(), 12);
+        assert_eq!(duration(lines(&both.cycle(&cycle).await)), expected);
+    }
+    assert_eq!(both.harness.notices(), [""; 0]);
+}
