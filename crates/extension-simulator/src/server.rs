@@ -167,6 +167,8 @@ impl Process {
         // Host and Origin are checked by the HTTP server underneath, which knows where it is bound.
         config = config.disable_allowed_hosts();
         config.cancellation_token = end.clone();
+        // Its timer reckons with the standard clock: where a test's clock has run ahead, keep-alives would never cease.
+        config.sse_keep_alive = None;
         let buddy = Buddy(Arc::clone(shared));
         Self {
             service: StreamableHttpService::new(move || Ok(buddy.clone()), Arc::clone(&sessions), config),
