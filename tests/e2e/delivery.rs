@@ -154,7 +154,7 @@ async fn a_backend_that_is_killed_and_comes_back_misses_nothing() {
     let program = Program::start(&["run", "--config", file.path()], &[]);
     let arrived = |sink: &OtlpSink| sink.points_of("session_buddy.up").len();
     wait_until("two cycles", || arrived(&sink) >= 2).await;
-    let kept = sink.kill().await;
+    let kept = sink.kill();
     let before = simulator.calls()["get_activity_summary"];
     wait_until("three cycles without a backend", || simulator.calls()["get_activity_summary"] >= before + 3).await;
     let sink = OtlpSink::restarted(kept).await;
@@ -187,9 +187,5 @@ async fn what_cannot_be_delivered_before_the_deadline_is_counted_and_named() {
         lost.last().and_then(|line| line.split("lost=").nth(1)).and_then(|rest| rest.split_whitespace().next());
     let number: u64 = number.expect("the last lines tell the loss").parse().expect("a number");
     assert!(number > 0, "{}", output.stderr);
-    assert!(
-        output.stderr.contains("Connection refused") || output.stderr.contains("cannot connect"),
-        "{}",
-        output.stderr
-    );
+    assert!(output.stderr.contains("connection refused"), "why is told, too: {}", output.stderr);
 }

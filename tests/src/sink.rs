@@ -20,8 +20,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
     metrics_service_server::{MetricsService, MetricsServiceServer},
 };
 use prost::Message;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio::{net::TcpListener, runtime::Runtime};
 use tonic::{Request, Response, Status, codec::CompressionEncoding, transport::server::TcpIncoming};
 
 /// One data point as it arrived.
@@ -68,7 +67,8 @@ pub struct OtlpSink {
     /// `127.0.0.1:PORT` of HTTP.
     pub http: SocketAddr,
     received: Received,
-    stop: CancellationToken,
+    /// Its own: when it goes, everything goes, open connections too, as when a process is killed.
+    runtime: Option<Runtime>,
 }
 
 type Received = Arc<Mutex<Vec<Point>>>;
@@ -88,22 +88,24 @@ impl OtlpSink {
     async fn start_on(grpc: SocketAddr, http: SocketAddr, received: Received) -> Self {
         let (grpc, http) = (bind(grpc).await, bind(http).await);
         let addresses = (grpc.local_addr().expect("an address"), http.local_addr().expect("an address"));
-        let stop = CancellationToken::new();
         let service = MetricsServiceServer::new(Service(Arc::clone(&received)))
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(64 << 20);
-        let (grpc_stop, http_stop) = (stop.clone(), stop.clone());
-        // Dropped, not drained: a backend that is killed.
-        tokio::spawn(async move {
-            let serving =
-                tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpIncoming::from(grpc));
-            tokio::select! { _ = serving => {}, () = grpc_stop.cancelled() => {} }
-        });
         let router = Router::new().route("/v1/metrics", post(take)).with_state(Arc::clone(&received));
-        tokio::spawn(async move {
-            tokio::select! { _ = async { axum::serve(http, router).await } => {}, () = http_stop.cancelled() => {} }
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let (grpc, http) = (grpc.into_std().expect("a socket"), http.into_std().expect("a socket"));
+        runtime.spawn(async move {
+            let grpc = TcpListener::from_std(grpc).expect("a socket");
+            let server = tonic::transport::Server::builder().add_service(service);
+            server.serve_with_incoming(TcpIncoming::from(grpc)).await.expect("it serves");
         });
-        Self { grpc: addresses.0, http: addresses.1, received, stop }
+        runtime.spawn(async move {
+            let http = TcpListener::from_std(http).expect("a socket");
+            axum::serve(http, router).await.expect("it serves");
+        });
+        let runtime = Some(runtime);
+        Self { grpc: addresses.0, http: addresses.1, received, runtime }
     }
 
     /// Every point so far, in the order of arrival.
@@ -116,25 +118,22 @@ impl OtlpSink {
         self.points().into_iter().filter(|point| point.name == name).collect()
     }
 
-    /// Kills it; give what it returns to [`OtlpSink::restarted`].
-    pub async fn kill(self) -> (SocketAddr, SocketAddr, Vec<Point>) {
-        self.stop.cancel();
-        // Until nobody answers any more.
-        loop {
-            #[allow(clippy::disallowed_methods)] // a test's own client over real sockets
-            let (grpc, http) =
-                tokio::join!(tokio::net::TcpStream::connect(self.grpc), tokio::net::TcpStream::connect(self.http));
-            if grpc.is_err() && http.is_err() {
-                return (self.grpc, self.http, self.points());
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    /// Kills it, open connections included; give what it returns to [`OtlpSink::restarted`].
+    pub fn kill(self) -> (SocketAddr, SocketAddr, Vec<Point>) {
+        let received = Arc::clone(&self.received);
+        let addresses = (self.grpc, self.http);
+        drop(self);
+        let points = received.lock().unwrap().clone();
+        (addresses.0, addresses.1, points)
     }
 }
 
 impl Drop for OtlpSink {
     fn drop(&mut self) {
-        self.stop.cancel();
+        // It does not wait: a test drops it on a runtime of its own.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
