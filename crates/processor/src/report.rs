@@ -152,7 +152,7 @@ impl Complaints {
             (
                 tally.duplicates,
                 "series_twice",
-                "values dropped: another of the same series stood before it in the answer; an attribute that tells them apart is missing",
+                "values dropped: another of the same series, or with the same key, stood before it in the answer; an attribute that tells them apart may be missing",
             ),
         ];
         for (was, (count, name, what)) in told.losses.iter_mut().zip(losses) {

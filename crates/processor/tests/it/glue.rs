@@ -1,8 +1,22 @@
 //! Promise: what a pipeline sees of the processor beside its points.
 
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
 use minicol_pdata::{Batch, Metrics, Signal};
 use minicol_plugin::{ComponentKind, Entry, Event, Factory, Rejected, testing::Harness};
 use minicol_processor::MappingFactory;
+use opentelemetry::{KeyValue, metrics::MeterProvider};
+use opentelemetry_sdk::{
+    error::OTelSdkResult,
+    metrics::{
+        InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Temporality,
+        data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics},
+        reader::MetricReader,
+    },
+};
 use serde_json::{Value, json};
 
 use crate::world::{World, lines};
@@ -115,6 +129,83 @@ async fn two_values_of_one_series_are_told_and_the_first_counts() {
     let points = lines(&world.cycle(&[("t", json!({"list": [1, 2, 3]}))]).await);
     assert_eq!(points, "a gauge  {} -..+1s 1");
     assert_eq!(world.harness.notices(), ["series_twice"]);
+}
+
+#[test]
+fn what_it_does_is_counted_in_the_programs_own_telemetry() {
+    let reader = Shared::default();
+    let provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut harness = Harness::default();
+        harness.meter = provider.meter("test");
+        let yaml = "{max_series: 2, rules: [{tool: t, metrics: [{name: a, type: counter, value: $.x}]}, \
+                    {tool: t, each: '$.list[*]', metrics: [{name: b, type: gauge, value: $.x}], attributes: {n: $.n}}, \
+                    {tool: t, each: '$.list[*]', key: $.n, metrics: [{name: c, type: counter, value: 1}], attributes: {n: $.n}}]}";
+        let mut world = World::within(harness, yaml);
+        let list: Vec<Value> = [0, 1, 1, 2, 3].into_iter().map(|n| json!({"n": n, "x": n})).collect();
+        world.cycle(&[("t", json!({"x": null, "list": list}))]).await;
+        world.cycle(&[("t", json!({"x": -1, "list": []}))]).await;
+    });
+    let counted = counted(&reader);
+    let expected = [
+        // The second item 1: its gauge, and its key.
+        "minicol_mapping_dropped_values{processor=mapping,reason=duplicate} 2",
+        "minicol_mapping_dropped_values{processor=mapping,reason=max_series} 2",
+        "minicol_mapping_expired_series{processor=mapping} 0",
+        // Two gauges, two counters and the overflow; the gauges ended in the second cycle.
+        "minicol_mapping_live_series{processor=mapping} 3",
+        "minicol_mapping_overflowed_values{processor=mapping} 2",
+        "minicol_mapping_unusable_values{metric=a,processor=mapping,reason=negative,rule=rules[0]} 1",
+        "minicol_mapping_unusable_values{metric=a,processor=mapping,reason=null,rule=rules[0]} 1",
+    ];
+    assert_eq!(counted, expected);
+}
+
+/// A reader that a test reads, too.
+#[derive(Clone, Debug, Default)]
+struct Shared(Arc<ManualReader>);
+
+impl MetricReader for Shared {
+    fn register_pipeline(&self, pipeline: Weak<Pipeline>) {
+        self.0.register_pipeline(pipeline);
+    }
+    fn collect(&self, into: &mut ResourceMetrics) -> OTelSdkResult {
+        self.0.collect(into)
+    }
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+    fn temporality(&self, kind: InstrumentKind) -> Temporality {
+        self.0.temporality(kind)
+    }
+}
+
+/// The value of each series of the program's own telemetry.
+fn counted(reader: &Shared) -> Vec<String> {
+    let (mut out, mut metrics) = (Vec::new(), ResourceMetrics::default());
+    reader.collect(&mut metrics).unwrap();
+    for metric in metrics.scope_metrics().flat_map(ScopeMetrics::metrics) {
+        let mut add = |attributes: &mut dyn Iterator<Item = &KeyValue>, value: u64| {
+            let mut attributes: Vec<_> = attributes.map(|one| format!("{}={}", one.key, one.value)).collect();
+            attributes.sort();
+            out.push(format!("{}{{{}}} {value}", metric.name(), attributes.join(",")));
+        };
+        match metric.data() {
+            AggregatedMetrics::U64(MetricData::Sum(sum)) => {
+                sum.data_points().for_each(|point| add(&mut point.attributes(), point.value()));
+            }
+            AggregatedMetrics::U64(MetricData::Gauge(gauge)) => {
+                gauge.data_points().for_each(|point| add(&mut point.attributes(), point.value()));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    out.sort();
+    out
 }
 
 fn messages(harness: &Harness) -> Vec<String> {
