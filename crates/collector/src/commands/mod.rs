@@ -2,6 +2,7 @@
 
 mod components;
 mod poll;
+mod polled;
 mod print_config;
 mod run;
 mod table;

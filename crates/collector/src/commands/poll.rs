@@ -1,11 +1,15 @@
 use std::process::ExitCode;
 
-use minicol_host::{PollOutcome, PollResult, PolledReceiver};
+use minicol_host::{PollOutcome, PollResult};
 use minicol_pdata::{Attributes, Batch, MetricKind, MetricView, Number, Outcome, PointValue, PointView, PollReport};
 use minicol_plugin::{Event, Level};
 use serde_json::{Map, Value, json};
 
-use super::{host, load, print, table, tell_overrides};
+use super::{
+    host, load,
+    polled::{metrics, report},
+    print, table, tell_overrides,
+};
 use crate::{
     cli::{Output, Sources},
     tell,
@@ -26,22 +30,6 @@ pub(crate) async fn poll(sources: Sources, output: Output, receiver: Option<&str
         Output::Json => print(&(serde_json::to_string_pretty(&as_json(&outcome))? + "\n"))?,
     }
     Ok(if something_was_polled(&outcome) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The report of a receiver's cycle.
-pub(super) fn report(receiver: &PolledReceiver) -> Option<PollReport> {
-    receiver.batches.iter().rev().find_map(|batch| match batch {
-        Batch::Observations(observations) => observations.iter().rev().find_map(minicol_pdata::Observation::report),
-        _ => None,
-    })
-}
-
-/// Every metric of a batch.
-pub(super) fn metrics(batches: &[Batch]) -> impl Iterator<Item = MetricView<'_>> {
-    batches
-        .iter()
-        .filter_map(|batch| if let Batch::Metrics(metrics) = batch { Some(metrics.iter()) } else { None })
-        .flatten()
 }
 
 /// True where at least one tool of one target answered; a receiver that emits something else than polls counts, too.

@@ -7,7 +7,7 @@ use minicol_host::{PollOutcome, PollResult, PolledReceiver};
 use minicol_pdata::{Attributes, MetricKind, Number, Outcome, PointValue, ToolOutcome};
 use minicol_plugin::text;
 
-use super::poll::{metrics, report};
+use super::polled::{metrics, report};
 
 /// The metrics, then what became of each tool of each receiver.
 pub(super) fn render(outcome: &PollOutcome) -> String {
