@@ -351,4 +351,14 @@ mod tests {
         assert_eq!(exposition.kind("a"), Some(Kind::Gauge));
         assert_eq!(exposition.select(&Selector::parse("a").unwrap()).count(), 2, "one more than the most");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "([ab_:1{}=\"\\\\,#~! .+eEN\n-]|é|TYPE|HELP|gauge|\\PC){0,60}", selector in "[ab1{}=\"\\\\,~! .*(|)-]{0,20}") {
+            let exposition = Exposition::parse(&text, &HashSet::from(["a".into(), "b".into()]), 2);
+            if let Ok(selector) = Selector::parse(&selector) {
+                assert!(exposition.select(&selector).count() <= 3);
+            }
+        }
+    }
 }

@@ -355,4 +355,39 @@ mod tests {
         assert!(Path::parse(&format!("$.a{}", "[?(".repeat(500))).is_err());
         assert!(Path::parse(&format!("$.a['{}']", "..$".repeat(9))).is_ok(), "quotes are text");
     }
+
+    #[test]
+    fn nothing_that_is_written_takes_long_to_read() {
+        for (open, close) in
+            [("length(", ")"), ("(", ")"), ("!(", ")"), ("count(@[?", "])"), ("[?(", ")]"), ("value(@[?length(", ")])")]
+        {
+            for depth in [4, 8, 16, 40] {
+                for middle in ["@.a", "@.a == 1", "", "1"] {
+                    let text = format!("{}{middle}{} == 1 && !@.b", open.repeat(depth), close.repeat(depth));
+                    let _ = Guard::parse(&text);
+                    let _ = Path::parse(&format!("$[?{text}]"));
+                    let _ = Path::parse(&format!("$[?{}", &text[..text.len() / 2]));
+                }
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_and_no_document_panics(
+            text in "[$@]?[$@.?*\\[\\]()'\"\\\\a-c0-2:,&|!=<> é~-]{0,40}",
+            document in proptest::sample::select(vec![json!({"a": [1, {"b": null}], "b": {"c": "x"}}), json!([[], [0]]), json!("a")]),
+        ) {
+            if let Ok(path) = Path::parse(&text) {
+                let all = path.all(&document);
+                assert_eq!(path.named(&document).len(), all.len(), "{text}");
+                let one = path.one(&document);
+                assert_eq!(matches!(one, Found::One(_)), all.len() == 1, "{text}");
+            }
+            if let Ok(guard) = Guard::parse(&text) {
+                let wrapped = json!([document]);
+                guard.holds(&document, || &wrapped);
+            }
+        }
+    }
 }
