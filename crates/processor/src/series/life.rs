@@ -31,6 +31,8 @@ pub(super) struct Moment {
 
 /// An accumulated series starts this long before the first thing that it counts.
 pub(super) const JUST_BEFORE: Duration = Duration::from_millis(1);
+/// The least step between two points, or two starts, of one series.
+pub(super) const STEP: Duration = Duration::from_nanos(1);
 
 impl Moment {
     /// Since when something was watched that is now observed for the first time.
@@ -75,7 +77,7 @@ pub(super) enum Body {
 }
 
 /// A polled total, and the life of the process that it belongs to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Total {
     value: Number,
     /// Whose word counts, and how many restarts it had told of when the value was last heard.
@@ -110,19 +112,35 @@ impl Series {
         Self::new(moment, moment.stamp, Body::UpDown(value))
     }
 
-    /// A total's first value, or its first after it was forgotten.
-    pub(super) fn total(moment: &Moment, value: Number, process: Process, grave: Option<Grave>) -> Self {
-        let start = match (process.start, grave) {
-            (Some(told), None) => told.min(moment.stamp),
-            (Some(told), Some(grave)) if told >= grave.last => told.min(moment.stamp),
-            // The same life goes on. Anything else would overlap what it was: its start counts as unknown.
-            (Some(told), Some(Grave { total: Some((start, before)), .. })) if told == start && !less(value, before) => {
-                told
-            }
-            _ => moment.stamp,
+    /// A total's first value, or its first after it was forgotten. Where its start is told, it goes on as it would have.
+    pub(super) fn total(
+        moment: &Moment,
+        value: Number,
+        names: &[Arc<str>],
+        tellers: &Tellers,
+        grave: Option<Grave>,
+    ) -> Self {
+        let process = tellers.process(names, moment);
+        let fresh = Total { value, teller: process.teller, restarts: process.restarts, fell_at: None };
+        let Some(grave) = grave else {
+            let start = process.start.unwrap_or(moment.stamp).min(moment.stamp);
+            return Self::new(moment, start, Body::Total(fresh));
         };
-        let total = Total { value, teller: process.teller, restarts: process.restarts, fell_at: None };
-        Self::new(moment, start, Body::Total(total))
+        let mut one = match grave.total {
+            Some(total) if total.teller.is_some() && total.teller == fresh.teller => {
+                let mut one = Self::new(moment, grave.start, Body::Total(total));
+                one.last = grave.last;
+                one.next_total(value, names, tellers, moment);
+                return one;
+            }
+            // What it was when is not known, or its start was not. A start told after its last point is a new one all the same.
+            _ => Self::new(moment, moment.stamp, Body::Total(fresh)),
+        };
+        one.last = grave.last;
+        if let Some(told) = process.start.filter(|&told| told > grave.last) {
+            one.start = told.min(moment.stamp);
+        }
+        one
     }
 
     /// An accumulated series before its first observation.
@@ -130,8 +148,9 @@ impl Series {
         let Some(grave) = grave else {
             return Self { born: Some(moment.answer), ..Self::new(moment, moment.stamp, body) };
         };
-        let previous = moment.previous.unwrap_or(grave.last).max(grave.last);
-        Self::new(moment, previous.min(moment.stamp), body)
+        let previous = moment.previous.unwrap_or(grave.last).min(moment.stamp);
+        let start = previous.max(grave.last).max(grave.start + STEP);
+        Self { last: grave.last, ..Self::new(moment, start, body) }
     }
 
     /// Notes that the answer holds the series.
@@ -141,8 +160,13 @@ impl Series {
         }
         self.answer = moment.answer;
         self.heard = moment.heard;
-        self.due = Some(moment.stamp);
+        self.owe(moment.stamp);
         self.ended = false;
+    }
+
+    /// A point is due; the latest arrival stamps it where several tools fed the series.
+    pub(super) fn owe(&mut self, stamp: Timestamp) {
+        self.due = self.due.max(Some(stamp));
     }
 
     /// Where the series was first seen in this answer, it begins no later than `start`.
@@ -163,18 +187,19 @@ impl Series {
     }
 
     /// The flagged point is due.
-    pub(super) const fn end(&mut self, stamp: Timestamp) {
+    pub(super) fn end(&mut self, stamp: Timestamp) {
         self.ended = true;
-        self.due = Some(stamp);
+        self.owe(stamp);
     }
 
     /// What is left of it; `None` where nothing is needed, as it begins at its first point anyhow.
-    pub(super) const fn grave(&self) -> Option<Grave> {
-        match &self.body {
-            Body::Level(_) | Body::UpDown(_) => None,
-            Body::Total(total) => Some(Grave { last: self.last, total: Some((self.start, total.value)) }),
-            Body::Items(_) | Body::Histogram(_) => Some(Grave { last: self.last, total: None }),
-        }
+    pub(super) fn grave(&self) -> Option<Grave> {
+        let total = match &self.body {
+            Body::Level(_) | Body::UpDown(_) => return None,
+            Body::Total(total) => Some(total.clone()),
+            Body::Items(_) | Body::Histogram(_) => None,
+        };
+        Some(Grave { start: self.start, last: self.last, total })
     }
 
     /// A polled total's next value; false where this is none. Call it before [`Series::seen`].
@@ -187,11 +212,13 @@ impl Series {
         } else {
             total.teller.as_ref().is_some_and(|teller| total.restarted(&tellers.told_by(teller, moment)))
         };
+        // A life that began with a single point of unknown start has its start there. The next one must not share it.
+        let earliest = self.last.max(self.start + STEP);
         if restarted {
-            self.start = process.start.unwrap_or(self.last).max(self.last).min(moment.stamp);
+            self.start = process.start.unwrap_or(earliest).min(moment.stamp).max(earliest);
             total.fell_at = None;
         } else if less(value, total.value) {
-            self.start = self.last;
+            self.start = earliest;
             total.fell_at = Some(process.tellings);
         }
         total.restarts = process.restarts;

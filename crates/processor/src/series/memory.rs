@@ -6,7 +6,9 @@ use std::{
 };
 
 use indexmap::IndexMap;
-use minicol_pdata::{Attributes, Number, Timestamp};
+use minicol_pdata::{Attributes, Timestamp};
+
+use super::life::Total;
 
 /// Things that were seen, with a value each. Those in a tool's latest answer are never forgotten.
 #[derive(Debug)]
@@ -50,6 +52,11 @@ impl<K: Hash + Eq, V> Seen<K, V> {
         self.0.is_empty()
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Forgets the longest unseen beyond `max`, but none that one of the `latest` answers holds.
     pub(super) fn trim(&mut self, max: usize, latest: &[u64]) {
         let excess = self.0.len().saturating_sub(max);
@@ -83,51 +90,54 @@ impl<K: Hash + Eq, V> Seen<K, V> {
 #[derive(Debug, Default)]
 pub(super) struct Forgotten {
     graves: IndexMap<u64, Grave>,
-    /// The latest last point of those whose graves are forgotten, too. From then on a series that is not known may be one of them.
-    unknown: Option<Timestamp>,
+    /// One for all those whose own graves are forgotten, too. From then on a series that is not known may be one of them.
+    mass: Option<Grave>,
 }
 
 /// What is left of a series.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Grave {
+    /// Its start.
+    pub(super) start: Timestamp,
     /// The time of its last point.
     pub(super) last: Timestamp,
-    /// Its start and value, where they are known: only a polled total's are of use.
-    pub(super) total: Option<(Timestamp, Number)>,
+    /// What it was, where it was a polled total.
+    pub(super) total: Option<Total>,
 }
 
 impl Forgotten {
     /// Buries a series. Beyond `max` graves all are levelled.
     pub(super) fn bury(&mut self, attributes: &Attributes, grave: Grave, max: usize) {
         if self.graves.len() >= max {
-            self.level();
+            for (_, grave) in std::mem::take(&mut self.graves) {
+                self.bury_nameless(&grave);
+            }
         }
         if max == 0 {
-            self.unknown = self.unknown.max(Some(grave.last));
-            return;
+            self.bury_nameless(&grave);
+        } else {
+            self.graves.insert(hash(attributes), grave);
         }
-        self.graves.insert(hash(attributes), grave);
+    }
+
+    /// Buries a series that nobody is to be told from others by.
+    pub(super) fn bury_nameless(&mut self, grave: &Grave) {
+        let mass = self.mass.get_or_insert(Grave { total: None, ..*grave });
+        mass.start = mass.start.max(grave.start);
+        mass.last = mass.last.max(grave.last);
     }
 
     /// The series that comes back.
     pub(super) fn exhume(&mut self, attributes: &Attributes) -> Option<Grave> {
-        let levelled = self.unknown.map(|last| Grave { last, total: None });
         if self.graves.is_empty() {
-            return levelled;
+            return self.mass.clone();
         }
-        self.graves.swap_remove(&hash(attributes)).or(levelled)
+        self.graves.swap_remove(&hash(attributes)).or_else(|| self.mass.clone())
     }
 
-    /// Every series that is not known may have been one until `last`.
-    pub(super) fn bury_all(&mut self, last: Timestamp) {
-        self.unknown = self.unknown.max(Some(last));
-        self.level();
-    }
-
-    fn level(&mut self) {
-        let latest = self.graves.values().map(|grave| grave.last).max();
-        self.unknown = self.unknown.max(latest);
-        self.graves.clear();
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.graves.len()
     }
 }
 
@@ -161,7 +171,10 @@ mod tests {
 
     #[test]
     fn levelled_graves_hold_for_every_series() {
-        let grave = |second| Grave { last: Timestamp::from_nanos(second), total: None };
+        let grave = |nanos| {
+            let last = Timestamp::from_nanos(nanos);
+            Grave { start: last, last, total: None }
+        };
         let attributes = |text: &str| Attributes::new().with("a", text);
         let mut forgotten = Forgotten::default();
         assert!(forgotten.exhume(&attributes("1")).is_none());

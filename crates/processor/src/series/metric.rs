@@ -6,29 +6,24 @@ use indexmap::IndexMap;
 use minicol_pdata::{Attributes, MetricKind, MetricsBuilder, Number, NumberPoint, Timestamp};
 
 use super::{
-    histogram::Histogram,
-    life::{Body, JUST_BEFORE, Moment, Series, add, as_f64},
-    memory::{Forgotten, Keys, Seen},
+    accumulate::Item,
+    life::{Body, Moment, STEP, Series, as_f64},
+    memory::{Forgotten, Grave, Keys, Seen},
     teller::Tellers,
 };
 use crate::sample::{Instrument, Limits, Measured, Sample, Tally};
-
-/// The attribute of the series that takes what no other series has room for (OpenTelemetry, metrics SDK, cardinality limits).
-const OVERFLOW: &str = "otel.metric.overflow";
-/// The least step between two points of one series.
-const STEP: Duration = Duration::from_nanos(1);
 
 /// The series of one metric.
 #[derive(Debug)]
 pub(super) struct Metric {
     pub(super) instrument: Instrument,
-    series: IndexMap<Attributes, Series>,
-    overflow: Option<Box<(Attributes, Series)>>,
+    pub(super) series: IndexMap<Attributes, Series>,
+    pub(super) overflow: Option<Box<(Attributes, Series)>>,
     /// The latest values of series that only the overflow series knows, and when they came: only a change is observed.
-    hidden: Seen<Attributes, (f64, Duration)>,
+    pub(super) hidden: Seen<Attributes, (f64, Duration)>,
     /// The items that were counted.
-    keys: Keys,
-    forgotten: Forgotten,
+    pub(super) keys: Keys,
+    pub(super) forgotten: Forgotten,
     /// When a rule fed this metric last.
     pub(super) wanted: Duration,
     /// Points that the cycle owes.
@@ -62,10 +57,9 @@ impl Metric {
     /// begins anew, after the points it had. Items that were counted stay counted.
     pub(super) fn adopt(&mut self, instrument: &Instrument) {
         if !self.instrument.is_one_with(instrument) {
-            let overflow = self.overflow.take();
-            let ends = self.series.values().chain(overflow.iter().map(|pair| &pair.1)).map(|one| one.last);
-            if let Some(last) = ends.max() {
-                self.forgotten.bury_all(last);
+            let overflow = self.overflow.take().map(|pair| pair.1);
+            for one in self.series.values().chain(&overflow) {
+                self.forgotten.bury_nameless(&Grave { start: one.start, last: one.last, total: None });
             }
             self.series.clear();
             self.hidden.clear();
@@ -106,7 +100,7 @@ impl Metric {
                 continue;
             }
             if !one.polled() {
-                one.due = Some(moment.stamp);
+                one.owe(moment.stamp);
             } else if !one.ended && one.answer != moment.answer {
                 one.end(moment.stamp);
             }
@@ -178,6 +172,12 @@ impl Metric {
         self.series.is_empty() && self.overflow.is_none() && self.hidden.is_empty()
     }
 
+    #[cfg(test)]
+    pub(super) fn size(&self) -> [usize; 4] {
+        let series = self.series.len() + usize::from(self.overflow.is_some());
+        [series, self.keys.len(), self.hidden.len(), self.forgotten.len()]
+    }
+
     fn polled(&mut self, attributes: Attributes, value: Polled, taking: &mut Taking<'_>) {
         let moment = taking.moment;
         if let Some(one) = self.series.get_mut(&attributes) {
@@ -199,119 +199,14 @@ impl Metric {
             Polled::UpDown(value) => Series::up_down(moment, value),
             Polled::Total(value, tellers) => {
                 let grave = self.forgotten.exhume(&attributes);
-                Series::total(moment, value, taking.tellers.process(&tellers, moment), grave)
+                Series::total(moment, value, &tellers, taking.tellers, grave)
             }
         };
         self.series.insert(attributes, one);
     }
 
-    fn change(&mut self, attributes: Attributes, value: f64, taking: &mut Taking<'_>) {
-        let moment = taking.moment;
-        let start = moment.watched_since();
-        let bounds = Arc::clone(&self.instrument.bounds);
-        let hidden = self.hidden.contains(&attributes);
-        if let Some((one, new)) = self.accumulating(&attributes, !hidden, taking) {
-            if !new && one.answer == moment.answer {
-                taking.tally.duplicates += 1;
-                return;
-            }
-            one.seen(moment);
-            one.begins_by(moment, start);
-            if let Body::Histogram(histogram) = &mut one.body {
-                histogram.observe_change(&bounds, value);
-            }
-            return;
-        }
-        let before = self.hidden.see(attributes, (value, moment.heard), moment.answer);
-        if before.is_some_and(|(_, answer)| answer == moment.answer) {
-            taking.tally.duplicates += 1;
-            return;
-        }
-        let one = self.overflowing(moment);
-        one.seen(moment);
-        one.begins_by(moment, start);
-        if before.map(|((before, _), _)| before) != Some(value)
-            && let Body::Histogram(histogram) = &mut one.body
-        {
-            taking.tally.overflowed += 1;
-            histogram.observe(&bounds, value);
-        }
-    }
-
-    fn item(&mut self, attributes: &Attributes, item: Item, taking: &mut Taking<'_>) {
-        let moment = taking.moment;
-        if let Some(((), answer)) = self.keys.see(item.key, (), moment.answer) {
-            let overflow = self.overflow.as_mut().map(|pair| &mut pair.1);
-            if answer == moment.answer {
-                taking.tally.duplicates += 1;
-            } else if let Some(one) = self.series.get_mut(attributes).or(overflow) {
-                // Counted before; what it was counted in lives on.
-                one.seen(moment);
-            }
-            return;
-        }
-        let start = match item.ended {
-            _ if moment.cut => moment.first.min(moment.stamp),
-            Some(ended) => ended.min(moment.stamp) - JUST_BEFORE,
-            None => moment.watched_since(),
-        };
-        let bounds = Arc::clone(&self.instrument.bounds);
-        let one = if let Some((one, _)) = self.accumulating(attributes, true, taking) {
-            one
-        } else {
-            taking.tally.overflowed += 1;
-            self.overflowing(moment)
-        };
-        one.seen(moment);
-        one.begins_by(moment, start);
-        match &mut one.body {
-            Body::Histogram(histogram) => histogram.observe(&bounds, as_f64(item.value)),
-            Body::Items(sum) => *sum = add(*sum, item.value),
-            Body::Level(_) | Body::UpDown(_) | Body::Total(_) => taking.tally.dropped += 1,
-        }
-    }
-
-    /// The series of these attributes; a new one (true) where there is none, it may be made, and there is room.
-    fn accumulating(
-        &mut self,
-        attributes: &Attributes,
-        may_make: bool,
-        taking: &Taking<'_>,
-    ) -> Option<(&mut Series, bool)> {
-        if let Some(at) = self.series.get_index_of(attributes) {
-            return self.series.get_index_mut(at).map(|(_, one)| (one, false));
-        }
-        if !may_make || !self.has_room(taking.limits) {
-            return None;
-        }
-        let grave = self.forgotten.exhume(attributes);
-        let one = Series::accumulated(taking.moment, self.empty_body(), grave);
-        Some((self.series.entry(attributes.clone()).or_insert(one), true))
-    }
-
-    /// The series that takes what has no room.
-    fn overflowing(&mut self, moment: &Moment) -> &mut Series {
-        let body = self.empty_body();
-        let forgotten = &mut self.forgotten;
-        let pair = self.overflow.get_or_insert_with(|| {
-            let attributes = Attributes::new().with(OVERFLOW, true);
-            let grave = forgotten.exhume(&attributes);
-            Box::new((attributes, Series::accumulated(moment, body, grave)))
-        });
-        &mut pair.1
-    }
-
-    fn empty_body(&self) -> Body {
-        match self.instrument.descriptor.kind {
-            MetricKind::Histogram { .. } => {
-                Body::Histogram(Box::new(Histogram::new(self.instrument.bounds.len(), self.instrument.negative)))
-            }
-            _ => Body::Items(Number::Int(0)),
-        }
-    }
-
     /// True where one more series fits, the longest dead making room for it.
-    fn has_room(&mut self, limits: Limits) -> bool {
+    pub(super) fn has_room(&mut self, limits: Limits) -> bool {
         if self.series.len() < limits.max_series {
             return true;
         }
@@ -324,14 +219,6 @@ impl Metric {
         }
         self.series.len() < limits.max_series
     }
-}
-
-/// Something that is counted once.
-#[derive(Debug)]
-struct Item {
-    key: Arc<str>,
-    ended: Option<Timestamp>,
-    value: Number,
 }
 
 /// A polled value.

@@ -3,6 +3,7 @@
 //!
 //! No clock is read here: every time comes from the [`Arrival`] of an answer.
 
+mod accumulate;
 mod clock;
 mod histogram;
 mod life;
@@ -10,6 +11,8 @@ mod memory;
 mod metric;
 mod source;
 mod teller;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -58,6 +61,11 @@ impl SeriesStore {
         self.live = self.live.saturating_sub(before) + source.live;
         tally.live = self.live;
         tally
+    }
+
+    #[cfg(test)]
+    fn largest(&self) -> [usize; 4] {
+        self.sources.values().map(SourceState::largest).fold([0; 4], |a, b| std::array::from_fn(|at| a[at].max(b[at])))
     }
 
     /// Forgets sources that nothing was heard of for as long as their series are remembered. One that comes back is new.

@@ -120,7 +120,7 @@ impl SourceState {
         let mut order: Vec<(&Told, Timestamp)> = told.iter().zip(stamps.iter().copied()).collect();
         order.sort_by_key(|(told, _)| told.arrival.monotonic);
         for (told, stamp) in order {
-            self.tellers.hear(&told.teller, told.start, told.arrival.monotonic, stamp);
+            self.tellers.hear(&told.teller, told.start, told.arrival, stamp);
         }
     }
 
@@ -213,5 +213,11 @@ impl SourceState {
         let stale = |heard: Duration| now.saturating_sub(heard) > remembered;
         self.metrics.retain(|_, metric| !stale(metric.wanted) || !metric.is_empty());
         self.tools.retain(|_, tool| !stale(tool.heard));
+    }
+
+    /// Series, keys, hidden values and graves, at most in one metric.
+    #[cfg(test)]
+    pub(super) fn largest(&self) -> [usize; 4] {
+        self.metrics.values().map(Metric::size).fold([0; 4], |a, b| std::array::from_fn(|at| a[at].max(b[at])))
     }
 }

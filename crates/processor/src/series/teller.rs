@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use minicol_pdata::Timestamp;
+use minicol_pdata::{Arrival, Timestamp};
 
 use super::life::Moment;
 use crate::sample::ToldStart;
 
-/// A told start that moves by no more than this is the same start, told by a clock that is being corrected.
-const SAME_START: Duration = Duration::from_secs(2);
+/// A told start that moves by no more than this (in nanoseconds) is the same start, told by a clock that is being corrected.
+const SAME_START: i128 = 2_000_000_000;
 /// Tellers of one source that are remembered. A configuration has a handful; reloads can leave some behind.
 const MAX_TELLERS: usize = 64;
 
@@ -23,7 +23,7 @@ struct Teller {
     /// What it said last.
     told: ToldStart,
     /// When it said so.
-    heard: Duration,
+    heard: Arrival,
     heard_stamp: Timestamp,
     /// The start that holds, and the one before.
     start: Start,
@@ -59,23 +59,23 @@ pub(super) struct Process {
 }
 
 impl Tellers {
-    /// Takes one telling; `stamp` is when it arrived. What cannot be a start (the epoch itself, an uptime that reaches beyond it) is
+    /// Takes one telling; `stamp` is what its arrival is stamped with. What cannot be a start (the epoch itself, an uptime that reaches beyond it) is
     /// as if it were not told.
-    pub(super) fn hear(&mut self, name: &Arc<str>, told: ToldStart, heard: Duration, stamp: Timestamp) {
+    pub(super) fn hear(&mut self, name: &Arc<str>, told: ToldStart, arrival: Arrival, stamp: Timestamp) {
         let Some(start) = Start::new(told, stamp) else { return };
         if let Some(teller) = self.0.iter_mut().find(|teller| teller.name == *name) {
-            teller.hear(told, start, heard, stamp);
+            teller.hear(told, start, arrival, stamp);
             return;
         }
         if self.0.len() >= MAX_TELLERS
-            && let Some((oldest, _)) = self.0.iter().enumerate().min_by_key(|(_, teller)| teller.heard)
+            && let Some((oldest, _)) = self.0.iter().enumerate().min_by_key(|(_, teller)| teller.heard.monotonic)
         {
             self.0.swap_remove(oldest);
         }
         self.0.push(Teller {
             name: Arc::clone(name),
             told,
-            heard,
+            heard: arrival,
             heard_stamp: stamp,
             start,
             before: None,
@@ -109,7 +109,7 @@ impl Teller {
             tellings: self.tellings,
             moved_at: self.moved_at,
         };
-        if self.heard <= heard {
+        if self.heard.monotonic <= heard {
             return now;
         }
         let earlier = Process { tellings: now.tellings - 1, ..now };
@@ -123,9 +123,13 @@ impl Teller {
         }
     }
 
-    fn hear(&mut self, told: ToldStart, start: Start, heard: Duration, stamp: Timestamp) {
+    fn hear(&mut self, told: ToldStart, start: Start, arrival: Arrival, stamp: Timestamp) {
         let restarted = match (self.told, told) {
-            (ToldStart::At(before), ToldStart::At(now)) => before.since(now).max(now.since(before)) > SAME_START,
+            (ToldStart::At(before), ToldStart::At(now)) => {
+                let moved = nanos(now) - nanos(before);
+                // Many a process computes its start from the wall clock: where that was set, the start moves along.
+                moved.abs() > SAME_START && (moved - stepped(self.heard, arrival)).abs() > SAME_START
+            }
             (ToldStart::Uptime(before), ToldStart::Uptime(now)) => now < before,
             // The rule was changed: from now on, the other kind is compared.
             _ => false,
@@ -138,9 +142,19 @@ impl Teller {
             self.moved_at = self.tellings;
         }
         self.told = told;
-        self.heard = heard;
+        self.heard = arrival;
         self.heard_stamp = stamp;
     }
+}
+
+/// By how much the wall clock was set between two arrivals, in nanoseconds.
+fn stepped(before: Arrival, now: Arrival) -> i128 {
+    let passed = now.monotonic.as_nanos().cast_signed() - before.monotonic.as_nanos().cast_signed();
+    nanos(now.wall) - nanos(before.wall) - passed
+}
+
+fn nanos(moment: Timestamp) -> i128 {
+    i128::from(moment.as_nanos())
 }
 
 impl Start {
@@ -164,6 +178,10 @@ mod tests {
         Timestamp::from_nanos(second * 1_000_000_000)
     }
 
+    fn arrival(at: u64) -> Arrival {
+        Arrival { wall: second(at), monotonic: Duration::from_secs(at) }
+    }
+
     fn known(tellers: &Tellers, at: u64) -> (Option<Timestamp>, u64) {
         let Some(teller) = tellers.0.first() else { return (None, 0) };
         let process = teller.process(Duration::from_secs(at), second(at));
@@ -174,7 +192,7 @@ mod tests {
     fn a_start_that_creeps_is_held_and_one_that_jumps_either_way_is_a_restart() {
         let mut tellers = Tellers::default();
         let mut tell = |start, at| {
-            tellers.hear(&Arc::from("t"), ToldStart::At(second(start)), Duration::from_secs(at), second(at));
+            tellers.hear(&Arc::from("t"), ToldStart::At(second(start)), arrival(at), second(at));
             known(&tellers, at)
         };
         assert_eq!(tell(100, 200), (Some(second(100)), 0));
@@ -187,18 +205,31 @@ mod tests {
     #[test]
     fn what_cannot_be_a_start_is_not_heard() {
         let mut tellers = Tellers::default();
-        tellers.hear(&Arc::from("t"), ToldStart::At(Timestamp::UNSET), Duration::ZERO, second(9));
-        tellers.hear(&Arc::from("t"), ToldStart::Uptime(Duration::from_secs(10)), Duration::ZERO, second(9));
-        tellers.hear(&Arc::from("t"), ToldStart::Uptime(Duration::MAX), Duration::ZERO, second(9));
+        let name = Arc::from("t");
+        for told in [Duration::from_secs(10), Duration::MAX].map(ToldStart::Uptime) {
+            tellers.hear(&name, told, arrival(9), second(9));
+        }
+        tellers.hear(&name, ToldStart::At(Timestamp::UNSET), arrival(9), second(9));
         assert_eq!(known(&tellers, 9), (None, 0));
+    }
+
+    #[test]
+    fn extreme_starts_and_clocks_do_no_harm() {
+        let mut tellers = Tellers::default();
+        let name = Arc::from("t");
+        let end = Timestamp::from_nanos(u64::MAX);
+        for (start, wall, monotonic) in [(1, end, Duration::MAX), (u64::MAX, second(1), Duration::ZERO)] {
+            let told = ToldStart::At(Timestamp::from_nanos(start));
+            tellers.hear(&name, told, Arrival { wall, monotonic }, wall);
+        }
+        assert_eq!(known(&tellers, 9), (Some(end), 1));
     }
 
     #[test]
     fn tellers_are_bounded_and_the_longest_silent_one_goes() {
         let mut tellers = Tellers::default();
         for nth in 0..=MAX_TELLERS as u64 {
-            let name = Arc::from(nth.to_string());
-            tellers.hear(&name, ToldStart::At(second(1)), Duration::from_secs(nth), second(nth + 1));
+            tellers.hear(&Arc::from(nth.to_string()), ToldStart::At(second(1)), arrival(nth), second(nth + 1));
         }
         assert_eq!(tellers.0.len(), MAX_TELLERS);
         assert!(tellers.0.iter().all(|teller| &*teller.name != "0"));
