@@ -40,7 +40,7 @@ impl Extension for HealthCheck {
         let endpoint = &self.config.endpoint;
         let listener = scope.network().listen(endpoint).await.map_err(|error| {
             ComponentError::caused(
-                format!("cannot listen on {endpoint}: {error}; another program may hold the port: set endpoint to a free one"),
+                format!("cannot listen on {endpoint}; another program may hold the port: set endpoint to a free one"),
                 error,
             )
         })?;

@@ -38,7 +38,7 @@ impl Simulator {
         let listener = environment.network.listen(&config.endpoint).await.map_err(|error| {
             let endpoint = &config.endpoint;
             ComponentError::caused(
-                format!("cannot listen on {endpoint}: {error}; another program may hold the port: set endpoint to a free one"),
+                format!("cannot listen on {endpoint}; another program may hold the port: set endpoint to a free one"),
                 error,
             )
         })?;
