@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use minicol_host::{PollOutcome, PollResult};
-use minicol_pdata::{Attributes, Batch, MetricKind, MetricView, Number, Outcome, PointValue, PointView, PollReport};
+use minicol_pdata::{Attributes, MetricKind, MetricView, Number, Outcome, PointValue, PointView};
 use minicol_plugin::{Event, Level};
 use serde_json::{Map, Value, json};
 
