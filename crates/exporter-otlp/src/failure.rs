@@ -4,23 +4,36 @@ use std::{error::Error, io};
 
 use http::Uri;
 use minicol_plugin::{ExportError, OtlpProtocol, net::ConnectError, text};
-use rustls::{CertificateError, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
+
+use crate::heard::{Ears, Heard};
 
 /// Whom we deliver to, for messages.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Peer {
     name: String,
+    host: String,
+    port: u16,
     protocol: OtlpProtocol,
     secure: bool,
+    ears: Ears,
 }
 
 impl Peer {
-    /// The far end at `uri`. Its query is not told: it may hold a key.
-    pub(crate) fn new(uri: &Uri, protocol: OtlpProtocol) -> Self {
+    /// The far end at `uri`, whose first words `ears` hears. Its query is not told: it may hold a key.
+    pub(crate) fn new(uri: &Uri, protocol: OtlpProtocol, ears: &Ears) -> Self {
         let scheme = uri.scheme_str().unwrap_or_default();
         let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
         let path = if uri.path() == "/" { "" } else { uri.path() };
-        Self { name: text::foreign(&format!("{scheme}://{authority}{path}")), protocol, secure: scheme == "https" }
+        let secure = scheme == "https";
+        Self {
+            name: text::foreign(&format!("{scheme}://{authority}{path}")),
+            host: uri.host().unwrap_or_default().to_owned(),
+            port: uri.port_u16().unwrap_or(if secure { 443 } else { 80 }),
+            protocol,
+            secure,
+            ears: ears.clone(),
+        }
     }
 
     /// As the user wrote it, without a query.
@@ -35,8 +48,11 @@ impl Peer {
                 return self.not_connected(connect);
             }
         }
-        if causes(error).any(|cause| self.is_another_protocol(cause)) {
-            return self.error("protocol", self.another_protocol());
+        if let Some(why) = self.another_protocol(error) {
+            return self.error("protocol", why);
+        }
+        if !self.secure && self.heard() == Heard::Nothing {
+            return self.error("connection_lost", self.without_a_word());
         }
         let last = causes(error).last().map(ToString::to_string).unwrap_or_default();
         self.error("connection_lost", &format!("the connection broke before the answer came: {}", text::foreign(&last)))
@@ -53,42 +69,59 @@ impl Peer {
         }
     }
 
-    /// Whether what came was no answer of the protocol that we speak.
-    fn is_another_protocol(&self, cause: &(dyn Error + 'static)) -> bool {
-        match self.protocol {
-            OtlpProtocol::HttpProtobuf => cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse),
-            // Where the first bytes are text or a TLS alert, HTTP/2 takes them for a frame that is too long or has no place here.
-            OtlpProtocol::Grpc => cause.downcast_ref::<h2::Error>().is_some_and(|error| {
-                matches!(error.reason(), Some(h2::Reason::FRAME_SIZE_ERROR | h2::Reason::PROTOCOL_ERROR))
-                    && error.is_go_away()
-                    && !error.is_remote()
-            }),
+    /// What to write instead, where the server does not speak the protocol that we speak.
+    fn another_protocol(&self, error: &(dyn Error + 'static)) -> Option<&'static str> {
+        match (self.protocol, self.heard()) {
+            (_, Heard::TlsAlert) if !self.secure => Some("the server wants TLS: write https://"),
+            (OtlpProtocol::Grpc, Heard::Http1) => Some(NO_HTTP2),
+            (OtlpProtocol::HttpProtobuf, Heard::Http2) if !self.secure => Some(
+                "the server speaks HTTP/2 only, as gRPC does: use the exporter `otlp`, or the port of OTLP over HTTP (usually 4318)",
+            ),
+            // Under TLS the first bytes tell nothing: what the client made of them does.
+            (OtlpProtocol::Grpc, _) if causes(error).any(is_no_http2) => Some(NO_HTTP2),
+            (OtlpProtocol::HttpProtobuf, _) if causes(error).any(is_no_http1) => {
+                Some("the server does not answer in HTTP: is it an OTLP server?")
+            }
+            _ => None,
         }
     }
 
-    fn another_protocol(&self) -> &'static str {
-        match (self.protocol, self.secure) {
-            (OtlpProtocol::Grpc, false) => {
-                "the server does not answer in HTTP/2, which gRPC needs: if it takes OTLP over HTTP (usually port 4318) use the \
-                 exporter `otlphttp`; if it wants TLS write https://"
+    /// Many servers close a connection at once on which they are spoken to in another protocol.
+    fn without_a_word(&self) -> &'static str {
+        match self.protocol {
+            OtlpProtocol::Grpc => {
+                "the server closed the connection without a word: if it takes OTLP over HTTP (usually port 4318) use the exporter \
+                 `otlphttp`; if it wants TLS write https://"
             }
-            (OtlpProtocol::Grpc, true) => {
-                "the server does not answer in HTTP/2, which gRPC needs: if it takes OTLP over HTTP (usually port 4318) use the \
-                 exporter `otlphttp`"
-            }
-            (OtlpProtocol::HttpProtobuf, false) => {
-                "the server does not answer in HTTP: if it takes OTLP over gRPC (usually port 4317) use the exporter `otlp`; if it \
-                 wants TLS write https://"
-            }
-            (OtlpProtocol::HttpProtobuf, true) => {
-                "the server does not answer in HTTP: if it takes OTLP over gRPC (usually port 4317) use the exporter `otlp`"
+            OtlpProtocol::HttpProtobuf => {
+                "the server closed the connection without a word: if it wants TLS write https://; is it an OTLP server?"
             }
         }
+    }
+
+    fn heard(&self) -> Heard {
+        self.ears.heard(&self.host, self.port)
     }
 
     fn error(&self, error_type: &str, why: &str) -> ExportError {
         ExportError::retryable(error_type, format!("cannot deliver to {}: {why}", self.name))
     }
+}
+
+const NO_HTTP2: &str = "the server does not answer in HTTP/2, which gRPC needs: if it takes OTLP over HTTP (usually port 4318) use the \
+                        exporter `otlphttp`";
+
+/// HTTP/2 takes text for a frame that is too long or has no place here.
+fn is_no_http2(cause: &(dyn Error + 'static)) -> bool {
+    cause.downcast_ref::<h2::Error>().is_some_and(|error| {
+        error.is_go_away()
+            && !error.is_remote()
+            && matches!(error.reason(), Some(h2::Reason::FRAME_SIZE_ERROR | h2::Reason::PROTOCOL_ERROR))
+    })
+}
+
+fn is_no_http1(cause: &(dyn Error + 'static)) -> bool {
+    cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
 }
 
 fn unreachable(host: &str, error: &io::Error) -> String {
@@ -106,10 +139,11 @@ fn unreachable(host: &str, error: &io::Error) -> String {
 fn tls(error: &io::Error) -> String {
     let rustls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match rustls {
-        Some(rustls::Error::InvalidCertificate(certificate)) => untrusted(certificate).to_owned(),
+        Some(rustls::Error::InvalidCertificate(certificate)) => untrusted(certificate),
         Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
             "the server does not speak TLS: for plain text write http://".to_owned()
         }
+        Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => NO_HTTP2.to_owned(),
         Some(rustls::Error::AlertReceived(alert)) => format!("the server refused TLS: {alert:?}"),
         _ if error.kind() == io::ErrorKind::UnexpectedEof => {
             "the server closed the connection in the TLS handshake: if it takes plain text write http://".to_owned()
@@ -118,8 +152,8 @@ fn tls(error: &io::Error) -> String {
     }
 }
 
-fn untrusted(error: &CertificateError) -> &'static str {
-    match error {
+fn untrusted(error: &CertificateError) -> String {
+    let told = match error {
         CertificateError::UnknownIssuer => {
             "its certificate is signed by an authority that is not trusted here: set tls.ca_file to a PEM file of that authority"
         }
@@ -130,8 +164,9 @@ fn untrusted(error: &CertificateError) -> &'static str {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "its certificate is not valid yet: is this machine's clock right?"
         }
-        _ => "its certificate cannot be trusted: set tls.ca_file to a PEM file of the authority that signed it",
-    }
+        other => return format!("its certificate cannot be trusted: {}", text::foreign(&other.to_string())),
+    };
+    told.to_owned()
 }
 
 /// An error and what caused it, from the outside in.

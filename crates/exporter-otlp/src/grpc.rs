@@ -10,14 +10,14 @@ use minicol_pdata::{Batch, Signal};
 use minicol_plugin::{
     ComponentError, Delivered, ExportError, Exporter, Factory, Flow, OtlpProtocol, Scope, Stability, async_trait, text,
 };
-use tonic::{Status, body::Body, client::Grpc, codec::CompressionEncoding};
+use tonic::{Code, Status, body::Body, client::Grpc, codec::CompressionEncoding};
 use tonic_types::StatusExt;
 
 use crate::{
     MAX_ANSWER_BYTES,
     config::{Compression, OtlpGrpcConfig, header_map},
     failure::Peer,
-    outcome::{Request, delivered, grpc_cure, grpc_name, grpc_retry},
+    outcome::{Request, delivered, grpc_cure, grpc_name, grpc_retry, unreadable},
     transport::Transport,
 };
 use channel::Channel;
@@ -53,11 +53,11 @@ impl Factory for OtlpGrpc {
         let transport =
             Transport::new(scope, &config.tls, secure, OtlpProtocol::Grpc).map_err(|error| fault(error.into()))?;
         Ok(Box::new(Self {
-            transport,
-            peer: Arc::new(Peer::new(&origin, OtlpProtocol::Grpc)),
+            peer: Arc::new(Peer::new(&origin, OtlpProtocol::Grpc, transport.ears())),
             origin,
             headers: Arc::new(headers),
             compression: config.compression,
+            transport,
         }))
     }
 }
@@ -68,6 +68,7 @@ impl Exporter for OtlpGrpc {
         let request = Request::of(&batch)?;
         let exchange = self.transport.begin();
         let channel = Channel::new(exchange.client().clone(), Arc::clone(&self.headers), Arc::clone(&self.peer));
+        let verdict = channel.verdict();
         // A Go server answers compressed where the request was, asked for or not.
         let mut grpc = Grpc::with_origin(channel, self.origin.clone())
             .max_decoding_message_size(MAX_ANSWER_BYTES)
@@ -80,7 +81,7 @@ impl Exporter for OtlpGrpc {
         exchange.over();
         match answer {
             Ok(answer) => Ok(delivered(request.signal, answer.get_ref())),
-            Err(status) => Err(self.refused(&status)),
+            Err(status) => self.failed(&status, verdict.given()),
         }
     }
 
@@ -91,11 +92,29 @@ impl Exporter for OtlpGrpc {
 }
 
 impl OtlpGrpc {
-    /// What a status means: our own failure that tonic wrapped, or the server's answer.
-    fn refused(&self, status: &Status) -> ExportError {
+    /// What a status means: a failure of our own that tonic wrapped, the server's verdict, or an answer that tonic could not read.
+    fn failed(&self, status: &Status, verdict: Option<i32>) -> Result<Delivered, ExportError> {
         if let Some(failure) = status.source().and_then(|source| source.downcast_ref::<ExportError>()) {
-            return failure.clone();
+            return Err(failure.clone());
         }
+        match (verdict, status.code()) {
+            // Another attempt would deliver twice.
+            (Some(0), _) => Ok(unreadable(status.message())),
+            (Some(_), _) => Err(self.refused(status)),
+            (None, Code::Unknown | Code::Internal) => Err(ExportError::retryable(
+                "connection_lost",
+                format!("the answer of {} broke off: {}", self.peer.name(), text::foreign(status.message())),
+            )),
+            // Too long, or compressed in a way that nobody asked for: the next one would be the same.
+            (None, _) => Err(ExportError::permanent(
+                "protocol",
+                format!("the answer of {} cannot be read: {}", self.peer.name(), text::foreign(status.message())),
+            )),
+        }
+    }
+
+    /// The server did not take the batch.
+    fn refused(&self, status: &Status) -> ExportError {
         let (code, name) = (status.code(), grpc_name(status.code()));
         let asked = status.get_details_retry_info().map(|info| info.retry_delay.unwrap_or_default());
         let said = match status.message() {
@@ -120,6 +139,6 @@ fn path(signal: Signal) -> PathAndQuery {
 
 impl std::fmt::Debug for OtlpGrpc {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OtlpGrpc").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("OtlpGrpc").field("peer", &self.peer.name()).finish_non_exhaustive()
     }
 }

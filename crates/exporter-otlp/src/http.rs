@@ -55,17 +55,13 @@ impl Factory for OtlpHttp {
 
     fn build(config: OtlpHttpConfig, scope: &Scope) -> Result<Box<dyn Exporter>, ComponentError> {
         let fault = |error: Box<dyn Error + Send + Sync>| ComponentError::caused(error.to_string(), error);
-        let target = |signal| {
-            let uri = config.target(signal).map_err(|error| fault(error.into()))?;
-            Ok(uri.map(|uri| Target { peer: Peer::new(&uri, OtlpProtocol::HttpProtobuf), uri }))
-        };
-        let (metrics, logs, traces) = (target(Signal::Metrics)?, target(Signal::Logs)?, target(Signal::Traces)?);
-        let secure = [&metrics, &logs, &traces]
-            .into_iter()
-            .flatten()
-            .any(|target: &Target| target.uri.scheme_str() == Some("https"));
+        let uri = |signal| config.target(signal).map_err(|error| fault(error.into()));
+        let (metrics, logs, traces) = (uri(Signal::Metrics)?, uri(Signal::Logs)?, uri(Signal::Traces)?);
+        let secure = [&metrics, &logs, &traces].into_iter().flatten().any(|uri| uri.scheme_str() == Some("https"));
         let transport = Transport::new(scope, &config.tls, secure, OtlpProtocol::HttpProtobuf)
             .map_err(|error| fault(error.into()))?;
+        let target = |uri: Uri| Target { peer: Peer::new(&uri, OtlpProtocol::HttpProtobuf, transport.ears()), uri };
+        let (metrics, logs, traces) = (metrics.map(target), logs.map(target), traces.map(target));
         let headers = header_map(&config.headers).map_err(|error| fault(error.into()))?;
         let compression = config.compression;
         Ok(Box::new(Self { transport, metrics, logs, traces, headers, compression, scope: scope.clone() }))

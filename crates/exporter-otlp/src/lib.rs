@@ -5,6 +5,7 @@
 mod config;
 mod failure;
 mod grpc;
+mod heard;
 mod http;
 mod outcome;
 mod transport;

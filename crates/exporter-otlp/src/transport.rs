@@ -17,11 +17,14 @@ use minicol_plugin::{
     net::{ClientTls, HttpConnector, TlsError},
 };
 
+use crate::heard::Ears;
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A client and its connections. tonic's own channel is not used, so that both protocols share this one way to connect, to fail and to
 /// leave a dead connection.
 pub(crate) struct Transport<B> {
+    ears: Ears,
     connector: HttpConnector,
     protocol: OtlpProtocol,
     pool: Mutex<Pool<B>>,
@@ -58,9 +61,15 @@ where
             OtlpProtocol::HttpProtobuf => &[b"h2", b"http/1.1"],
         };
         let tls = if secure { Some(tls.client_config(alpn)?) } else { None };
-        let connector = HttpConnector::new(Arc::clone(scope.network()), tls);
+        let ears = Ears::new(Arc::clone(scope.network()));
+        let connector = HttpConnector::new(Arc::new(ears.clone()), tls);
         let client = client(&connector, protocol);
-        Ok(Self { connector, protocol, pool: Mutex::new(Pool { generation: 0, client }) })
+        Ok(Self { ears, connector, protocol, pool: Mutex::new(Pool { generation: 0, client }) })
+    }
+
+    /// What servers said first.
+    pub(crate) fn ears(&self) -> &Ears {
+        &self.ears
     }
 
     /// Begins a request.

@@ -1,7 +1,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
@@ -22,13 +22,41 @@ pub(super) struct Channel {
     client: Client<HttpConnector, Body>,
     headers: Arc<HeaderMap>,
     peer: Arc<Peer>,
+    verdict: Verdict,
 }
+
+/// The status that the server gave one call, as a number; unset where it gave none. tonic makes statuses of its own, too, where it cannot
+/// read an answer, and they look the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Verdict(Arc<OnceLock<i32>>);
 
 type Answer = Response<UnsyncBoxBody<Bytes, ExportError>>;
 
 impl Channel {
+    /// For one call.
     pub(super) fn new(client: Client<HttpConnector, Body>, headers: Arc<HeaderMap>, peer: Arc<Peer>) -> Self {
-        Self { client, headers, peer }
+        Self { client, headers, peer, verdict: Verdict::default() }
+    }
+
+    /// What the server will say of it.
+    pub(super) fn verdict(&self) -> Verdict {
+        self.verdict.clone()
+    }
+}
+
+impl Verdict {
+    /// What the server has said.
+    pub(super) fn given(&self) -> Option<i32> {
+        self.0.get().copied()
+    }
+
+    /// Looks for a status in headers or trailers.
+    fn look(&self, headers: &HeaderMap) {
+        if let Some(status) = headers.get("grpc-status") {
+            let code = status.to_str().ok().and_then(|status| status.parse().ok());
+            // What is no number is a status all the same: tonic takes it for UNKNOWN.
+            let _ = self.0.set(code.unwrap_or(tonic::Code::Unknown as i32));
+        }
     }
 }
 
@@ -46,13 +74,22 @@ impl Service<Request<Body>> for Channel {
         for (name, value) in self.headers.as_ref() {
             request.headers_mut().insert(name, value.clone());
         }
-        let (response, peer) = (self.client.request(request), Arc::clone(&self.peer));
+        let (response, peer, verdict) = (self.client.request(request), Arc::clone(&self.peer), self.verdict.clone());
         Box::pin(async move {
             let response = response.await.map_err(|error| peer.failed(&error))?;
             if !speaks_grpc(&response) {
                 return Err(no_grpc(&peer, response.status()));
             }
-            Ok(response.map(|body| body.map_err(move |error| peer.failed(&error)).boxed_unsync()))
+            verdict.look(response.headers());
+            Ok(response.map(|body| {
+                let body = body.map_frame(move |frame| {
+                    if let Some(trailers) = frame.trailers_ref() {
+                        verdict.look(trailers);
+                    }
+                    frame
+                });
+                body.map_err(move |error| peer.failed(&error)).boxed_unsync()
+            }))
         })
     }
 }

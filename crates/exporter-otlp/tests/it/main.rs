@@ -1,0 +1,11 @@
+//! What the two exporters promise, held against a scripted server: over the in-memory network, and over loopback where the system's own
+//! errors matter. Does not prove: queue, retries and timeout, which are the host's.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod bench;
+mod config;
+mod grpc;
+mod http;
+mod sink;
+mod tls;
