@@ -121,6 +121,9 @@ async fn a_partial_success_is_told_for_each_signal() {
         let delivered = exporter.export(batch).await.unwrap();
         assert_eq!(delivered, Delivered { rejected, message: Some("too\\nold".to_owned()) });
     }
+    // Compressed, as a Go server answers.
+    sink.answer(Answer::Gzip(metrics_answer.encode_to_vec()));
+    assert_eq!(exporter.export(metrics(3)).await.unwrap().rejected, 2);
     let strange = ExportMetricsServiceResponse {
         partial_success: Some(ExportMetricsPartialSuccess { rejected_data_points: -1, error_message: String::new() }),
     };

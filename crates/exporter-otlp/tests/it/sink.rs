@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io::Read,
+    io::{Read, Write},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -40,6 +40,8 @@ pub(crate) struct Received {
 pub(crate) enum Answer {
     /// With an OTLP message.
     Message(Vec<u8>),
+    /// In gRPC with a compressed OTLP message, as a Go server answers a compressed request.
+    Gzip(Vec<u8>),
     /// In gRPC with this status instead of a message.
     Status(tonic::Status),
     /// In HTTP, whatever was asked.
@@ -168,10 +170,11 @@ async fn handle(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
     state.received.lock().unwrap().push(received);
     let answer = state.script.lock().unwrap().pop_front().unwrap_or(Answer::Message(Vec::new()));
     match answer {
-        Answer::Message(message) if grpc => Ok(framed(message, true)),
+        Answer::Message(message) if grpc => Ok(framed(0, &message)),
         Answer::Message(message) => {
             Ok(plain_http(200, &[("content-type", "application/x-protobuf".to_owned())], message))
         }
+        Answer::Gzip(message) => Ok(compressed(&message)?),
         Answer::Raw(body, trailers) => Ok(streamed(vec![Ok(Frame::data(body.into()))], trailers)),
         Answer::Status(status) => {
             Ok(status.into_http::<Full<Bytes>>().map(|body| body.map_err(Into::into).boxed_unsync()))
@@ -191,11 +194,19 @@ fn plain_http(status: u16, headers: &[(&'static str, String)], body: Vec<u8>) ->
     response
 }
 
-fn framed(message: Vec<u8>, trailers: bool) -> Response<Body> {
-    let mut body = vec![0];
+fn compressed(message: &[u8]) -> Result<Response<Body>, BoxError> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(message)?;
+    let mut response = framed(1, &encoder.finish()?);
+    response.headers_mut().insert("grpc-encoding", header::HeaderValue::from_static("gzip"));
+    Ok(response)
+}
+
+fn framed(flag: u8, message: &[u8]) -> Response<Body> {
+    let mut body = vec![flag];
     body.extend(u32::try_from(message.len()).expect("a short message").to_be_bytes());
     body.extend(message);
-    streamed(vec![Ok(Frame::data(body.into()))], trailers)
+    streamed(vec![Ok(Frame::data(body.into()))], true)
 }
 
 fn broken() -> Response<Body> {
