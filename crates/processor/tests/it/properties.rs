@@ -156,9 +156,7 @@ fn hold(metrics: &Metrics, seen: &mut Seen) {
             assert!(value >= 0.0, "{name}: {value}");
             if let Some((start, time, last)) = seen.insert(name.clone(), (point.start, point.time, value)) {
                 assert!(point.start >= start && point.time >= time, "{name} went back");
-                if point.start == start && start == time {
-                    // A life of one point that began at its own time covers nothing; one that follows it begins at that same time.
-                } else if point.start == start {
+                if point.start == start {
                     assert!(value >= last, "{name} fell from {last} to {value} under one start");
                 } else {
                     assert!(point.start >= time, "{name}: its new life overlaps the old one");
