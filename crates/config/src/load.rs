@@ -2,8 +2,9 @@
 
 use crate::environment::Environment;
 use crate::merge::merge;
-use crate::node::Node;
+use crate::node::{Node, Value};
 use crate::overrides::{AppliedOverride, EnvOverride};
+use crate::path::Path;
 use crate::problem::{Problem, Problems};
 use crate::source::{Source, load_set};
 use crate::substitute::substitute;
@@ -79,7 +80,30 @@ pub fn load(request: &Request) -> Result<Loaded, Problems> {
     trees.for_each(|tree| merge(&mut root, tree));
     let overrides = apply_overrides(&mut root, &over, request, &mut problems);
     merge(&mut root, over);
+    warn_of_placeholders(&root, &Path::root(), &mut problems);
     Ok(Loaded { root, problems, overrides })
+}
+
+/// What a printed configuration shows in place of a secret, and what nobody means as one.
+const PLACEHOLDER: &str = "[REDACTED]";
+
+/// A printed configuration can be read again, but its secrets are gone: without a word the first to notice would be the far end.
+fn warn_of_placeholders(node: &Node, path: &Path, problems: &mut Problems) {
+    match &node.value {
+        Value::Scalar(scalar) if scalar.text == PLACEHOLDER => problems.push(
+            Problem::warning(format!("`{PLACEHOLDER}` stands here in place of a secret, and is sent as it is"))
+                .at(node.mark())
+                .in_path(path)
+                .with_help("write the secret, or a reference to a variable that holds it: `${env:NAME}`"),
+        ),
+        Value::Mapping(mapping) => {
+            mapping.iter().for_each(|(key, entry)| warn_of_placeholders(entry.value(), &path.join(key), problems));
+        }
+        Value::Sequence(items) => {
+            items.iter().enumerate().for_each(|(at, item)| warn_of_placeholders(item, &path.join(at), problems));
+        }
+        Value::Scalar(_) | Value::Null | Value::Invalid => {}
+    }
 }
 
 fn apply_overrides(root: &mut Node, sets: &Node, request: &Request, problems: &mut Problems) -> Vec<AppliedOverride> {

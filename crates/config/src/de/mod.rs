@@ -94,7 +94,7 @@ impl<'a> De<'a> {
                 .to_owned(),
             );
         }
-        if expected == "a list" && scalar.text.trim_start().starts_with(['[', '{']) {
+        if matches!(expected, "a list" | "a mapping") && scalar.text.trim_start().starts_with(['[', '{']) {
             return Some("it is not valid as YAML or JSON: look for a missing bracket or quote".to_owned());
         }
         if expected == "a list" && !scalar.secret && !is_secret_path(&self.path) && scalar.text.len() < 60 {

@@ -84,6 +84,16 @@ fn a_set_takes_yaml_and_references() {
 }
 
 #[test]
+fn a_secret_that_was_blotted_out_is_warned_of() {
+    let over = "yaml:receivers: {session_buddy: {tools: {x: {arguments: {q: '[REDACTED]', r: [a, '[REDACTED]']}}}}}";
+    let told = Demo::of(&[BASE, over], &[], &[]).told();
+    assert_eq!(told.matches("warning: ").count(), 2, "{told}");
+    assert!(told.contains("receivers::session_buddy::tools::x::arguments::r[1]"), "{told}");
+    let again = Demo::of(&[BASE, over], &["receivers.session_buddy.tools.x.arguments={q: a, r: []}"], &[]);
+    assert_eq!(again.told(), "", "what lies over it makes it good");
+}
+
+#[test]
 fn files_and_variables_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a: b.yaml").display().to_string();

@@ -58,6 +58,8 @@ fn a_variable_has_the_type_that_is_wanted() {
     assert_eq!(value_with::<serde_json::Value>("${MAP}", environment), Ok(serde_json::json!({"a": 1})));
     assert_eq!(value_with::<String>("${BROKEN}", environment), Ok("[a, {".to_owned()));
     assert!(value_with::<Vec<String>>("${BROKEN}", environment).unwrap_err().contains("expected a list"));
+    let map = value_with::<std::collections::BTreeMap<String, u8>>("${BROKEN}", environment).unwrap_err();
+    assert!(map.contains("expected a mapping") && map.contains("look for a missing bracket"), "{map}");
     assert_eq!(value_with::<String>("${EMPTY}", environment), Ok(String::new()));
     assert_eq!(value_with::<Option<String>>("${EMPTY}", environment), Ok(None));
     assert_eq!(value_with::<u64>("${NONE:-7}", environment), Ok(7));
