@@ -45,7 +45,7 @@ pub struct Telemetry {
 pub enum TelemetryError {
     /// The port that the user wrote cannot be had.
     #[error(
-        "the metrics page cannot listen on {address}: {source}; another program may have the port: choose another in \
+        "the metrics page cannot listen on {address}; another program may hold the port: choose another in \
          service.telemetry.metrics.readers"
     )]
     Page {
@@ -56,7 +56,7 @@ pub enum TelemetryError {
         source: std::io::Error,
     },
     /// The exporter of the program's own metrics could not be built.
-    #[error("own metrics cannot be sent to {endpoint}: {source}")]
+    #[error("own metrics cannot be sent to {endpoint}")]
     Push {
         /// Where they should go.
         endpoint: String,
