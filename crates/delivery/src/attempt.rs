@@ -23,7 +23,7 @@ impl Shared {
     pub(crate) async fn deliver(&self, lane: &Lane, batch: &Batch) -> Outcome {
         tokio::select! {
             biased;
-            () = self.abandon.cancelled() => Outcome::dropped("the shutdown's deadline came while it was on its way"),
+            () = self.abandon.cancelled() => Outcome::dropped("the program ended while they were on their way"),
             outcome = self.try_until_settled(lane, batch) => outcome,
         }
     }
