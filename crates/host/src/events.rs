@@ -120,14 +120,14 @@ impl Events {
         self.emit(Event::Notice(notice));
     }
 
-    /// Puts a change into the table; gives what is to be told, if anything.
-    fn settle(&self, change: StatusChange) -> Option<StatusChange> {
+    /// Puts a change into the table; gives what is to be told, if anything, and how the component was before.
+    fn settle(&self, change: StatusChange) -> Option<(StatusChange, Option<Status>)> {
         let mut kept = self.kept();
         let key = (change.kind, change.component.clone());
         let Some(standing) = kept.table.get_mut(&key) else {
             let at_work = change.status;
             kept.table.insert(key, Standing { change: change.clone(), at_work });
-            return Some(change);
+            return Some((change, None));
         };
         let was = &standing.change;
         if is_at_work(change.status) {
@@ -140,13 +140,14 @@ impl Events {
         if was.status == change.status && was.message == change.message {
             return None;
         }
-        let since = if was.status == change.status { was.since } else { change.since };
+        let before = was.status;
+        let since = if before == change.status { was.since } else { change.since };
         standing.change = StatusChange { since, ..change };
-        Some(standing.change.clone())
+        Some((standing.change.clone(), Some(before)))
     }
 
-    fn hand_on(&self, event: Event) {
-        log(&event);
+    fn hand_on(&self, event: Event, was: Option<Status>) {
+        log(&event, was);
         let mut kept = self.kept();
         if kept.recent.len() == RECENT {
             kept.recent.pop_front();
@@ -167,8 +168,8 @@ impl EventSink for Events {
         match event {
             Event::Status(mut change) => {
                 change.message = text::shortened(&change.message, MESSAGE_CHARS);
-                let Some(change) = self.settle(change) else { return };
-                self.hand_on(Event::Status(change.clone()));
+                let Some((change, was)) = self.settle(change) else { return };
+                self.hand_on(Event::Status(change.clone()), was);
                 if change.status == Status::FatalError {
                     self.fatal.send_if_modified(|first| {
                         first.is_none() && {
@@ -180,7 +181,7 @@ impl EventSink for Events {
             }
             Event::Notice(mut notice) => {
                 notice.message = text::shortened(&notice.message, MESSAGE_CHARS);
-                self.hand_on(Event::Notice(notice));
+                self.hand_on(Event::Notice(notice), None);
             }
         }
     }
@@ -191,26 +192,37 @@ const fn is_at_work(status: Status) -> bool {
     matches!(status, Status::Ok | Status::RecoverableError | Status::PermanentError | Status::FatalError)
 }
 
-/// Every event is logged here and nowhere else.
-fn log(event: &Event) {
+/// Every event is logged here and nowhere else. The message says in plain words what a person must know; the fields say the rest.
+fn log(event: &Event, was: Option<Status>) {
     match event {
         Event::Status(StatusChange { kind, component, status, message, .. }) => {
             // A field that has nothing to say is left out.
             let why = (!message.is_empty()).then_some(message.as_str());
-            match status {
-                Status::Starting | Status::Stopping => debug!(%kind, %component, %status, why, "component status"),
-                Status::Ok | Status::Stopped => info!(%kind, %component, %status, why, "component status"),
-                Status::RecoverableError => warn!(%kind, %component, %status, why, "component status"),
-                Status::PermanentError | Status::FatalError => {
-                    error!(%kind, %component, %status, why, "component status");
+            match (status, was) {
+                (Status::Starting, _) => debug!(%kind, %component, %status, why, "component starts"),
+                (Status::Stopping, _) => debug!(%kind, %component, %status, why, "component stops"),
+                (Status::Ok, None | Some(Status::Starting)) => {
+                    info!(%kind, %component, %status, why, "component started")
                 }
+                (Status::Ok, Some(Status::Ok)) => info!(%kind, %component, %status, why, "component works"),
+                (Status::Ok, _) => info!(%kind, %component, %status, why, "component works again"),
+                (Status::Stopped, None) => info!(%kind, %component, %status, why, "component is not started"),
+                (Status::Stopped, _) => info!(%kind, %component, %status, why, "component stopped"),
+                (Status::RecoverableError, _) => {
+                    warn!(%kind, %component, %status, why, "component is in trouble and keeps trying");
+                }
+                (Status::PermanentError, _) => {
+                    error!(%kind, %component, %status, why, "component cannot do its work until a person acts");
+                }
+                (Status::FatalError, _) => error!(%kind, %component, %status, why, "component ends the program"),
             }
         }
+        // The notice's name is the constant message: short, stable, and what one searches for.
         Event::Notice(Notice { kind, component, level, name, message: what, .. }) => match level {
-            Level::Debug => debug!(%kind, %component, name, what, "component notice"),
-            Level::Info => info!(%kind, %component, name, what, "component notice"),
-            Level::Warn => warn!(%kind, %component, name, what, "component notice"),
-            Level::Error => error!(%kind, %component, name, what, "component notice"),
+            Level::Debug => debug!(%kind, %component, what, "{name}"),
+            Level::Info => info!(%kind, %component, what, "{name}"),
+            Level::Warn => warn!(%kind, %component, what, "{name}"),
+            Level::Error => error!(%kind, %component, what, "{name}"),
         },
     }
 }
