@@ -71,10 +71,10 @@ pub(crate) enum Command {
 /// Where the configuration comes from.
 #[derive(Debug, Args)]
 pub(crate) struct Sources {
-    /// A configuration: PATH, file:PATH, env:NAME or yaml:TEXT; can be repeated, later ones win
+    /// A configuration: a path, `file:PATH`, `env:NAME` or `yaml:TEXT`; can be repeated, later ones win
     #[arg(long = "config", value_name = "URI")]
     configs: Vec<String>,
-    /// Set one value, after every --config: a.b.c=v (or a::b::c=v); can be repeated
+    /// Set one value, after every --config: `a.b.c=v` (or `a::b::c=v`); can be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
 }

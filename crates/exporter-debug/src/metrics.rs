@@ -5,7 +5,7 @@ use minicol_plugin::text;
 
 use crate::{
     Verbosity,
-    words::{aligned, attributes, count, moment, number},
+    words::{aligned, attributes, count, moment},
 };
 
 pub(crate) fn render(metrics: &Metrics, verbosity: Verbosity) -> String {
@@ -40,22 +40,9 @@ fn line(metric: &MetricView<'_>, point: &PointView<'_>) -> Vec<String> {
     vec![
         text::foreign(metric.name()),
         metric.kind().map_or("no data", MetricKind::name).to_owned(),
-        format!("{}{unit}", short(&point.value)),
+        format!("{}{unit}", point.value),
         attributes(&point.attributes()),
     ]
-}
-
-fn short(value: &PointValue<'_>) -> String {
-    match value {
-        PointValue::None => "no recorded value".to_owned(),
-        PointValue::Number(Number::Int(value)) => value.to_string(),
-        PointValue::Number(Number::Double(value)) => number(*value),
-        PointValue::Histogram { count, sum, .. } | PointValue::ExponentialHistogram { count, sum, .. } => match sum {
-            Some(sum) => format!("count {count}, sum {}", number(*sum)),
-            None => format!("count {count}"),
-        },
-        PointValue::Summary { count, sum, .. } => format!("count {count}, sum {}", number(*sum)),
-    }
 }
 
 /// Everything, a block per metric.

@@ -26,12 +26,6 @@ pub(crate) fn moment(at: Timestamp) -> String {
     Moment::from_nanosecond(i128::from(at.as_nanos())).map_or_else(|_| format!("{at:?}"), |at| at.to_string())
 }
 
-/// With as many digits as a person reads; whole where it is whole.
-pub(crate) fn number(value: f64) -> String {
-    let rounded = (value * 1e3).round() / 1e3;
-    if value.abs() >= 1.0 || (rounded - value).abs() < 1e-12 { format!("{rounded}") } else { format!("{value:.6}") }
-}
-
 /// Lines of cells under each other, each line after two blanks.
 pub(crate) fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);

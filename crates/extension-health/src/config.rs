@@ -20,13 +20,7 @@ impl Default for HealthConfig {
 
 impl ComponentConfig for HealthConfig {
     fn validate(&self, problems: &mut Problems) {
-        let port =
-            self.endpoint.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
-        if !matches!(port, Some(Ok(_))) {
-            problems
-                .error("endpoint", format!("must be host:port, but is `{}`", self.endpoint))
-                .help("for example localhost:13133");
-        }
+        problems.address("endpoint", &self.endpoint, "localhost:13133");
         if !self.path.starts_with('/') || self.path.contains(['{', '}', '*', '?', '#', ' ']) {
             problems
                 .error("path", format!("must begin with `/` and hold no pattern, but is `{}`", self.path))

@@ -68,13 +68,7 @@ impl Default for Failure {
 
 impl ComponentConfig for SimulatorConfig {
     fn validate(&self, problems: &mut Problems) {
-        let port =
-            self.endpoint.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
-        if !matches!(port, Some(Ok(_))) {
-            problems
-                .error("endpoint", format!("must be host:port, but is `{}`", self.endpoint))
-                .help("for example 127.0.0.1:8679");
-        }
+        problems.address("endpoint", &self.endpoint, "127.0.0.1:8679");
         problems.range("speed", self.speed, 0.0, 3600.0);
         problems.within("failures", |problems| {
             for (tool, failure) in &self.failures {

@@ -129,7 +129,7 @@ async fn it_restarts_by_itself_where_told() {
 
 #[tokio::test(start_paused = true)]
 async fn it_fails_and_is_slow_as_it_is_told() {
-    let (harness, simulator) = started(SimulatorConfig::default()).await;
+    let (harness, simulator) = started(SimulatorConfig { speed: 0.0, ..SimulatorConfig::default() }).await;
     let client = Client::open(&harness).await;
     let mut faults = SimulatorConfig { latency: GoDuration::from_secs(7), ..SimulatorConfig::default() };
     let failing = [

@@ -94,6 +94,14 @@ impl Problems {
         }
     }
 
+    /// Adds an error where `address` is not `host:port`.
+    pub fn address(&mut self, field: &str, address: &str, example: &str) {
+        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+        if !matches!(port, Some(Ok(_))) {
+            self.error(field, format!("must be host:port, but is `{address}`")).help(format!("for example {example}"));
+        }
+    }
+
     /// Looks at what stands under `key`.
     pub fn within<T>(&mut self, key: &str, look: impl FnOnce(&mut Self) -> T) -> T {
         self.step(Segment::Key(key.to_owned()), look)

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Cell, ContentArrangement, Table, presets::NOTHING};
 use minicol_host::{PollOutcome, PollResult, PolledReceiver};
-use minicol_pdata::{Attributes, MetricKind, Number, Outcome, PointValue, ToolOutcome};
+use minicol_pdata::{Attributes, MetricKind, Outcome, ToolOutcome};
 use minicol_plugin::text;
 
 use super::polled::{metrics, report};
@@ -19,7 +19,7 @@ pub(super) fn render(outcome: &PollOutcome) -> String {
                 table.add_row([
                     text::foreign(metric.name()),
                     metric.kind().map_or("", MetricKind::name).to_owned(),
-                    value(&point.value),
+                    point.value.to_string(),
                     text::foreign(metric.unit()),
                     attributes(&point.attributes()),
                 ]);
@@ -63,30 +63,12 @@ fn tools(receiver: &PolledReceiver) -> String {
 }
 
 fn failed(told: &ToolOutcome) -> String {
-    let message = told.message.as_deref().unwrap_or("no reason was given");
-    match &told.error_type {
-        Some(kind) => format!("{}: {}", text::foreign(kind), text::shortened(message, 400)),
-        None => text::shortened(message, 400),
+    // A tool that was not called because the set-up failed has the kind alone: the reason stands once, above the tools.
+    match (&told.error_type, told.message.as_deref()) {
+        (Some(kind), Some(message)) => format!("{}: {}", text::foreign(kind), text::shortened(message, 400)),
+        (Some(kind), None) => text::foreign(kind),
+        (None, message) => text::shortened(message.unwrap_or("no reason was given"), 400),
     }
-}
-
-fn value(value: &PointValue<'_>) -> String {
-    match value {
-        PointValue::None => "no value".to_owned(),
-        PointValue::Number(Number::Int(value)) => value.to_string(),
-        PointValue::Number(Number::Double(value)) => number(*value),
-        PointValue::Histogram { count, sum, .. } | PointValue::ExponentialHistogram { count, sum, .. } => match sum {
-            Some(sum) => format!("count {count}, sum {}", number(*sum)),
-            None => format!("count {count}"),
-        },
-        PointValue::Summary { count, sum, .. } => format!("count {count}, sum {}", number(*sum)),
-    }
-}
-
-/// As many digits as a person reads.
-fn number(value: f64) -> String {
-    let rounded = (value * 1e3).round() / 1e3;
-    if (rounded - value).abs() < 1e-9 || value.abs() >= 1.0 { format!("{rounded}") } else { format!("{value:.6}") }
 }
 
 fn attributes(attributes: &Attributes) -> String {

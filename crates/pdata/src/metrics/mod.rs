@@ -157,6 +157,22 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_told_as_a_person_reads_it() {
+        let histogram = |sum| PointValue::Histogram { count: 3, sum, min: None, max: None, bounds: &[], buckets: &[3] };
+        for (value, text) in [
+            (PointValue::None, "no recorded value"),
+            (PointValue::Number(Number::Int(-4)), "-4"),
+            (PointValue::Number(Number::Double(43.123_456)), "43.123"),
+            (PointValue::Number(Number::Double(0.000_123_4)), "0.000123"),
+            (PointValue::Number(Number::Double(216_010_752.0)), "216010752"),
+            (histogram(Some(123.5)), "count 3, sum 123.5"),
+            (histogram(None), "count 3"),
+        ] {
+            assert_eq!(value.to_string(), text);
+        }
+    }
+
+    #[test]
     fn editing_a_shared_batch_leaves_the_other_alone_and_encodes_anew() {
         let (original, before) = (sample(), sample().encode());
         let mut copy = original.clone();

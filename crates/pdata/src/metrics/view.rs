@@ -1,3 +1,5 @@
+use std::fmt;
+
 use opentelemetry_proto::tonic::{
     common::v1::KeyValue,
     metrics::v1::{
@@ -158,6 +160,33 @@ impl<'a> PointView<'a> {
             value,
         }
     }
+}
+
+/// As a person reads it, in one line: `42`, `43.123`, `count 3, sum 123.5`, `no recorded value`. Numbers are rounded to what a person reads.
+impl fmt::Display for PointValue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("no recorded value"),
+            Self::Number(Number::Int(value)) => write!(f, "{value}"),
+            Self::Number(Number::Double(value)) => write_rounded(f, *value),
+            Self::Histogram { count, sum, .. } | Self::ExponentialHistogram { count, sum, .. } => {
+                write!(f, "count {count}")?;
+                let Some(sum) = sum else { return Ok(()) };
+                f.write_str(", sum ")?;
+                write_rounded(f, *sum)
+            }
+            Self::Summary { count, sum, .. } => {
+                write!(f, "count {count}, sum ")?;
+                write_rounded(f, *sum)
+            }
+        }
+    }
+}
+
+/// Three decimals, six for what is smaller than one.
+fn write_rounded(f: &mut fmt::Formatter<'_>, value: f64) -> fmt::Result {
+    let rounded = (value * 1e3).round() / 1e3;
+    if value.abs() >= 1.0 || (rounded - value).abs() < 1e-12 { write!(f, "{rounded}") } else { write!(f, "{value:.6}") }
 }
 
 impl<'a> From<&'a NumberDataPoint> for PointView<'a> {
