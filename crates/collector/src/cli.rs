@@ -57,7 +57,7 @@ pub(crate) enum Command {
         /// Only this receiver, by its id
         receiver: Option<String>,
     },
-    /// Print the merged configuration with all defaults; secrets are [REDACTED]
+    /// Print the merged configuration with all defaults; secrets are redacted
     #[command(after_help = "Example: minicol print-config --config pipelines/session-buddy.yaml --format json")]
     PrintConfig {
         #[command(flatten)]
