@@ -170,6 +170,16 @@ mod tests {
     }
 
     #[test]
+    fn the_latest_answer_of_a_tool_that_has_been_silent_is_still_its_latest() {
+        let mut seen = Seen::default();
+        for (key, answer) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
+            seen.see(key, (), answer);
+        }
+        seen.trim(1, &[1, 4]);
+        assert!(seen.contains(&"a") && seen.contains(&"d") && seen.len() == 2);
+    }
+
+    #[test]
     fn levelled_graves_hold_for_every_series() {
         let grave = |nanos| {
             let last = Timestamp::from_nanos(nanos);

@@ -113,7 +113,7 @@ impl Metric {
     /// Ends the polled series of tools that have given no answer for too long.
     pub(super) fn silent(&mut self, silent: impl Fn(&str) -> bool, stamp: Timestamp) {
         for one in self.series.values_mut() {
-            if one.polled() && !one.ended && one.due.is_none() && silent(&one.tool) {
+            if one.polled() && !one.ended && silent(&one.tool) {
                 one.end(stamp);
                 self.due = true;
             }

@@ -203,6 +203,19 @@ mod tests {
     }
 
     #[test]
+    fn an_uptime_is_a_restart_when_it_is_shorter_by_however_little() {
+        let mut tellers = Tellers::default();
+        let mut tell = |millis, at| {
+            let told = ToldStart::Uptime(Duration::from_millis(millis));
+            tellers.hear(&Arc::from("t"), told, arrival(at), second(at));
+            known(&tellers, at)
+        };
+        assert_eq!(tell(30_000, 200), (Some(second(170)), 0));
+        assert_eq!(tell(30_000, 230), (Some(second(170)), 0));
+        assert_eq!(tell(29_999, 260), (Some(second(230)), 1));
+    }
+
+    #[test]
     fn what_cannot_be_a_start_is_not_heard() {
         let mut tellers = Tellers::default();
         let name = Arc::from("t");

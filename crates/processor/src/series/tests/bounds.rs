@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use minicol_pdata::{Attributes, MetricKind, Number};
 
-use super::world::{Says, World, instrument};
+use super::{
+    backend::points,
+    world::{Says, World, instrument},
+};
 use crate::sample::{Limits, Measured, Tally};
 
 const SECOND: u64 = 1_000_000_000;
@@ -17,9 +20,16 @@ fn world() -> World {
 }
 
 fn cycle(world: &mut World, nth: u64, values: &[(usize, i64, Measured)]) -> Tally {
-    let at = BEGAN + nth * 30 * SECOND;
+    world.cycle(tick(nth), vec![says("stats", nth, values)]).1
+}
+
+fn tick(nth: u64) -> u64 {
+    BEGAN + nth * 30 * SECOND
+}
+
+fn says(tool: &str, nth: u64, values: &[(usize, i64, Measured)]) -> Says {
     let values = values.iter().map(|(at, a, value)| (*at, Attributes::new().with("a", *a), value.clone())).collect();
-    world.cycle(at, vec![Says { tool: "stats".into(), at, cut: false, values, told: None, feeds: vec![0, 1, 2] }]).1
+    Says { tool: tool.into(), at: tick(nth), cut: false, values, told: None, feeds: vec![0, 1, 2] }
 }
 
 fn level(a: i64) -> (usize, i64, Measured) {
@@ -90,4 +100,34 @@ fn lower_limits_hold_for_what_comes() {
     world.store.set_limits(Limits { max_series: 0, ..LIMITS });
     let tally = cycle(&mut world, 3, &[average(1, 1.0)]);
     assert_eq!((tally.overflowed, tally.live), (1, 1));
+}
+
+#[test]
+fn a_series_that_ends_in_this_cycle_makes_no_room_before_its_end_is_told() {
+    let mut world = world();
+    world.cycle(tick(1), vec![says("a", 1, &[level(1), level(2)])]);
+    let (metrics, tally) = world.cycle(tick(2), vec![says("a", 2, &[]), says("b", 2, &[level(3)])]);
+    assert_eq!(points(&metrics).iter().map(|point| point.flagged).collect::<Vec<_>>(), [true, true]);
+    assert_eq!(tally, Tally { dropped: 1, ..Tally::default() });
+    assert_eq!(world.cycle(tick(3), vec![says("b", 3, &[level(3)])]).1, Tally { live: 1, ..Tally::default() });
+}
+
+#[test]
+fn what_went_to_the_overflow_series_stays_there_and_is_not_observed_again_when_there_is_room() {
+    let mut world = world();
+    cycle(&mut world, 1, &[average(1, 1.0), average(2, 1.0), average(3, 1.0)]);
+    for nth in 2..8 {
+        cycle(&mut world, nth, &[average(2, 1.0), average(3, 1.0)]);
+    }
+    let tally = cycle(&mut world, 8, &[average(2, 1.0), average(3, 2.0)]);
+    assert_eq!(tally, Tally { overflowed: 1, live: 2, ..Tally::default() });
+}
+
+#[test]
+fn a_tool_that_answers_twice_in_a_cycle_gets_two_points_at_two_times() {
+    let (metrics, _) = world().cycle(tick(1), vec![says("a", 1, &[total(1, 5)]), says("a", 1, &[total(1, 3)])]);
+    let points = points(&metrics);
+    assert_eq!(points.iter().map(|point| point.value.total()).collect::<Vec<_>>(), [Some(5.0), Some(3.0)]);
+    assert!(points[0].time < points[1].time && points[0].start < points[1].start, "{points:?}");
+    assert!(points[1].start <= points[1].time);
 }

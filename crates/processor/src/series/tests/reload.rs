@@ -82,6 +82,19 @@ fn a_metric_that_no_rule_feeds_any_more_does_not_end_and_goes_on_when_one_does()
 }
 
 #[test]
+fn a_series_whose_rule_is_away_ends_only_when_the_rule_is_back() {
+    let (mut world, mut backend) = (World::new(vec![counter()], LIMITS, BEGAN), Backend::default());
+    tick(&mut world, &mut backend, 1, 3);
+    world.instruments = Vec::new();
+    for nth in 2..5 {
+        assert!(world.cycle(BEGAN + nth * 30 * SECOND, Vec::new()).0.is_empty());
+    }
+    world.instruments = vec![counter()];
+    let points = points(&world.cycle(BEGAN + 150 * SECOND, Vec::new()).0);
+    assert!(points.len() == 1 && points[0].flagged && points[0].time == second(150), "{points:?}");
+}
+
+#[test]
 fn another_tool_takes_a_series_over_and_ends_it() {
     let mut world = World::new(vec![counter()], LIMITS, BEGAN);
     let says = |tool: &str, nth: u64, value: Option<i64>| Says {
