@@ -202,7 +202,7 @@ fn log(event: &Event, was: Option<Status>) {
                 (Status::Starting, _) => debug!(%kind, %component, %status, why, "component starts"),
                 (Status::Stopping, _) => debug!(%kind, %component, %status, why, "component stops"),
                 (Status::Ok, None | Some(Status::Starting)) => {
-                    info!(%kind, %component, %status, why, "component started")
+                    info!(%kind, %component, %status, why, "component started");
                 }
                 (Status::Ok, Some(Status::Ok)) => info!(%kind, %component, %status, why, "component works"),
                 (Status::Ok, _) => info!(%kind, %component, %status, why, "component works again"),
