@@ -1,1 +1,11 @@
-//! receiver-session-buddy
+#![doc = include_str!("lib.md")]
+
+mod analytics;
+mod config;
+mod factory;
+mod poller;
+mod source;
+
+pub use config::{ResourceValue, SessionBuddyConfig, ToolOptions, ToolTable};
+pub use factory::SessionBuddyFactory;
+pub use poller::{LastError, PollerError, PollerStatus, SessionBuddyPoller, Stopped};

@@ -1,0 +1,131 @@
+//! The keys of the receiver, their defaults and what they mean together. [`SessionBuddyConfig`] is the place to start.
+
+mod tools;
+mod validate;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use minicol_pdata::AttributeValue;
+use minicol_plugin::config::{Seconds, Secret};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use tools::{ToolOptions, ToolTable};
+
+/// The tool whose `limit` is searched when the server cannot answer with as many sessions as were asked for.
+pub(crate) const SESSION_ANALYTICS: &str = "get_session_analytics";
+
+/// What the receiver `session_buddy` takes. Every key is optional.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionBuddyConfig {
+    /// The MCP endpoint (streamable HTTP) of the Session-Buddy to poll: `http://` or `https://`, with a host.
+    #[schemars(extend("format" = "uri"))]
+    pub endpoint: String,
+    /// Seconds from the beginning of one cycle to the beginning of the next, 1 to 3600. A cycle that takes longer is cut.
+    #[schemars(extend("minimum" = 1, "maximum" = 3600))]
+    pub interval_seconds: Seconds,
+    /// Seconds that one attempt of one call may take, 0.1 to 300.
+    #[schemars(extend("minimum" = 0.1, "maximum" = 300))]
+    pub timeout_seconds: Seconds,
+    /// How often a call that could not be delivered is repeated within its cycle, 0 to 10.
+    #[schemars(extend("minimum" = 0, "maximum" = 10))]
+    pub max_retries: u32,
+    /// Seconds before the first repetition, 0 to 300; doubles each time, with jitter.
+    #[schemars(extend("minimum" = 0, "maximum" = 300))]
+    pub retry_delay_seconds: Seconds,
+    /// How many failures of one tool in a row open its circuit breaker, 1 to 100.
+    #[schemars(extend("minimum" = 1, "maximum" = 100))]
+    pub circuit_breaker_threshold: u32,
+    /// Seconds from the tick of the cycle that opened a breaker until the tool is tried again, 0 to 86400. Default: the interval.
+    #[schemars(extend("minimum" = 0, "maximum" = 86400))]
+    pub circuit_breaker_cooldown_seconds: Option<Seconds>,
+    /// The tools to poll. A name is used as written where the server offers that or it begins with `get_`, else with `get_` before it.
+    pub metrics_to_collect: Vec<String>,
+    /// What is different for single tools, by the tool's name.
+    pub tools: ToolTable,
+    /// Seconds between two looks at which tools the server offers, 1 to 86400. A new session looks as well.
+    #[schemars(extend("minimum" = 1, "maximum" = 86400))]
+    pub discovery_interval_seconds: Seconds,
+    /// HTTP headers that go with every request, such as `Authorization`. Their values are secrets.
+    pub headers: BTreeMap<String, Secret>,
+    /// Allows an `Authorization` header over plain `http://` to a host that is not this machine.
+    pub allow_insecure_auth: bool,
+    /// The longest reply that is read, in bytes, 1024 to 268435456.
+    #[schemars(extend("minimum" = 1024, "maximum" = 268_435_456))]
+    pub max_response_bytes: u64,
+    /// Attributes of the target's resource, beside or instead of the ones the receiver sets.
+    pub resource_attributes: BTreeMap<String, ResourceValue>,
+}
+
+/// The value of a resource attribute: text, a number, true or false.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ResourceValue {
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A number.
+    Double(f64),
+    /// Text.
+    String(String),
+}
+
+impl Default for SessionBuddyConfig {
+    fn default() -> Self {
+        let collect = [
+            "activity_summary",
+            "workflow_metrics",
+            "session_analytics",
+            "performance_metrics",
+            "metrics_summary",
+            "liveness",
+            "prometheus_metrics",
+        ];
+        Self {
+            endpoint: "http://localhost:8678/mcp".to_owned(),
+            interval_seconds: Seconds(30.0),
+            timeout_seconds: Seconds(10.0),
+            max_retries: 3,
+            retry_delay_seconds: Seconds(5.0),
+            circuit_breaker_threshold: 5,
+            circuit_breaker_cooldown_seconds: None,
+            metrics_to_collect: collect.map(str::to_owned).to_vec(),
+            tools: ToolTable::default(),
+            discovery_interval_seconds: Seconds(600.0),
+            headers: BTreeMap::new(),
+            allow_insecure_auth: false,
+            max_response_bytes: 4 * 1024 * 1024,
+            resource_attributes: BTreeMap::new(),
+        }
+    }
+}
+
+impl SessionBuddyConfig {
+    /// From tick to tick.
+    pub fn interval(&self) -> Duration {
+        self.interval_seconds.duration()
+    }
+
+    /// From the tick that opened a breaker to its probe.
+    pub fn cooldown(&self) -> Duration {
+        self.circuit_breaker_cooldown_seconds.unwrap_or(self.interval_seconds).duration()
+    }
+}
+
+impl From<&ResourceValue> for AttributeValue {
+    fn from(value: &ResourceValue) -> Self {
+        match value {
+            ResourceValue::Bool(value) => Self::Bool(*value),
+            ResourceValue::Int(value) => Self::Int(*value),
+            ResourceValue::Double(value) => Self::Double(*value),
+            ResourceValue::String(text) => text.as_str().into(),
+        }
+    }
+}
+
+/// The name with `get_` before it where it does not begin so: what a name is called as where the server offers no tool of the plain name.
+pub(crate) fn with_get(name: &str) -> String {
+    if name.starts_with("get_") { name.to_owned() } else { format!("get_{name}") }
+}

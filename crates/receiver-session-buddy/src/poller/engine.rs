@@ -1,0 +1,317 @@
+//! One cycle: ask, tell what changed, count, hand over.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use http::{HeaderName, HeaderValue};
+use minicol_mcp::{
+    Class, CycleOutcome, CyclePlan, Endpoint, Failure, HttpClient, PollTarget, Target, TargetSettings, TargetState,
+    ToolPlan, ToolResult,
+};
+use minicol_pdata::{Batch, PollReport, Source, Timestamp};
+use minicol_plugin::{
+    CancellationToken, Next, Rejected, Scope,
+    config::Seconds,
+    net::{ClientTls, HttpConnector},
+    text::foreign,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    PollerError, PollerStatus,
+    instruments::Instruments,
+    report::{Ended, observations, report},
+    status::Tally,
+    ticks::Tick,
+    voice::Voice,
+};
+use crate::{
+    SessionBuddyConfig,
+    analytics::{LargestLimit, LimitMemory},
+    config::{SESSION_ANALYTICS, with_get},
+    source::source,
+};
+
+/// What a poller is made of.
+pub(crate) struct Engine {
+    target: Arc<dyn PollTarget>,
+    endpoint: String,
+    tools: Vec<ToolPlan>,
+    /// The configured `limit` of `get_session_analytics`.
+    limit: Option<u64>,
+    source: Arc<Source>,
+    next: Next,
+    scope: Scope,
+    instruments: Instruments,
+    memory: Arc<Memory>,
+    tally: Mutex<Tally>,
+    voice: Mutex<Voice>,
+    /// One cycle at a time.
+    turn: tokio::sync::Mutex<()>,
+    /// One hand-over at a time: a next component that takes its time does not delay the next cycle.
+    hand_over: Arc<Semaphore>,
+}
+
+/// What outlives the receiver's instances, beside the target's own.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Whether the target spoke valid MCP when it was last tried.
+    up: Mutex<Option<bool>>,
+}
+
+/// Sets the poller to not running when it ends, however it ends.
+pub(crate) struct Running(Arc<Engine>);
+
+/// The target of a configuration, with what is remembered of it.
+pub(crate) fn target(config: &SessionBuddyConfig, scope: &Scope) -> Result<Arc<dyn PollTarget>, PollerError> {
+    let endpoint: Endpoint = config.endpoint.parse()?;
+    let client = client(&endpoint, scope)?;
+    let state = scope.state(&slot("target", &endpoint), TargetState::default);
+    let mut settings = TargetSettings {
+        timeout: config.timeout_seconds.duration(),
+        max_retries: config.max_retries,
+        retry_delay: config.retry_delay_seconds.duration(),
+        breaker_threshold: config.circuit_breaker_threshold,
+        breaker_cooldown: config.cooldown(),
+        discovery_interval: config.discovery_interval_seconds.duration(),
+        max_response_bytes: usize::try_from(config.max_response_bytes).unwrap_or(usize::MAX),
+        ..TargetSettings::new(endpoint)
+    };
+    for (name, value) in &config.headers {
+        let parsed = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(value.expose()).ok());
+        let (header, value) = parsed.ok_or_else(|| PollerError::Header(name.clone()))?;
+        settings = settings.with_header(header, value);
+    }
+    Ok(Arc::new(Target::new(settings, client, state, scope)))
+}
+
+/// One client for all pollers of the program; one more where some of them need TLS.
+fn client(endpoint: &Endpoint, scope: &Scope) -> Result<HttpClient, PollerError> {
+    let key = if endpoint.is_secure() { "mcp/https" } else { "mcp/http" };
+    let shared = scope.shared(key, || Mutex::new(None::<HttpClient>));
+    let mut client = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(client) = &*client {
+        return Ok(client.clone());
+    }
+    let tls = if endpoint.is_secure() { Some(ClientTls::default().client_config(&[])?) } else { None };
+    let made = HttpClient::new(HttpConnector::new(Arc::clone(scope.network()), tls));
+    Ok(client.insert(made).clone())
+}
+
+/// Another endpoint is another server: nothing of the one before holds for it.
+fn slot(what: &str, endpoint: &Endpoint) -> String {
+    format!("{what} {}", endpoint.as_str())
+}
+
+impl Engine {
+    pub(crate) fn new(
+        config: &SessionBuddyConfig,
+        target: Arc<dyn PollTarget>,
+        next: Next,
+        scope: Scope,
+    ) -> Result<Self, PollerError> {
+        let endpoint: Endpoint = config.endpoint.parse()?;
+        let limits = scope.state(&slot("limit", &endpoint), LimitMemory::default);
+        let memory = scope.state(&slot("poller", &endpoint), Memory::default);
+        let tools = config.metrics_to_collect.iter().map(|tool| plan(config, tool, &limits)).collect();
+        let limit = config.tools.options(SESSION_ANALYTICS).arguments.get("limit").and_then(serde_json::Value::as_u64);
+        let shown = endpoint.shown();
+        Ok(Self {
+            instruments: Instruments::new(&scope, &target),
+            source: source(config, &endpoint, &scope),
+            voice: Mutex::new(Voice::new(scope.clone(), shown.clone(), config.tools.clone(), limit)),
+            target,
+            endpoint: shown,
+            tools,
+            limit,
+            next,
+            scope,
+            memory,
+            tally: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            hand_over: Arc::new(Semaphore::new(1)),
+        })
+    }
+
+    /// A cycle of the grid. What it brought is handed over in the background; where the next component is still busy with the cycle
+    /// before, it has until the next tick.
+    pub(crate) async fn cycle(self: &Arc<Self>, tick: Tick, cancel: &CancellationToken) {
+        let Some(batch) = self.brought(tick, cancel).await else { return };
+        let free = timeout_at(tick.deadline, Arc::clone(&self.hand_over).acquire_owned());
+        tokio::select! {
+            biased;
+            permit = free => match permit {
+                Ok(Ok(permit)) => self.give(batch, permit, cancel.clone()),
+                _ => self.refused(&Rejected::retryable("busy", "it has not yet taken those of the cycle before")),
+            },
+            () = cancel.cancelled() => self.refused(&ended()),
+        }
+    }
+
+    async fn brought(&self, tick: Tick, cancel: &CancellationToken) -> Option<Batch> {
+        let _turn = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return None,
+            turn = self.turn.lock() => turn,
+        };
+        // Where a single poll took this cycle's whole time, its tick is missed as well.
+        let late = Instant::now() >= tick.deadline;
+        lock(&self.tally).missed(tick.missed + u64::from(late));
+        if late { None } else { self.poll(tick, cancel).await.map(|(batch, _)| batch) }
+    }
+
+    /// A cycle outside of the grid, its observations handed over before it ends.
+    pub(crate) async fn once(&self, interval: Duration, cancel: &CancellationToken) -> Result<PollReport, PollerError> {
+        let _turn = self.turn.lock().await;
+        let at = Instant::now();
+        let tick = Tick { at, deadline: at + interval, missed: 0 };
+        let (batch, report) = self.poll(tick, cancel).await.ok_or(PollerError::Cancelled)?;
+        let _permit = self.hand_over.acquire().await;
+        match self.consume(batch, cancel).await {
+            Ok(()) => Ok(report),
+            Err(rejected) => Err(PollerError::Refused(foreign(&rejected.message))),
+        }
+    }
+
+    /// Waits until what was handed over is taken, or nothing more shall be waited for.
+    pub(crate) async fn delivered(&self, cancel: &CancellationToken) {
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            _ = self.hand_over.acquire() => {}
+        }
+    }
+
+    /// Ends the session with the server.
+    pub(crate) async fn close(&self, cancel: &CancellationToken) {
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = self.target.close() => {}
+        }
+    }
+
+    pub(crate) fn status(&self) -> PollerStatus {
+        let up = *lock(&self.memory.up);
+        let tally = lock(&self.tally).clone();
+        tally.status(self.endpoint.clone(), up, self.target.snapshot())
+    }
+
+    /// The poller runs as long as what this returns is kept.
+    pub(crate) fn running(self: &Arc<Self>) -> Running {
+        lock(&self.tally).running = true;
+        Running(Arc::clone(self))
+    }
+
+    /// Asks once, counts, and tells what changed; `None` where it was cancelled.
+    async fn poll(&self, tick: Tick, cancel: &CancellationToken) -> Option<(Batch, PollReport)> {
+        let tools = self.tools.clone();
+        let plan = CyclePlan { tick: tick.at, deadline: tick.deadline, tools, cancel: cancel.clone() };
+        let began = Instant::now();
+        let outcome = self.target.cycle(&plan).await;
+        if failures(&outcome).any(|(_, failure)| failure.class() == Class::Cancelled) {
+            return None;
+        }
+        let (at, took) = (self.scope.now(), began.elapsed());
+        let missed_ticks = self.count(&outcome, at.wall, took);
+        lock(&self.voice).cycle(&outcome, &self.target.snapshot(), missed_ticks);
+        let ended = Ended { at, took, missed_ticks };
+        let report = report(&outcome, self.up(&outcome), ended);
+        tracing::debug!(receiver = %self.source.receiver, up = ?report.up, seconds = report.duration_seconds, "polled");
+        let observations = observations(outcome, &report, ended, &self.source, self.limit);
+        Some((Batch::Observations(observations), report))
+    }
+
+    /// Returns the ticks that were missed since the last report.
+    fn count(&self, outcome: &CycleOutcome, at: Timestamp, took: Duration) -> u64 {
+        self.instruments.cycle(took.as_secs_f64());
+        let mut tally = lock(&self.tally);
+        tally.poll_cycles += 1;
+        tally.last_poll_time = Some(at);
+        tally.tools = outcome.tools.iter().map(|(tool, _)| Arc::clone(tool)).collect();
+        for (tool, failure) in failures(outcome) {
+            self.instruments.failed(tool, failure);
+            tally.failed(tool, failure, at);
+        }
+        std::mem::take(&mut tally.unreported_ticks)
+    }
+
+    /// The last value stands where nothing was tried.
+    fn up(&self, outcome: &CycleOutcome) -> Option<bool> {
+        let mut up = lock(&self.memory.up);
+        *up = outcome.up.or(*up);
+        *up
+    }
+
+    fn give(self: &Arc<Self>, batch: Batch, permit: OwnedSemaphorePermit, cancel: CancellationToken) {
+        let engine = Arc::clone(self);
+        tokio::spawn(async move {
+            let _permit = permit;
+            let _ = engine.consume(batch, &cancel).await; // counted and said there
+        });
+    }
+
+    async fn consume(&self, batch: Batch, cancel: &CancellationToken) -> Result<(), Rejected> {
+        let taken = tokio::select! {
+            biased;
+            taken = self.next.consume(batch) => taken,
+            () = cancel.cancelled() => Err(ended()),
+        };
+        match &taken {
+            Ok(()) => lock(&self.voice).accepted(),
+            Err(rejected) => self.refused(rejected),
+        }
+        taken
+    }
+
+    fn refused(&self, rejected: &Rejected) {
+        lock(&self.tally).refused_batches += 1;
+        lock(&self.voice).refused(rejected);
+    }
+}
+
+/// Told of observations that nobody had taken when no more was to be waited for.
+fn ended() -> Rejected {
+    Rejected::retryable("shutdown", "it had not taken them when the program ended")
+}
+
+/// What failed in a cycle, each once: the set-up, then the calls with their tools.
+fn failures(outcome: &CycleOutcome) -> impl Iterator<Item = (Option<&Arc<str>>, &Failure)> {
+    let calls = outcome.tools.iter().filter_map(|(tool, result)| match result {
+        ToolResult::Failed { failure, .. } => Some((Some(tool), failure)),
+        _ => None,
+    });
+    outcome.setup.iter().map(|failure| (None, failure)).chain(calls)
+}
+
+fn plan(config: &SessionBuddyConfig, tool: &str, limits: &Arc<LimitMemory>) -> ToolPlan {
+    let options = config.tools.options(tool);
+    let mut plan = ToolPlan::named(tool);
+    plan.arguments = options.sent_arguments();
+    plan.timeout = options.timeout_seconds.map(Seconds::duration);
+    if with_get(tool) == SESSION_ANALYTICS {
+        let look_again = config.discovery_interval_seconds.duration();
+        plan.ask = Some(Arc::new(LargestLimit::new(Arc::clone(limits), look_again)));
+    }
+    plan
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        lock(&self.0.tally).running = false;
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("endpoint", &self.endpoint).field("tools", &self.tools).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,202 @@
+//! What is said, once per change of what it is about.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use minicol_mcp::{BreakerState, CycleOutcome, Failure, TargetSnapshot, ToolResult, Undeclared};
+use minicol_plugin::{Level, Rejected, Scope, Status, text::foreign};
+
+use super::{report, wording};
+use crate::{ToolTable, analytics::Coverage};
+
+/// Tells the host's stream what changed since the last cycle.
+#[derive(Debug)]
+pub(crate) struct Voice {
+    scope: Scope,
+    endpoint: String,
+    /// What is configured per tool, and the limit of `get_session_analytics`.
+    tools: ToolTable,
+    limit: Option<u64>,
+    said: Said,
+}
+
+/// What was said last.
+#[derive(Debug, Default)]
+struct Said {
+    status: Option<(Status, String)>,
+    /// Tools whose last call failed, why in `error.type`'s words, and the failure.
+    failing: BTreeMap<Arc<str>, Failure>,
+    missing: Vec<Arc<str>>,
+    undeclared: BTreeMap<Arc<str>, Vec<String>>,
+    open: Vec<Arc<str>>,
+    sessions: Sessions,
+    missed: bool,
+    lost: u64,
+}
+
+/// Whether `get_session_analytics` answers with every session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Sessions {
+    #[default]
+    All,
+    /// The search lowered the limit.
+    Lowered,
+    /// The configured limit, or the server's own, leaves some out.
+    Cut,
+}
+
+impl Voice {
+    pub(crate) fn new(scope: Scope, endpoint: String, tools: ToolTable, limit: Option<u64>) -> Self {
+        Self { scope, endpoint, tools, limit, said: Said::default() }
+    }
+
+    /// A cycle has ended; `target` is as it is after it.
+    pub(crate) fn cycle(&mut self, outcome: &CycleOutcome, target: &TargetSnapshot, missed_ticks: u64) {
+        self.missed(missed_ticks);
+        self.missing(outcome);
+        self.undeclared(outcome);
+        self.sessions(outcome);
+        self.status(outcome);
+        self.breakers(target);
+    }
+
+    /// The next component refused a batch.
+    pub(crate) fn refused(&mut self, rejected: &Rejected) {
+        self.said.lost += 1;
+        if self.said.lost == 1 {
+            let why = foreign(&rejected.message);
+            let message = format!(
+                "the next component refused the observations of a cycle: {why}; they are lost, polling goes on"
+            );
+            self.scope.notice(Level::Warn, "batch_refused", message);
+        }
+    }
+
+    /// The next component took a batch.
+    pub(crate) fn accepted(&mut self) {
+        let lost = std::mem::take(&mut self.said.lost);
+        if lost > 0 {
+            let message = format!("the next component takes observations again; those of {lost} cycles were lost");
+            self.scope.notice(Level::Info, "batch_accepted", message);
+        }
+    }
+
+    fn missed(&mut self, ticks: u64) {
+        if ticks > 0 && !self.said.missed {
+            let message = format!("{ticks} polls were missed: the program was suspended or had no time to run");
+            self.scope.notice(Level::Warn, "ticks_missed", message);
+        }
+        self.said.missed = ticks > 0;
+    }
+
+    fn missing(&mut self, outcome: &CycleOutcome) {
+        let Some(offered) = outcome.offered.as_deref().filter(|_| outcome.missing != self.said.missing) else { return };
+        if outcome.missing.is_empty() {
+            let message = format!("{} now offers every tool that is wanted", self.endpoint);
+            self.scope.notice(Level::Info, "tools_offered", message);
+        } else {
+            let message = wording::not_offered(&self.endpoint, &outcome.missing, offered);
+            self.scope.notice(Level::Warn, "tools_not_offered", message);
+        }
+        self.said.missing.clone_from(&outcome.missing);
+    }
+
+    fn undeclared(&mut self, outcome: &CycleOutcome) {
+        for Undeclared { tool, arguments } in &outcome.undeclared {
+            if self.said.undeclared.get(tool) == Some(arguments) {
+                continue;
+            }
+            // That a server does not know the built-in arguments is nothing the user did.
+            let level = if self.tools.has_built_in_arguments(tool) { Level::Info } else { Level::Warn };
+            self.scope.notice(level, "arguments_not_sent", wording::undeclared(&self.endpoint, tool, arguments));
+            self.said.undeclared.insert(Arc::clone(tool), arguments.clone());
+        }
+        let answered = outcome.tools.iter().filter(|(_, result)| matches!(result, ToolResult::Answered(_)));
+        for (tool, _) in answered {
+            if !outcome.undeclared.iter().any(|one| one.tool == *tool) {
+                self.said.undeclared.remove(tool);
+            }
+        }
+    }
+
+    fn sessions(&mut self, outcome: &CycleOutcome) {
+        let answers = outcome.tools.iter().filter_map(|(tool, result)| match result {
+            ToolResult::Answered(answer) => Some((tool, answer, report::coverage(tool, answer)?)),
+            _ => None,
+        });
+        for (tool, answer, coverage) in answers {
+            let Coverage { returned, total } = coverage;
+            let now = if returned >= total {
+                Sessions::All
+            } else if report::cut(tool, answer, self.limit).is_some() {
+                Sessions::Cut
+            } else {
+                Sessions::Lowered
+            };
+            if now == std::mem::replace(&mut self.said.sessions, now) {
+                continue;
+            }
+            match now {
+                Sessions::All => {}
+                Sessions::Lowered => {
+                    self.scope.notice(
+                        Level::Info,
+                        "answer_cut",
+                        wording::lowered(&self.endpoint, tool, returned, total),
+                    );
+                }
+                Sessions::Cut => {
+                    self.scope.notice(Level::Warn, "answer_cut", wording::cut(&self.endpoint, tool, returned, total));
+                }
+            }
+        }
+    }
+
+    /// A set-up that failed goes before tools that fail, and those before everything being well.
+    fn status(&mut self, outcome: &CycleOutcome) {
+        self.said.failing.retain(|tool, _| outcome.tools.iter().any(|(wanted, _)| wanted == tool));
+        for (tool, result) in &outcome.tools {
+            match result {
+                ToolResult::Answered(_) | ToolResult::NotOffered => drop(self.said.failing.remove(tool)),
+                ToolResult::Failed { failure, .. } if failure.class().policy().status.is_some() => {
+                    self.said.failing.insert(Arc::clone(tool), failure.clone());
+                }
+                _ => {}
+            }
+        }
+        let setup = outcome.setup.as_ref();
+        let said = if let Some((failure, status)) = setup.and_then(|f| Some((f, f.class().policy().status?))) {
+            Some((status, format!("{}/{}", failure.step(), failure.error_type()), failure.to_string()))
+        } else if let Some(status) = self.said.failing.values().filter_map(|f| f.class().policy().status).max() {
+            let key: Vec<_> = self.said.failing.iter().map(|(tool, f)| format!("{tool}/{}", f.error_type())).collect();
+            Some((status, key.join(" "), wording::failing(&self.endpoint, &self.said.failing, outcome.tools.len())))
+        } else if outcome.up == Some(true) {
+            let again = if matches!(self.said.status, Some((Status::Ok, _)) | None) { "" } else { " again" };
+            Some((Status::Ok, String::new(), format!("{} answers{again}", self.endpoint)))
+        } else {
+            None // nothing was tried, or nothing that says how the target is
+        };
+        if let Some((status, key, message)) = said
+            && self.said.status.as_ref() != Some(&(status, key.clone()))
+        {
+            self.scope.report(status, message);
+            self.said.status = Some((status, key));
+        }
+    }
+
+    fn breakers(&mut self, target: &TargetSnapshot) {
+        let open = |tool: &Arc<str>| target.breakers.get(tool).map(|breaker| breaker.state != BreakerState::Closed);
+        let all = target.breakers.keys();
+        let now: Vec<_> = all.filter(|tool| open(tool) == Some(true)).cloned().collect();
+        let opened: Vec<_> = now.iter().filter(|tool| !self.said.open.contains(tool)).cloned().collect();
+        // A tool that is not offered any more has no breaker: that is said as such.
+        let closed: Vec<_> = self.said.open.iter().filter(|tool| open(tool) == Some(false)).cloned().collect();
+        if let Some(first) = opened.first() {
+            let failures = target.breakers.get(first).map_or(0, |breaker| breaker.failures);
+            self.scope.notice(Level::Warn, "breaker_opened", wording::opened(&self.endpoint, &opened, failures));
+        }
+        if !closed.is_empty() {
+            self.scope.notice(Level::Info, "breaker_closed", wording::closed(&self.endpoint, &closed));
+        }
+        self.said.open = now;
+    }
+}

@@ -1,0 +1,78 @@
+use std::collections::BTreeMap;
+
+use minicol_plugin::testing::Harness;
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::metrics::{
+    InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
+    data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics},
+};
+use serde_json::json;
+
+use crate::{
+    buddy::{Answers, Buddy},
+    walkthroughs::{Scene, seconds},
+};
+
+/// Every series of the last collection, as `name{attributes}` and its value; of a histogram its count.
+fn series(provider: &SdkMeterProvider, exporter: &InMemoryMetricExporter) -> BTreeMap<String, f64> {
+    exporter.reset();
+    provider.force_flush().unwrap();
+    let mut found = BTreeMap::new();
+    for metric in exporter
+        .get_finished_metrics()
+        .unwrap()
+        .iter()
+        .flat_map(ResourceMetrics::scope_metrics)
+        .flat_map(ScopeMetrics::metrics)
+    {
+        let mut put = |attributes: &mut dyn Iterator<Item = &opentelemetry::KeyValue>, value: f64| {
+            let mut list: Vec<_> = attributes.map(|one| format!("{}={}", one.key, one.value)).collect();
+            list.sort();
+            found.insert(format!("{}{{{}}}", metric.name(), list.join(",")), value);
+        };
+        #[allow(clippy::cast_precision_loss)] // small counts
+        match metric.data() {
+            AggregatedMetrics::U64(MetricData::Sum(sum)) => {
+                sum.data_points().for_each(|point| put(&mut point.attributes(), point.value() as f64));
+            }
+            AggregatedMetrics::U64(MetricData::Gauge(gauge)) => {
+                gauge.data_points().for_each(|point| put(&mut point.attributes(), point.value() as f64));
+            }
+            AggregatedMetrics::F64(MetricData::Histogram(histogram)) => {
+                histogram.data_points().for_each(|point| put(&mut point.attributes(), point.count() as f64));
+            }
+            other => panic!("{}: {other:?}", metric.name()),
+        }
+    }
+    found.retain(|name, _| name.starts_with("session_buddy_poller."));
+    found
+}
+
+/// Promise: the poller's own metrics have these names and attributes; a tool without a breaker has no series.
+#[tokio::test(start_paused = true)]
+async fn the_own_metrics_are_these() {
+    let exporter = InMemoryMetricExporter::default();
+    let provider = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter.clone()).build()).build();
+    let mut harness = Harness::default();
+    harness.meter = provider.meter("test");
+    let config = json!({"metrics_to_collect": ["liveness", "metrics_summary", "performance_metrics"], "circuit_breaker_threshold": 2});
+    let scene = Scene::with(harness, &config);
+    scene.poller.start().unwrap();
+    seconds(29).await; // the server is down: one failed set-up
+    let buddy = Buddy::start(&scene.harness).await;
+    buddy.answers("get_metrics_summary", Answers::ToolError);
+    seconds(63).await;
+    let expected = [
+        ("session_buddy_poller.circuit_breaker_state{receiver=session_buddy,tool=get_liveness}", 0.0),
+        ("session_buddy_poller.circuit_breaker_state{receiver=session_buddy,tool=get_metrics_summary}", 1.0),
+        ("session_buddy_poller.poll_cycles_total{receiver=session_buddy}", 4.0),
+        ("session_buddy_poller.poll_duration_seconds{receiver=session_buddy}", 4.0),
+        (
+            "session_buddy_poller.poll_errors_total{error.type=tool_error,receiver=session_buddy,tool=get_metrics_summary}",
+            3.0,
+        ),
+        ("session_buddy_poller.poll_errors_total{error.type=unavailable,receiver=session_buddy}", 1.0),
+    ];
+    let expected: BTreeMap<_, _> = expected.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    assert_eq!(series(&provider, &exporter), expected);
+}
