@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use minicol_pdata::{Arrival, Timestamp};
 
+use super::life::EARLIEST;
+
 /// Set back by more than this, the wall clock is believed, and every series begins anew.
 const BELIEVED: Duration = Duration::from_secs(5);
 /// The two clocks of an [`Arrival`] are read one after the other. Less than this is no setting back, as long as stamps rise.
@@ -39,7 +41,9 @@ impl StampClock {
         order.sort_by_key(|&at| arrivals[at].monotonic);
         let mut stamps = Stamps { list: vec![Timestamp::UNSET; arrivals.len()], set_back: false };
         for (nth, &at) in order.iter().enumerate() {
-            let (stamp, set_back) = self.read(arrivals[at]);
+            // A clock that stands at the epoch, or before it, has not been set yet. Zero would mean that there is no stamp.
+            let wall = arrivals[at].wall.max(EARLIEST);
+            let (stamp, set_back) = self.read(Arrival { wall, ..arrivals[at] });
             stamps.list[at] = stamp;
             if set_back {
                 // What came earlier in the cycle came under the old clock: told anew by how long before it was.

@@ -250,7 +250,7 @@ impl Total {
 }
 
 /// Zero means "not set".
-const EARLIEST: Timestamp = Timestamp::from_nanos(1);
+pub(super) const EARLIEST: Timestamp = Timestamp::from_nanos(1);
 
 /// True where `a` is below `b`. Whole numbers are compared as such.
 fn less(a: Number, b: Number) -> bool {

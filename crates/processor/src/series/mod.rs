@@ -73,7 +73,7 @@ impl SeriesStore {
         if now.monotonic < self.next_sweep {
             return;
         }
-        self.next_sweep = now.monotonic + self.limits.expiry / 4;
+        self.next_sweep = now.monotonic.saturating_add(self.limits.expiry / 4);
         let mut gone = 0;
         self.sources.retain(|_, source| {
             let keep = now.monotonic.saturating_sub(source.heard) <= source.remembered;

@@ -187,7 +187,7 @@ impl SourceState {
         if source.interval.is_zero() {
             return;
         }
-        let patience = (source.interval * SILENT_INTERVALS).saturating_sub(source.interval / 10);
+        let patience = source.interval.saturating_mul(SILENT_INTERVALS).saturating_sub(source.interval / 10);
         let silent = |tool: &str| tools.get(tool).is_none_or(|tool| now.saturating_sub(tool.heard) >= patience);
         for metric in metrics.values_mut().filter(|metric| metric.wanted == now) {
             metric.silent(silent, stamp);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use minicol_pdata::{Attributes, MetricKind, Number};
 
 use super::{
-    backend::points,
+    backend::{Backend, points},
     world::{Says, World, instrument},
 };
 use crate::sample::{Limits, Measured, Tally};
@@ -130,4 +130,17 @@ fn a_tool_that_answers_twice_in_a_cycle_gets_two_points_at_two_times() {
     assert_eq!(points.iter().map(|point| point.value.total()).collect::<Vec<_>>(), [Some(5.0), Some(3.0)]);
     assert!(points[0].time < points[1].time && points[0].start < points[1].start, "{points:?}");
     assert!(points[1].start <= points[1].time);
+}
+
+#[test]
+fn a_clock_that_begins_at_the_epoch_still_makes_valid_points() {
+    let mut world = world();
+    world.wall_offset = -tick(1).cast_signed();
+    let values = [total(1, 5), average(1, 1.0)];
+    let mut backend = Backend::default();
+    for nth in 1..4 {
+        backend.receive(&points(&world.cycle(tick(nth), vec![says("stats", nth, &values)]).0));
+    }
+    backend.check().unwrap();
+    assert_eq!(backend.of("total{a=1}").len(), 3);
 }
