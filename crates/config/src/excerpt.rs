@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::mark::{Mark, SourceText};
 use crate::secret::{is_secret_container, is_secret_name};
-use crate::text::push_visible;
+use crate::text::{push_visible, userinfo};
 
 /// One line as it is shown, and what of it is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,7 @@ impl Excerpt {
         let covered =
             if secret { Some(value_start(line).unwrap_or(0)) } else { first_secret(mark.source(), line, mark.line()) };
         let chars: Vec<char> = line.chars().collect();
+        let covered = covered.into_iter().chain(userinfo(&chars)).min();
         let first = (mark.column() - 1).min(chars.len());
         let last = first.saturating_add(mark.width()).min(chars.len());
         let last = last - chars[first..last].iter().rev().take_while(|c| c.is_whitespace()).count();
@@ -186,6 +187,9 @@ mod tests {
         assert_eq!(excerpt("password: |\n  hunter2\n", 2, 3, 1, false).0, "***");
         assert_eq!(excerpt("NAME={\"a\": 1}", 1, 1, usize::MAX, true).0, "NAME=***");
         assert_eq!(excerpt("other: 1\nheaders:\nnext: 2", 3, 1, 4, false).0, "next: 2");
+        let url = "endpoint: \"http://me:hunter2@host/mcp\"";
+        assert_eq!(excerpt(url, 1, 11, 28, false), ("endpoint: \"http://***".to_owned(), "\"http://***".to_owned()));
+        assert_eq!(excerpt("endpoint: http://host/mcp # me@x", 1, 1, 8, false).0, "endpoint: http://host/mcp # me@x");
     }
 
     #[test]

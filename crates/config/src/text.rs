@@ -5,13 +5,25 @@ use std::fmt::Write as _;
 /// The longest text that a message quotes, in characters.
 const MAX_QUOTED: usize = 80;
 
-/// The text in back-ticks, shortened, with what a terminal would obey or hide made visible.
+/// The text in back-ticks, shortened, with what a terminal would obey or hide made visible, and without a URL's user and password.
 pub(crate) fn quoted(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    if let Some(at) = userinfo(&chars) {
+        let before: String = chars[..at].iter().collect();
+        return quoted(&(before + "***"));
+    }
     let mut shown: String = text.chars().take(MAX_QUOTED).collect();
     if shown.len() < text.len() {
         shown.push_str("...");
     }
     format!("`{}`", visible(&shown))
+}
+
+/// Where in a text a URL's user and password begin, if there are any: what stands between `://` and an `@`.
+pub(crate) fn userinfo(chars: &[char]) -> Option<usize> {
+    let ends = |c: &char| c.is_whitespace() || matches!(c, '"' | '\'' | '`');
+    let begins = (3..chars.len()).filter(|at| chars[at - 3..*at] == [':', '/', '/']);
+    begins.into_iter().find(|at| chars[*at..].iter().take_while(|c| !ends(c)).any(|c| *c == '@'))
 }
 
 /// The text with what a terminal would obey or hide (control characters, ANSI escapes, changes of direction) written as an escape; the ends of
@@ -51,6 +63,13 @@ mod tests {
         assert_eq!(visible("a\u{1b}[31mb\tc\n"), "a\\u{1b}[31mb\\tc\\n");
         assert_eq!(visible("\u{202e}gpj"), "\\u{202e}gpj");
         assert_eq!(visible("größe 模型"), "größe 模型");
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_quoted() {
+        assert_eq!(quoted("http://me:hunter2@host/mcp"), "`http://***`");
+        assert_eq!(quoted("http://host/mcp me@host"), "`http://host/mcp me@host`");
+        assert_eq!(quoted("${env:A}://@"), "`${env:A}://***`");
     }
 
     #[test]
