@@ -26,7 +26,7 @@ mod tests {
 
     /// A configuration that holds, with the example of one entry as the body of one more component.
     fn with_example<P: Product + ?Sized>(entry: &Entry<P>) -> String {
-        let body: String = entry.example.lines().map(|line| format!("    {line}\n")).collect();
+        let body = entry.example.lines().fold(String::new(), |body, line| body + "    " + line + "\n");
         let section = P::KIND.section();
         let component = format!("  {}/example:\n{body}", entry.component_type);
         let mut text = String::new();
@@ -38,7 +38,7 @@ mod tests {
         ] {
             let component = if name == section { component.as_str() } else { "" };
             if !(rest.is_empty() && component.is_empty()) {
-                text.push_str(&format!("{name}:\n{rest}{component}"));
+                text.extend([name, ":\n", rest, component]);
             }
         }
         text + "service:\n  pipelines:\n    metrics: {receivers: [session_buddy], processors: [mapping], exporters: [debug]}\n"

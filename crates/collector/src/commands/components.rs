@@ -61,12 +61,12 @@ fn described<P: Product + ?Sized>(entries: &'static [Entry<P>]) -> Vec<Component
             description: entry.description,
             version: entry.version,
             stability: entry.stability,
-            signals: entry.flows.iter().map(flow).collect(),
+            signals: entry.flows.iter().copied().map(flow).collect(),
         })
         .collect()
 }
 
-fn flow(flow: &Flow) -> String {
+fn flow(flow: Flow) -> String {
     match (flow.takes, flow.emits) {
         (Some(takes), Some(emits)) => format!("{takes} to {emits}"),
         (Some(only), None) | (None, Some(only)) => only.to_string(),

@@ -26,11 +26,20 @@ use crate::{cli::Sources, components::REGISTRY, rendered, tell};
 
 /// The configuration, checked as a whole. What the user should know all the same goes to standard error.
 fn load(sources: Sources) -> anyhow::Result<Plan> {
-    let plan = Plan::load(sources.request(), REGISTRY)?;
+    let plan = read(sources)?;
+    tell_warnings(&plan);
+    Ok(plan)
+}
+
+/// The configuration, checked as a whole.
+fn read(sources: Sources) -> anyhow::Result<Plan> {
+    Ok(Plan::load(sources.request(), REGISTRY)?)
+}
+
+fn tell_warnings(plan: &Plan) {
     if !plan.warnings().is_empty() {
         tell(&rendered(plan.warnings()));
     }
-    Ok(plan)
 }
 
 /// The overrides that took effect, by name: for the commands that have no log.

@@ -1,10 +1,12 @@
 use std::{process::ExitCode, time::Duration};
 
-use minicol_telemetry::logs;
+use minicol_config::Problem;
+use minicol_host::{Plan, StartError};
+use minicol_telemetry::{LogEncoding, logs};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use super::{host, load};
+use super::{host, read, tell_warnings};
 use crate::cli::Sources;
 
 /// The signals that end the program.
@@ -16,18 +18,21 @@ struct Signals {
 /// Parses and checks everything before anything binds, starts, waits, and stops under one deadline.
 pub(crate) async fn run(sources: Sources, shutdown_timeout: Duration) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    let plan = load(sources)?;
+    let plan = read(sources)?;
     let (host, environment) = host();
     logs::init(&plan.telemetry().logs, environment.clock)?;
+    warn_of(&plan);
     info!(version = env!("CARGO_PKG_VERSION"), "minicol starts");
     let running = tokio::select! {
-        running = host.start(&plan) => running?,
+        running = host.start(&plan) => match running {
+            Ok(running) => running,
+            Err(why) => return Ok(not_started(why)),
+        },
         name = signals.next() => {
             info!(signal = name, "told to stop before everything had started");
             return Ok(ExitCode::SUCCESS);
         }
     };
-    info!("everything is ready");
     tokio::select! {
         name = signals.next() => info!(signal = name, "told to stop"),
         fatal = running.wait_fatal() => error!(component = %fatal.component, why = fatal.message, "a component cannot go on"),
@@ -41,6 +46,24 @@ pub(crate) async fn run(sources: Sources, shutdown_timeout: Duration) -> anyhow:
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// A person gets the lines of the file; who reads one JSON object per line gets nothing else.
+fn warn_of(plan: &Plan) {
+    match plan.telemetry().logs.encoding {
+        LogEncoding::Console => tell_warnings(plan),
+        LogEncoding::Json => plan.warnings().iter().for_each(warn_of_one),
+    }
+}
+
+fn warn_of_one(problem: &Problem) {
+    let place = problem.mark.as_ref().map(|mark| format!("{}:{}:{}", mark.source().name(), mark.line(), mark.column()));
+    warn!(what = problem.message, place, path = %problem.path, help = problem.help, "configuration");
+}
+
+fn not_started(why: StartError) -> ExitCode {
+    error!(why = format!("{:#}", anyhow::Error::from(why)), "minicol does not start");
+    ExitCode::FAILURE
 }
 
 impl Signals {
