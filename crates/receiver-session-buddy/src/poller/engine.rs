@@ -6,18 +6,9 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderName, HeaderValue};
-use minicol_mcp::{
-    Class, CycleOutcome, CyclePlan, Endpoint, Failure, HttpClient, PollTarget, Target, TargetSettings, TargetState,
-    ToolPlan, ToolResult,
-};
+use minicol_mcp::{Class, CycleOutcome, CyclePlan, Endpoint, Failure, PollTarget, ToolPlan, ToolResult};
 use minicol_pdata::{Batch, PollReport, Source, Timestamp};
-use minicol_plugin::{
-    CancellationToken, Next, Rejected, Scope,
-    config::Seconds,
-    net::{ClientTls, HttpConnector},
-    text::foreign,
-};
+use minicol_plugin::{CancellationToken, Next, Rejected, Scope, text::foreign};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
@@ -28,15 +19,11 @@ use super::{
     instruments::Instruments,
     report::{Ended, observations, report},
     status::Tally,
+    target::{plan, slot},
     ticks::Tick,
     voice::Voice,
 };
-use crate::{
-    SessionBuddyConfig,
-    analytics::{LargestLimit, LimitMemory},
-    config::{SESSION_ANALYTICS, with_get},
-    source::source,
-};
+use crate::{SessionBuddyConfig, analytics::LimitMemory, config::SESSION_ANALYTICS, source::source};
 
 /// What a poller is made of.
 pub(crate) struct Engine {
@@ -67,47 +54,6 @@ struct Memory {
 
 /// Sets the poller to not running when it ends, however it ends.
 pub(crate) struct Running(Arc<Engine>);
-
-/// The target of a configuration, with what is remembered of it.
-pub(crate) fn target(config: &SessionBuddyConfig, scope: &Scope) -> Result<Arc<dyn PollTarget>, PollerError> {
-    let endpoint: Endpoint = config.endpoint.parse()?;
-    let client = client(&endpoint, scope)?;
-    let state = scope.state(&slot("target", &endpoint), TargetState::default);
-    let mut settings = TargetSettings {
-        timeout: config.timeout_seconds.duration(),
-        max_retries: config.max_retries,
-        retry_delay: config.retry_delay_seconds.duration(),
-        breaker_threshold: config.circuit_breaker_threshold,
-        breaker_cooldown: config.cooldown(),
-        discovery_interval: config.discovery_interval_seconds.duration(),
-        max_response_bytes: usize::try_from(config.max_response_bytes).unwrap_or(usize::MAX),
-        ..TargetSettings::new(endpoint)
-    };
-    for (name, value) in &config.headers {
-        let parsed = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(value.expose()).ok());
-        let (header, value) = parsed.ok_or_else(|| PollerError::Header(name.clone()))?;
-        settings = settings.with_header(header, value);
-    }
-    Ok(Arc::new(Target::new(settings, client, state, scope)))
-}
-
-/// One client for all pollers of the program; one more where some of them need TLS.
-fn client(endpoint: &Endpoint, scope: &Scope) -> Result<HttpClient, PollerError> {
-    let key = if endpoint.is_secure() { "mcp/https" } else { "mcp/http" };
-    let shared = scope.shared(key, || Mutex::new(None::<HttpClient>));
-    let mut client = shared.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(client) = &*client {
-        return Ok(client.clone());
-    }
-    let tls = if endpoint.is_secure() { Some(ClientTls::default().client_config(&[])?) } else { None };
-    let made = HttpClient::new(HttpConnector::new(Arc::clone(scope.network()), tls));
-    Ok(client.insert(made).clone())
-}
-
-/// Another endpoint is another server: nothing of the one before holds for it.
-fn slot(what: &str, endpoint: &Endpoint) -> String {
-    format!("{what} {}", endpoint.as_str())
-}
 
 impl Engine {
     pub(crate) fn new(
@@ -286,18 +232,6 @@ fn failures(outcome: &CycleOutcome) -> impl Iterator<Item = (Option<&Arc<str>>, 
         _ => None,
     });
     outcome.setup.iter().map(|failure| (None, failure)).chain(calls)
-}
-
-fn plan(config: &SessionBuddyConfig, tool: &str, limits: &Arc<LimitMemory>) -> ToolPlan {
-    let options = config.tools.options(tool);
-    let mut plan = ToolPlan::named(tool);
-    plan.arguments = options.sent_arguments();
-    plan.timeout = options.timeout_seconds.map(Seconds::duration);
-    if with_get(tool) == SESSION_ANALYTICS {
-        let look_again = config.discovery_interval_seconds.duration();
-        plan.ask = Some(Arc::new(LargestLimit::new(Arc::clone(limits), look_again)));
-    }
-    plan
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -5,6 +5,7 @@ mod instruments;
 mod report;
 mod standalone;
 mod status;
+mod target;
 #[cfg(test)]
 mod tests;
 mod ticks;
@@ -53,9 +54,14 @@ pub enum PollerError {
     /// The endpoint is none.
     #[error("endpoint {0}")]
     Endpoint(#[from] EndpointError),
-    /// TLS for an `https://` endpoint cannot be set up.
+    /// The system has no authorities that could vouch for an `https://` endpoint.
+    #[error(
+        "endpoint is https, but the system has no certificate authorities to trust{0}: install the package ca-certificates"
+    )]
+    NoAuthorities(String),
+    /// TLS for an `https://` endpoint cannot be set up for another reason.
     #[error("endpoint is https, but {0}")]
-    Tls(#[from] TlsError),
+    Tls(#[source] TlsError),
     /// A header that no HTTP request can carry.
     #[error("headers: `{0}` has a name or a value that no HTTP request can carry")]
     Header(String),
@@ -106,7 +112,7 @@ impl SessionBuddyPoller {
     /// A poller that hands its observations to `next`. Everything from outside (clocks, connections, status, metrics) comes from `scope`;
     /// what it learns of the server is kept in the scope's state.
     pub fn new(config: &SessionBuddyConfig, next: Next, scope: Scope) -> Result<Self, PollerError> {
-        let target = engine::target(config, &scope)?;
+        let target = target::target(config, &scope)?;
         Self::with_target(config, target, next, scope)
     }
 

@@ -5,4 +5,5 @@
 mod buddy;
 mod metrics;
 mod recorded;
+mod reference;
 mod walkthroughs;

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use minicol_mcp::testing::Reply;
 use minicol_plugin::testing::Harness;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::metrics::{
@@ -9,7 +10,7 @@ use opentelemetry_sdk::metrics::{
 use serde_json::json;
 
 use crate::{
-    buddy::{Answers, Buddy},
+    buddy::recorded,
     walkthroughs::{Scene, seconds},
 };
 
@@ -59,8 +60,8 @@ async fn the_own_metrics_are_these() {
     let scene = Scene::with(harness, &config);
     scene.poller.start().unwrap();
     seconds(29).await; // the server is down: one failed set-up
-    let buddy = Buddy::start(&scene.harness).await;
-    buddy.answers("get_metrics_summary", Answers::ToolError);
+    let buddy = recorded(&scene.harness).await;
+    buddy.always("tools/call get_metrics_summary", Reply::tool_error("engine_failure"));
     seconds(63).await;
     let expected = [
         ("session_buddy_poller.circuit_breaker_state{receiver=session_buddy,tool=get_liveness}", 0.0),

@@ -8,7 +8,7 @@ use minicol_plugin::{
 use minicol_receiver_session_buddy::{SessionBuddyConfig, SessionBuddyFactory};
 use serde_json::{Value, json};
 
-use crate::buddy::{Buddy, document};
+use crate::buddy::{asked, document, recorded};
 
 fn observations(sink: &Sink) -> Observations {
     match &sink.take()[..] {
@@ -21,7 +21,7 @@ fn observations(sink: &Sink) -> Observations {
 #[tokio::test(start_paused = true)]
 async fn the_recorded_answers_of_the_release_become_these_observations() {
     let (harness, sink) = (Harness::default(), Sink::new());
-    let buddy = Buddy::start(&harness).await;
+    let buddy = recorded(&harness).await;
     let scope = harness.scope(ComponentKind::Receiver, "session_buddy");
     let before = scope.now();
     let receiver = SessionBuddyFactory::build(SessionBuddyConfig::default(), &scope).unwrap();
@@ -72,9 +72,9 @@ async fn the_recorded_answers_of_the_release_become_these_observations() {
     assert_eq!(report.tools["get_performance_metrics"].outcome, Outcome::NotOffered);
     assert_eq!(report.tools.values().filter(|tool| tool.outcome == Outcome::Answered).count(), 6);
 
-    assert_eq!(buddy.sessions(), (1, 1), "a single poll ends its session");
-    let asked: Vec<_> = buddy.seen().into_iter().filter(|(tool, _)| tool == "get_session_analytics").collect();
-    let limits: Vec<_> = asked.iter().map(|(_, arguments)| arguments["limit"].as_u64().unwrap()).collect();
+    assert_eq!((buddy.count("initialize"), buddy.count("DELETE")), (1, 1), "a single poll ends its session");
+    let asked = buddy.requests().into_iter().filter(|seen| seen.kind() == "tools/call get_session_analytics");
+    let limits: Vec<_> = asked.map(|seen| seen.arguments()["limit"].as_u64().unwrap()).collect();
     assert_eq!(limits, [500, 1, 24]);
 }
 
@@ -82,13 +82,13 @@ async fn the_recorded_answers_of_the_release_become_these_observations() {
 #[tokio::test(start_paused = true)]
 async fn the_second_cycle_asks_for_what_the_first_one_learned() {
     let (harness, sink) = (Harness::default(), Sink::new());
-    let buddy = Buddy::start(&harness).await;
+    let buddy = recorded(&harness).await;
     let scope = harness.scope(ComponentKind::Receiver, "session_buddy");
     let receiver = SessionBuddyFactory::build(SessionBuddyConfig::default(), &scope).unwrap();
     let running = tokio::spawn(receiver.run(sink.next(), scope));
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(sink.take().len(), 1);
-    buddy.seen();
+    buddy.forget_requests();
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(observations(&sink).len(), 7);
     let six = [
@@ -99,7 +99,8 @@ async fn the_second_cycle_asks_for_what_the_first_one_learned() {
         "get_session_analytics",
         "get_workflow_metrics",
     ];
-    assert_eq!(buddy.asked(), six, "one call of each tool, on the same session");
+    let calls = six.map(|tool| format!("tools/call {tool}"));
+    assert_eq!(asked(&buddy), calls, "one call of each tool, on the same session");
     assert_eq!(harness.notices(), ["tools_not_offered", "answer_cut"]);
     let details = harness.details().unwrap();
     assert_eq!(details["missing"], json!(["get_performance_metrics"]));
@@ -108,5 +109,5 @@ async fn the_second_cycle_asks_for_what_the_first_one_learned() {
     assert_eq!(details["breakers"].as_object().unwrap().len(), 6, "a tool that is not offered has none");
     harness.stopping.cancel();
     running.await.unwrap().unwrap();
-    assert_eq!(buddy.sessions(), (1, 1));
+    assert_eq!(asked(&buddy), ["DELETE"]);
 }
