@@ -53,7 +53,7 @@ pub struct ToolPlan {
 /// of its calls has its own attempts, and only its final result counts.
 #[async_trait]
 pub trait Ask: Send + Sync {
-    /// Asks `tool`. `call` calls it once, with its retries.
+    /// Asks `tool` with `arguments`, those of the plan that the tool declares. `call` calls it once, with its retries.
     async fn ask(&self, tool: &str, arguments: Map<String, Value>, call: &dyn CallTool) -> Result<Answer, Failure>;
 }
 

@@ -66,9 +66,14 @@ impl Target {
         if admission.is_none() {
             return (name, ToolResult::NotOffered);
         }
+        // A tool's own way of asking sees only what will be sent.
+        let arguments = match &self.core.state.lock().catalog {
+            Some(catalog) => catalog.split(&name, &plan.arguments).0,
+            None => plan.arguments,
+        };
         let call = Call {
             tool: Arc::clone(&name),
-            arguments: plan.arguments,
+            arguments,
             timeout: plan.timeout.unwrap_or(self.core.settings.timeout),
             ask: plan.ask,
             cycle: Arc::clone(cycle),
