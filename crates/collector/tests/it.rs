@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
-    net::TcpListener,
-    process::{Command, Output},
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -63,4 +65,82 @@ fn poll_tells_once_why_a_server_could_not_be_reached() {
     let told = text(&output.stdout);
     assert_eq!(told.matches("cannot connect to 127.0.0.1:1").count(), 1, "{told}");
     assert!(told.contains("get_liveness") && !told.contains("no reason was given"), "{told}");
+}
+
+/// The program at work; it ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Name and type of every metric on the page at `level`, after a poll of a simulator.
+fn page_at(level: &str) -> BTreeMap<String, String> {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let configuration = format!(
+        "yaml:{{extensions: {{session_buddy_simulator: {{endpoint: '{free}'}}}}, receivers: {{session_buddy: {{endpoint: \
+         'http://{free}/mcp'}}}}, processors: {{mapping: {{presets: [session_buddy]}}}}, exporters: {{debug: {{sending_queue: \
+         {{}}, verbosity: basic}}}}, service: {{extensions: [session_buddy_simulator], telemetry: {{metrics: {{level: {level}, \
+         readers: [{{pull: {{exporter: {{prometheus: {{port: 0}}}}}}}}]}}}}, pipelines: {{metrics: {{receivers: \
+         [session_buddy], processors: [mapping], exporters: [debug]}}}}}}}}"
+    );
+    let mut program = Command::new(env!("CARGO_BIN_EXE_minicol"));
+    program.args(["run", "--config", &configuration]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut program = Running(program.spawn().unwrap());
+    let logs = BufReader::new(program.0.stderr.take().unwrap()).lines();
+    let url = logs.map(Result::unwrap).find_map(|line| Some(line.split_once("url=http://")?.1.to_owned())).unwrap();
+    let address = url.split('/').next().unwrap();
+    // It prints a batch when it has polled, mapped and exported it.
+    let printed = BufReader::new(program.0.stdout.take().unwrap()).lines().next();
+    assert!(printed.is_some_and(|line| line.unwrap().starts_with("metrics: ")));
+    for _ in 0..200 {
+        let page = get(address);
+        // The books are closed just after the batch is printed.
+        if page.contains("otelcol_exporter_sent_metric_points{exporter=\"debug\"} 1") {
+            let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+            return types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("nothing was sent:\n{}", get(address));
+}
+
+fn get(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    page
+}
+
+#[test]
+fn the_page_on_own_telemetry_lists_every_metric_with_its_type_and_level() {
+    let text = include_str!("../../../docs/own-telemetry.md");
+    // Name, whether it is there from the start, type, first level.
+    let listed: Vec<(String, bool, &str, &str)> = text
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [_, name, kind @ ("counter" | "gauge" | "histogram"), _, _, level, _] = cells[..] else { return None };
+            let (name, mark) = name.strip_prefix('`')?.split_once('`')?;
+            let items = if name.contains("_receiver_") { "observations" } else { "metric_points" };
+            Some((name.replace('.', "_").replace("<items>", items), mark.is_empty(), kind, level))
+        })
+        .collect();
+    assert!(listed.len() > 20, "{listed:?}");
+    for (rank, level) in ["basic", "normal", "detailed"].into_iter().enumerate() {
+        let mut page = page_at(level);
+        assert_eq!(page.remove("target_info").as_deref(), Some("gauge"));
+        for (name, from_the_start, kind, from) in &listed {
+            let due = ["basic", "normal", "detailed"].iter().position(|known| known == from).unwrap() <= rank;
+            match page.remove(name) {
+                Some(shown) => assert!(due && shown == *kind, "{name} at {level}: {shown}"),
+                None => assert!(!due || !from_the_start, "{name} is missing at {level}"),
+            }
+        }
+        assert!(page.is_empty(), "not in docs/own-telemetry.md: {page:?}");
+    }
 }
