@@ -22,6 +22,8 @@ pub(crate) struct Cycle {
     pub(crate) target: Arc<str>,
     /// Whether a failed set-up is tried again: not where the cycle only probes.
     pub(crate) retries_set_up: bool,
+    /// Whether a tool will be called; where none will, the set-up alone has to show how the target is.
+    pub(crate) calls_tools: bool,
     /// The session made anew in this cycle, or why it could not be; one flight for all tools.
     pub(crate) remade: tokio::sync::Mutex<Option<Result<Arc<Session>, Failure>>>,
     may_remake: AtomicBool,
@@ -37,13 +39,14 @@ struct Inner {
 }
 
 impl Cycle {
-    pub(crate) fn new(plan: &CyclePlan, target: Arc<str>, retries_set_up: bool) -> Self {
+    pub(crate) fn new(plan: &CyclePlan, target: Arc<str>, retries_set_up: bool, calls_tools: bool) -> Self {
         Self {
             tick: plan.tick,
             deadline: plan.deadline,
             cancel: plan.cancel.clone(),
             target,
             retries_set_up,
+            calls_tools,
             remade: tokio::sync::Mutex::default(),
             may_remake: AtomicBool::new(true),
             spoke: AtomicBool::new(false),

@@ -47,7 +47,11 @@ impl Engine {
                 }
             }
         };
-        let step = || if self.held_session().is_some() { Step::ListTools } else { Step::Initialize };
+        let step = || match self.held_session() {
+            None => Step::Initialize,
+            Some(session) if self.pings(&session, cycle) => Step::Ping,
+            Some(_) => Step::ListTools,
+        };
         let result = cycle.bounded(work, |cause| cause.at(&self.settings.name, &step())).await;
         match &result {
             Ok(session) => cycle.use_session(session),
@@ -124,7 +128,7 @@ impl Engine {
             Some(session) => session,
             None => self.connect(cycle).await?,
         };
-        let failure = match self.list_if_due(&session, cycle).await {
+        let failure = match self.list_or_ping(&session, cycle).await {
             Ok(()) => return Ok(session),
             Err(failure) => failure,
         };
@@ -136,7 +140,7 @@ impl Engine {
             return Err(failure.without_session());
         }
         let session = self.connect(cycle).await?;
-        self.list_if_due(&session, cycle).await.map_err(Failure::without_session)?;
+        self.list_or_ping(&session, cycle).await.map_err(Failure::without_session)?;
         Ok(session)
     }
 
@@ -156,9 +160,21 @@ impl Engine {
         Ok(session)
     }
 
-    async fn list_if_due(&self, session: &Session, cycle: &Cycle) -> Result<(), Failure> {
-        let due = self.state.lock().list_is_due(session.number, cycle.tick, &self.settings);
-        if due { self.list_tools(session, cycle).await } else { Ok(()) }
+    /// Lists the tools where that is due. Where it is not, and none will be called either, a ping tells whether the target is there.
+    async fn list_or_ping(&self, session: &Session, cycle: &Cycle) -> Result<(), Failure> {
+        if self.pings(session, cycle) {
+            let asked = Box::pin(session.ping());
+            return self.attempt(cycle, &Step::Ping, self.settings.timeout, Some(session), asked).await;
+        }
+        if self.list_is_due(session, cycle) { self.list_tools(session, cycle).await } else { Ok(()) }
+    }
+
+    fn pings(&self, session: &Session, cycle: &Cycle) -> bool {
+        !cycle.calls_tools && !self.list_is_due(session, cycle)
+    }
+
+    fn list_is_due(&self, session: &Session, cycle: &Cycle) -> bool {
+        self.state.lock().list_is_due(session.number, cycle.tick, &self.settings)
     }
 
     fn let_go(&self, lost: &Session) {

@@ -20,6 +20,8 @@ pub enum Step {
     Initialize,
     /// `tools/list`.
     ListTools,
+    /// `ping`.
+    Ping,
     /// `tools/call` of the named tool.
     Call(Arc<str>),
 }
@@ -226,6 +228,7 @@ impl fmt::Display for Step {
         match self {
             Self::Initialize => f.write_str("initialize"),
             Self::ListTools => f.write_str("tools/list"),
+            Self::Ping => f.write_str("ping"),
             Self::Call(tool) => f.write_str(&foreign(tool)),
         }
     }

@@ -83,7 +83,7 @@ pub struct CycleOutcome {
     /// True where the target spoke valid MCP in this cycle (tool errors included), false where it was tried and did not, `None` where
     /// nothing was tried.
     pub up: Option<bool>,
-    /// Why the set-up (connect, initialize, tools/list) failed in the end, where it did.
+    /// Why the set-up (connect, initialize, tools/list; a ping where no wanted tool is offered) failed in the end, where it did.
     pub setup: Option<Failure>,
     /// What became of each tool of the plan, by its resolved name, in the plan's order. Two that resolve to one name are asked once.
     pub tools: Vec<(Arc<str>, ToolResult)>,

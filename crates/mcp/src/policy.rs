@@ -36,8 +36,8 @@ pub struct Policy {
     pub counts_for_breaker: bool,
     /// How the receiver stands while this is so; `None` leaves its status as it is.
     pub status: Option<Status>,
-    /// How loud it is said, once per change.
-    pub level: Level,
+    /// How loud it is said, once per change; `None` where there is nothing to say.
+    pub level: Option<Level>,
     /// The row's first column: what belongs to the class.
     what: &'static str,
     /// What `error.type` says.
@@ -74,40 +74,40 @@ impl Class {
 
     /// The table.
     pub const fn policy(self) -> Policy {
-        use Level::{Debug, Error, Info, Warn};
+        use Level::{Error, Warn};
         use RetryRule::{After, Backoff, NewSession, No};
         const DOWN: Option<Status> = Some(Status::RecoverableError);
         match self {
             Self::Unavailable => row(
                 "refused, reset, a name that does not resolve, the end of the stream without a reply, 502, 503, 504",
-                (Backoff, true, DOWN, Warn),
+                (Backoff, true, DOWN, Some(Warn)),
                 "`unavailable` or the HTTP status",
             ),
             Self::Timeout => {
-                row("no answer in time, or a call cut at the cycle's end", (No, true, DOWN, Warn), "`timeout`")
+                row("no answer in time, or a call cut at the cycle's end", (No, true, DOWN, Some(Warn)), "`timeout`")
             }
-            Self::Tls => row("TLS handshake or certificate refused", (No, true, DOWN, Error), "`tls`"),
-            Self::Throttled => row("429; 503 with Retry-After", (After, false, DOWN, Warn), "the HTTP status"),
+            Self::Tls => row("TLS handshake or certificate refused", (No, true, DOWN, Some(Error)), "`tls`"),
+            Self::Throttled => row("429; 503 with Retry-After", (After, false, DOWN, Some(Warn)), "the HTTP status"),
             Self::Session => row(
                 "400, 401 or 404 to a request that carried a session id",
-                (NewSession, false, None, Info),
+                (NewSession, false, None, None),
                 "only if it repeats on the new session: then as without a session id",
             ),
-            Self::Auth => row("401, 403", (No, true, DOWN, Error), "the HTTP status"),
+            Self::Auth => row("401, 403", (No, true, DOWN, Some(Error)), "the HTTP status"),
             Self::Protocol => row(
                 "other 4xx and 5xx, a redirect that is not followed, bad JSON, wrong content type, wrong id, too large, \
                  a JSON-RPC error, 202 or an empty body to a request",
-                (No, true, DOWN, Error),
+                (No, true, DOWN, Some(Error)),
                 "the HTTP status, the JSON-RPC code (`rpc_error` outside the reserved range), `invalid_response` or \
                  `response_too_large`",
             ),
             Self::Tool => row(
                 "isError, `success: false`, text that begins with ❌, a result without content",
-                (No, true, DOWN, Warn),
+                (No, true, DOWN, Some(Warn)),
                 "`tool_error`",
             ),
-            Self::NotOffered => row("a tool that is not in tools/list", (No, false, None, Warn), "`not_offered`"),
-            Self::Cancelled => row("cancelled at shutdown", (No, false, None, Debug), "`cancelled`"),
+            Self::NotOffered => row("a tool that is not in tools/list", (No, false, None, Some(Warn)), "`not_offered`"),
+            Self::Cancelled => row("cancelled at shutdown", (No, false, None, None), "`cancelled`"),
         }
     }
 
@@ -130,7 +130,7 @@ impl Class {
 
 const fn row(
     what: &'static str,
-    (retry, counts_for_breaker, status, level): (RetryRule, bool, Option<Status>, Level),
+    (retry, counts_for_breaker, status, level): (RetryRule, bool, Option<Status>, Option<Level>),
     error_type: &'static str,
 ) -> Policy {
     Policy { retry, counts_for_breaker, status, level, what, error_type }
@@ -152,7 +152,7 @@ pub fn failure_table() -> String {
         };
         let counts = if counts_for_breaker { "yes" } else { "no" };
         let status = status.map_or_else(|| "unchanged".to_owned(), |status| status.to_string());
-        let level = format!("{level:?}").to_lowercase();
+        let level = level.map_or_else(|| "nothing".to_owned(), |level| format!("{level:?}").to_lowercase());
         // Writing to a String cannot fail.
         let _ = writeln!(out, "| {what} | {} | {retry} | {counts} | {status} | {level} | {error_type} |", class.name());
     }

@@ -14,7 +14,7 @@ use rmcp::{
     RoleClient, ServiceExt,
     model::{
         CallToolRequest, CallToolRequestParams, ClientCapabilities, ClientConfig, ClientRequest, Implementation,
-        ListToolsRequest, PaginatedRequestParams, ProtocolVersion, ServerResult,
+        ListToolsRequest, PaginatedRequestParams, PingRequest, ProtocolVersion, ServerResult,
     },
     service::{ClientInitializeError, Peer, PeerRequestOptions, RequestHandle, RunningService, ServiceError},
     transport::{
@@ -101,6 +101,15 @@ impl Session {
         let params = cursor.map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
         let request = ListToolsRequest { params, ..ListToolsRequest::default() };
         self.request(ClientRequest::ListToolsRequest(request)).await
+    }
+
+    /// Asks whether the server is there.
+    pub(crate) async fn ping(&self) -> Result<(), Cause> {
+        match self.request(ClientRequest::PingRequest(PingRequest::default())).await {
+            // A server that knows no ping is there as well.
+            Ok(_) | Err(Cause::Rpc { .. }) => Ok(()),
+            Err(cause) => Err(cause),
+        }
     }
 
     /// Calls a tool; gives its result as it came.

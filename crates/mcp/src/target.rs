@@ -52,13 +52,14 @@ impl Target {
     }
 
     /// Where all breakers are open, a session that did not answer last is not trusted: the set-up goes first, and once.
-    fn begin(&self, plan: &CyclePlan) -> Cycle {
+    fn begin(&self, plan: &CyclePlan, wanted: &[Wanted]) -> Cycle {
         let mut known = self.core.state.lock();
         let all_open = known.breakers.all_open();
         if all_open && known.session.as_ref().is_some_and(|session| !session.last_replied()) {
             known.session = None;
         }
-        Cycle::new(plan, Arc::clone(&self.core.settings.name), !all_open)
+        let calls_tools = wanted.iter().any(|wanted| wanted.admission.is_some());
+        Cycle::new(plan, Arc::clone(&self.core.settings.name), !all_open, calls_tools)
     }
 
     async fn call(&self, wanted: Wanted, cycle: &Arc<Cycle>) -> (Arc<str>, ToolResult) {
@@ -137,7 +138,7 @@ impl PollTarget for Target {
             let tools = wanted.iter().map(not_called).collect();
             return CycleOutcome { tools, ..self.outcome(plan, None, None) };
         }
-        let cycle = Arc::new(self.begin(plan));
+        let cycle = Arc::new(self.begin(plan, &wanted));
         if let Err(failure) = self.core.set_up(&cycle).await {
             let tools = wanted.iter().map(not_called).collect();
             if failure.class().policy().counts_for_breaker {

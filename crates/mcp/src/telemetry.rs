@@ -46,6 +46,7 @@ impl Operations {
         let method = match step {
             Step::Initialize => "initialize",
             Step::ListTools => "tools/list",
+            Step::Ping => "ping",
             Step::Call(tool) => {
                 attributes.push(KeyValue::new("gen_ai.tool.name", tool.clone()));
                 "tools/call"

@@ -19,6 +19,9 @@ pub(super) fn cause_of(error: &(dyn StdError + 'static)) -> Cause {
             None => {}
         }
         if let Some(hyper) = error.downcast_ref::<hyper::Error>() {
+            if hyper.is_parse_too_large() {
+                return Cause::Malformed("the reply's headers are too many or too long".to_owned());
+            }
             if hyper.is_parse() {
                 return Cause::Malformed(format!("what came is not HTTP ({})", foreign(&hyper.to_string())));
             }

@@ -19,6 +19,29 @@ async fn a_tool_that_is_not_offered_is_told_and_counts_as_nothing() {
     assert_eq!(world.server.count("tools/call"), 1);
 }
 
+/// Promise: `up` is about the server, also where it offers nothing that is wanted and the list is not due.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_offers_nothing_that_is_wanted_is_pinged() {
+    let mut world = World::new().await;
+    world.cycle(&["gone"]).await;
+    world.next_tick().await;
+    let outcome = world.cycle(&["gone"]).await; // this server knows no `ping`: that is an answer as well
+    assert_eq!((outcome.up, outcome.setup), (Some(true), None));
+    assert_eq!((world.server.count("ping"), world.server.count("tools/list")), (1, 1));
+    world.next_tick().await;
+    world.server.forget_sessions();
+    assert_eq!(world.cycle(&["gone"]).await.up, Some(true));
+    assert_eq!(world.server.count("initialize"), 2, "a lost session is made anew");
+    world.next_tick().await;
+    world.server.always("ping", Reply::hang());
+    let outcome = world.cycle(&["gone"]).await;
+    assert_eq!((outcome.up, outcome.setup.unwrap().class()), (Some(false), Class::Timeout));
+    assert_eq!(*result(&outcome, "get_gone"), ToolResult::NotOffered);
+    world.next_tick().await;
+    world.cycle(&["a", "gone"]).await;
+    assert_eq!(world.server.count("ping"), 3, "not where a tool is called");
+}
+
 #[tokio::test(start_paused = true)]
 async fn names_are_taken_as_written_where_the_server_offers_that() {
     let world = World::new().await;

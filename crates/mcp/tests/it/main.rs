@@ -5,6 +5,8 @@
 mod breaker;
 mod discovery;
 mod failures;
+mod faults;
+mod frozen;
 mod outside;
 mod policies;
 mod sessions;
