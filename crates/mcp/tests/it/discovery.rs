@@ -35,8 +35,8 @@ async fn a_server_that_offers_nothing_that_is_wanted_is_pinged() {
     world.next_tick().await;
     world.server.always("ping", Reply::hang());
     let outcome = world.cycle(&["gone"]).await;
-    assert_eq!((outcome.up, outcome.setup.unwrap().class()), (Some(false), Class::Timeout));
     assert_eq!(*result(&outcome, "get_gone"), ToolResult::NotOffered);
+    assert_eq!((outcome.up, outcome.setup.unwrap().class()), (Some(false), Class::Timeout));
     world.next_tick().await;
     world.cycle(&["a", "gone"]).await;
     assert_eq!(world.server.count("ping"), 3, "not where a tool is called");
