@@ -151,8 +151,11 @@ impl Voice {
         }
     }
 
-    /// A set-up that failed goes before tools that fail, and those before everything being well.
+    /// A set-up that failed goes before tools that fail, and those before everything being well. A cycle that tried nothing changes nothing.
     fn status(&mut self, outcome: &CycleOutcome) {
+        if outcome.up.is_none() && outcome.setup.is_none() {
+            return;
+        }
         self.said.failing.retain(|tool, _| outcome.tools.iter().any(|(wanted, _)| wanted == tool));
         for (tool, result) in &outcome.tools {
             match result {

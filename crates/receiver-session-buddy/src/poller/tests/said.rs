@@ -103,6 +103,23 @@ async fn where_nothing_was_tried_the_last_up_stands_and_nothing_is_said() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn cycles_that_try_nothing_do_not_go_back_to_what_was_said_before() {
+    let stage = Stage::new(json!({}));
+    let idle =
+        || CycleOutcome { tools: vec![("get_liveness".into(), ToolResult::BreakerOpen)], ..CycleOutcome::default() };
+    let broken = outcome(vec![("get_liveness", failed("get_liveness", Cause::Tool("broken".to_owned())))]);
+    for outcome in [broken, down(), idle(), down(), idle()] {
+        stage.target.then(0, outcome);
+    }
+    stage.run_for(125).await;
+    let expected = [
+        format!("RecoverableError: {ENDPOINT}: 1 of 1 tools fail: get_liveness: the tool failed: broken"),
+        format!("RecoverableError: {}", refused()),
+    ];
+    assert_eq!(stage.said(), expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn failing_tools_are_said_when_they_change_also_while_their_breaker_is_open() {
     let stage = Stage::new(json!({}));
     let broken = || failed("get_b", Cause::Tool("engine_failure".to_owned()));
