@@ -102,6 +102,7 @@ impl Events {
             component: component.clone(),
             status,
             since: self.clock.wall(),
+            level: status.level(),
             message: message.into(),
         };
         self.emit(Event::Status(change));
@@ -195,26 +196,16 @@ const fn is_at_work(status: Status) -> bool {
 /// Every event is logged here and nowhere else. The message says in plain words what a person must know; the fields say the rest.
 fn log(event: &Event, was: Option<Status>) {
     match event {
-        Event::Status(StatusChange { kind, component, status, message, .. }) => {
+        Event::Status(change) => {
+            let StatusChange { kind, component, status, message, .. } = change;
             // A field that has nothing to say is left out.
             let why = (!message.is_empty()).then_some(message.as_str());
-            match (status, was) {
-                (Status::Starting, _) => debug!(%kind, %component, %status, why, "component starts"),
-                (Status::Stopping, _) => debug!(%kind, %component, %status, why, "component stops"),
-                (Status::Ok, None | Some(Status::Starting)) => {
-                    info!(%kind, %component, %status, why, "component started");
-                }
-                (Status::Ok, Some(Status::Ok)) => info!(%kind, %component, %status, why, "component works"),
-                (Status::Ok, _) => info!(%kind, %component, %status, why, "component works again"),
-                (Status::Stopped, None) => info!(%kind, %component, %status, why, "component is not started"),
-                (Status::Stopped, _) => info!(%kind, %component, %status, why, "component stopped"),
-                (Status::RecoverableError, _) => {
-                    warn!(%kind, %component, %status, why, "component is in trouble and keeps trying");
-                }
-                (Status::PermanentError, _) => {
-                    error!(%kind, %component, %status, why, "component cannot do its work until a person acts");
-                }
-                (Status::FatalError, _) => error!(%kind, %component, %status, why, "component ends the program"),
+            let what = in_words(*status, was);
+            match change.level {
+                Level::Debug => debug!(%kind, %component, %status, why, "{what}"),
+                Level::Info => info!(%kind, %component, %status, why, "{what}"),
+                Level::Warn => warn!(%kind, %component, %status, why, "{what}"),
+                Level::Error => error!(%kind, %component, %status, why, "{what}"),
             }
         }
         // The notice's name is the constant message: short, stable, and what one searches for.
@@ -224,6 +215,22 @@ fn log(event: &Event, was: Option<Status>) {
             Level::Warn => warn!(%kind, %component, what, "{name}"),
             Level::Error => error!(%kind, %component, what, "{name}"),
         },
+    }
+}
+
+/// What a change of status means, from a small set of sentences.
+const fn in_words(status: Status, was: Option<Status>) -> &'static str {
+    match (status, was) {
+        (Status::Starting, _) => "component starts",
+        (Status::Stopping, _) => "component stops",
+        (Status::Ok, None | Some(Status::Starting)) => "component started",
+        (Status::Ok, Some(Status::Ok)) => "component works",
+        (Status::Ok, _) => "component works again",
+        (Status::Stopped, None) => "component is not started",
+        (Status::Stopped, _) => "component stopped",
+        (Status::RecoverableError, _) => "component is in trouble and keeps trying",
+        (Status::PermanentError, _) => "component cannot do its work until a person acts",
+        (Status::FatalError, _) => "component ends the program",
     }
 }
 

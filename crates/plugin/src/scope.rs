@@ -131,11 +131,17 @@ impl Scope {
 
     /// Reports the component's status. The host tells it when status or message changed.
     pub fn report(&self, status: Status, message: impl Into<String>) {
+        self.report_as(status, status.level(), message);
+    }
+
+    /// The same, told as loud as the component says.
+    pub fn report_as(&self, status: Status, level: Level, message: impl Into<String>) {
         self.0.events.emit(Event::Status(StatusChange {
             kind: self.0.kind,
             component: self.0.id.clone(),
             status,
             since: self.0.environment.clock.wall(),
+            level,
             message: message.into(),
         }));
     }

@@ -37,6 +37,8 @@ pub struct StatusChange {
     /// Since when, on the wall clock, in seconds since the epoch.
     #[serde(serialize_with = "seconds")]
     pub since: Timestamp,
+    /// How loud it is told; [`Status::level`] unless the component knows better.
+    pub level: Level,
     /// Why, for a person; empty where there is nothing to say.
     pub message: String,
 }
@@ -87,6 +89,18 @@ pub enum Event {
 pub trait EventSink: Send + Sync {
     /// Takes one event.
     fn emit(&self, event: Event);
+}
+
+impl Status {
+    /// How loud a change to this status is told, unless the component knows better.
+    pub const fn level(self) -> Level {
+        match self {
+            Self::Starting | Self::Stopping => Level::Debug,
+            Self::Ok | Self::Stopped => Level::Info,
+            Self::RecoverableError => Level::Warn,
+            Self::PermanentError | Self::FatalError => Level::Error,
+        }
+    }
 }
 
 impl fmt::Display for Status {

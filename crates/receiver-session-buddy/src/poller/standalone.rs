@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use minicol_plugin::{
     CancellationToken, Clock, ComponentId, ComponentKind, Environment, Event, EventSink, HostView, Level, Notice,
-    Phase, Scope, ScopeParts, SeededRandom, Snapshot, StateStore, Status, StatusChange, SystemClock,
-    net::SystemNetwork,
+    Phase, Scope, ScopeParts, SeededRandom, Snapshot, StateStore, StatusChange, SystemClock, net::SystemNetwork,
 };
 use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 
@@ -40,11 +39,11 @@ pub(super) fn scope(id: ComponentId) -> Scope {
 impl EventSink for Log {
     fn emit(&self, event: Event) {
         match event {
-            Event::Status(StatusChange { component, status, message, .. }) => match status {
-                Status::RecoverableError | Status::PermanentError | Status::FatalError => {
-                    tracing::warn!(receiver = %component, %status, reason = message, "status changed");
-                }
-                _ => tracing::info!(receiver = %component, %status, reason = message, "status changed"),
+            Event::Status(StatusChange { component, status, level, message, .. }) => match level {
+                Level::Debug => tracing::debug!(receiver = %component, %status, reason = message, "status changed"),
+                Level::Info => tracing::info!(receiver = %component, %status, reason = message, "status changed"),
+                Level::Warn => tracing::warn!(receiver = %component, %status, reason = message, "status changed"),
+                Level::Error => tracing::error!(receiver = %component, %status, reason = message, "status changed"),
             },
             Event::Notice(Notice { component, level, name, message, .. }) => match level {
                 Level::Debug => tracing::debug!(receiver = %component, name, reason = message, "noticed"),

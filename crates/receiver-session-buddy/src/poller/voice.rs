@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use minicol_mcp::{BreakerState, CycleOutcome, Failure, TargetSnapshot, ToolResult, Undeclared};
+use minicol_mcp::{BreakerState, Class, CycleOutcome, Failure, TargetSnapshot, ToolResult, Undeclared};
 use minicol_plugin::{Level, Rejected, Scope, Status, text::foreign};
 
 use super::{report, wording};
@@ -93,9 +93,9 @@ impl Voice {
         if outcome.missing.is_empty() {
             let message = format!("{} now offers every tool that is wanted", self.endpoint);
             self.scope.notice(Level::Info, "tools_offered", message);
-        } else {
+        } else if let Some(level) = Class::NotOffered.policy().level {
             let message = wording::not_offered(&self.endpoint, &outcome.missing, offered);
-            self.scope.notice(Level::Warn, "tools_not_offered", message);
+            self.scope.notice(level, "tools_not_offered", message);
         }
         self.said.missing.clone_from(&outcome.missing);
     }
@@ -167,21 +167,21 @@ impl Voice {
             }
         }
         let setup = outcome.setup.as_ref();
-        let said = if let Some((failure, status)) = setup.and_then(|f| Some((f, f.class().policy().status?))) {
-            Some((status, format!("{}/{}", failure.step(), failure.error_type()), failure.to_string()))
-        } else if let Some(status) = self.said.failing.values().filter_map(|f| f.class().policy().status).max() {
+        let said = if let Some((failure, how)) = setup.and_then(|f| Some((f, status_and_level(f.class())?))) {
+            Some((how, format!("{}/{}", failure.step(), failure.error_type()), failure.to_string()))
+        } else if let Some(worst) = self.said.failing.values().filter_map(|f| status_and_level(f.class())).max() {
             let key: Vec<_> = self.said.failing.iter().map(|(tool, f)| format!("{tool}/{}", f.error_type())).collect();
-            Some((status, key.join(" "), wording::failing(&self.endpoint, &self.said.failing, outcome.tools.len())))
+            Some((worst, key.join(" "), wording::failing(&self.endpoint, &self.said.failing, outcome.tools.len())))
         } else if outcome.up == Some(true) {
             let again = if matches!(self.said.status, Some((Status::Ok, _)) | None) { "" } else { " again" };
-            Some((Status::Ok, String::new(), format!("{} answers{again}", self.endpoint)))
+            Some(((Status::Ok, Status::Ok.level()), String::new(), format!("{} answers{again}", self.endpoint)))
         } else {
             None // nothing was tried, or nothing that says how the target is
         };
-        if let Some((status, key, message)) = said
+        if let Some(((status, level), key, message)) = said
             && self.said.status.as_ref() != Some(&(status, key.clone()))
         {
-            self.scope.report(status, message);
+            self.scope.report_as(status, level, message);
             self.said.status = Some((status, key));
         }
     }
@@ -202,4 +202,10 @@ impl Voice {
         }
         self.said.open = now;
     }
+}
+
+/// How the receiver stands while a failure of this class lasts, and how loud that is told, by the failure table.
+fn status_and_level(class: Class) -> Option<(Status, Level)> {
+    let policy = class.policy();
+    policy.status.zip(policy.level)
 }
