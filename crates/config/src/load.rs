@@ -111,10 +111,9 @@ fn apply_overrides(root: &mut Node, sets: &Node, request: &Request, problems: &m
     let mut applied = Vec::new();
     for kind in &request.overrides {
         // What only a `--set` brings is there in the end too.
-        let written = root.find(&kind.target).is_some();
-        let exists = written || sets.find(&kind.target).is_some();
-        let set = kind.read(&request.environment, exists, &mut budget, problems);
-        if written && !crate::overrides::can_take(root, &kind.target) {
+        let written: Vec<_> = [&*root, sets].into_iter().filter_map(|layer| layer.find(&kind.target)).collect();
+        let set = kind.read(&request.environment, &written, &mut budget, problems);
+        if root.find(&kind.target).is_some() && !crate::overrides::can_take(root, &kind.target) {
             // Decoding says what is wrong there; laying a mapping over it would hide that.
             continue;
         }

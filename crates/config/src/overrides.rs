@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use crate::environment::{Environment, NoText};
 use crate::mark::{Mark, SourceText};
 use crate::nearest::nearest;
-use crate::node::Node;
+use crate::node::{Mapping, Node};
 use crate::path::Path;
 use crate::problem::{Problem, Problems};
 use crate::secret::{is_secret_name, is_secret_path};
@@ -18,7 +18,8 @@ use crate::yaml::{Budget, MAX_DEPTH};
 
 /// Every variable whose name begins with `prefix` sets a key of the mapping at `target`.
 ///
-/// The rest of the name is the key, lower-cased; `__` in it nests. The value is taken as it is (nothing is substituted in it): text where
+/// The rest of the name is the key, lower-cased; `__` in it nests. Where keys are free (names of headers), one that is written already in
+/// another capitalisation is meant. The value is taken as it is (nothing is substituted in it): text where
 /// text is wanted, a number or a switch where one is wanted, and a list or a mapping written as JSON.
 #[derive(Debug, Clone)]
 pub struct EnvOverride {
@@ -81,6 +82,25 @@ impl KeyTree {
         }
     }
 
+    /// Takes free keys as they are written already, where they differ in nothing but capitalisation.
+    fn as_written(&self, keys: &mut [String], written: &[&Node]) {
+        let mut tree = self;
+        let mut nodes = written.to_vec();
+        for key in keys {
+            match tree {
+                Self::Keys(known) => tree = known.get(key).unwrap_or(&Self::Any),
+                Self::Any if nodes.iter().any(|node| node.get(key).is_some()) => {}
+                Self::Any => {
+                    let names = nodes.iter().filter_map(|node| node.as_mapping()).flat_map(Mapping::keys);
+                    if let Some(name) = names.into_iter().find(|name| name.eq_ignore_ascii_case(key)) {
+                        name.clone_into(key);
+                    }
+                }
+            }
+            nodes = nodes.iter().filter_map(|node| node.get(key)).collect();
+        }
+    }
+
     /// The first key that is not known, with the known ones beside it.
     fn first_unknown<'a>(&'a self, keys: &[String]) -> Option<(usize, &'a BTreeMap<String, Self>)> {
         let mut tree = self;
@@ -96,21 +116,21 @@ impl KeyTree {
 impl EnvOverride {
     /// What the environment sets, as a tree from the root, with what it does.
     ///
-    /// `target_exists`: whether the configuration has the target. Where it has not, each variable is a warning.
+    /// `written`: what the configuration has at the target, layer by layer. Where it has nothing, each variable is a warning.
     pub(crate) fn read(
         &self,
         environment: &Environment,
-        target_exists: bool,
+        written: &[&Node],
         budget: &mut Budget,
         problems: &mut Problems,
     ) -> Vec<(Node, AppliedOverride)> {
         let mut set = Vec::new();
         for variable in environment.names().filter(|name| name.starts_with(&self.prefix)) {
-            if !target_exists {
+            if written.is_empty() {
                 problems.push(self.without_target(variable));
                 continue;
             }
-            match self.read_one(variable, environment, budget) {
+            match self.read_one(variable, environment, written, budget) {
                 Ok(one) => set.push(one),
                 Err(problem) => problems.push(problem),
             }
@@ -122,10 +142,11 @@ impl EnvOverride {
         &self,
         variable: &str,
         environment: &Environment,
+        written: &[&Node],
         budget: &mut Budget,
     ) -> Result<(Node, AppliedOverride), Problem> {
         let name_mark = mark_of(variable, "");
-        let keys: Vec<String> = variable[self.prefix.len()..].split("__").map(str::to_lowercase).collect();
+        let mut keys: Vec<String> = variable[self.prefix.len()..].split("__").map(str::to_lowercase).collect();
         if keys.iter().any(String::is_empty) || keys.len() + self.target.segments().len() > MAX_DEPTH / 2 {
             let problem = Problem::error("this variable's name has an empty part, or too many parts")
                 .at(&name_mark)
@@ -135,6 +156,7 @@ impl EnvOverride {
         if let Some((at, known)) = self.keys.first_unknown(&keys) {
             return Err(self.unknown_key(&name_mark, &keys, at, known));
         }
+        self.keys.as_written(&mut keys, written);
         let path = keys.iter().fold(self.target.clone(), |path, key| path.join(key));
         let text = match environment.text(variable) {
             Ok(text) => text,

@@ -56,6 +56,23 @@ fn the_environment_lies_over_files_and_a_set_over_both() {
 }
 
 #[test]
+fn an_override_of_a_free_key_finds_it_in_whatever_capitalisation_it_is_written() {
+    let file = "yaml:receivers: {session_buddy: {endpoint: http://x, headers: {Authorization: old, x-a: a}}}";
+    let environment = [("POLLING__HEADERS__AUTHORIZATION", "new"), ("POLLING__HEADERS__X-B", "b")];
+    let demo = Demo::of(&[file], &["receivers.session_buddy.headers.X-B=c"], &environment);
+    let headers: Vec<_> = demo.receiver().headers.keys().map(String::as_str).collect();
+    assert_eq!(headers, ["Authorization", "X-B", "x-a"]);
+    assert_eq!(
+        demo.overrides,
+        [
+            "POLLING__HEADERS__AUTHORIZATION sets receivers::session_buddy::headers::Authorization",
+            "POLLING__HEADERS__X-B sets receivers::session_buddy::headers::X-B",
+        ]
+    );
+    assert_eq!(demo.told(), "");
+}
+
+#[test]
 fn an_override_finds_a_receiver_without_a_body_or_of_a_set_alone() {
     let environment = [("POLLING__ENDPOINT", "http://env")];
     let demo = Demo::of(&["yaml:receivers: {session_buddy: }"], &[], &environment);
