@@ -54,7 +54,7 @@ impl Shared {
             if !longest.is_zero() && began.elapsed().saturating_add(wait) > longest {
                 return Outcome::failed("max_elapsed_time".to_owned(), &error);
             }
-            if !self.pause(wait).await {
+            if !self.pause(wait, asked.is_some()).await {
                 return Outcome::dropped(&format!(
                     "the next attempt would come after the shutdown's deadline; the last said: {error}"
                 ));
@@ -93,12 +93,17 @@ impl Shared {
         result
     }
 
-    /// Waits for a retry; false where, in a shutdown, it would come after the deadline.
-    async fn pause(&self, wait: Duration) -> bool {
+    /// Waits for a retry; false where, in a shutdown, it would come after the deadline. A shutdown that begins meanwhile cuts a wait of our own
+    /// choosing short: the far end may be back, and this is the last chance. One that the far end `asked` for is kept.
+    async fn pause(&self, wait: Duration, asked: bool) -> bool {
         let until = Instant::now() + wait.min(FAR);
+        let already_draining = self.draining.is_cancelled();
         tokio::select! {
             biased;
             () = self.draining.cancelled() => {
+                if !already_draining && !asked {
+                    return true;
+                }
                 if self.deadline.get().is_some_and(|deadline| until > *deadline) {
                     return false;
                 }

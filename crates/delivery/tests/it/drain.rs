@@ -43,6 +43,18 @@ async fn at_the_deadline_everything_left_is_dropped_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_for_a_retry_is_tried_at_once_when_the_drain_begins() {
+    let script = Script::new([LATER, Step::Take]);
+    let delivery = start(&Harness::default(), &script, steady());
+    delivery.consumer().consume(points(4)).await.unwrap();
+    settle().await;
+    let began = Instant::now();
+    let report = delivery.drain(in_seconds(3)).await;
+    assert_eq!(began.elapsed(), Duration::ZERO, "the far end is back, and nobody waits");
+    assert_eq!((report.sent, report.lost), (4, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_retry_beyond_the_deadline_is_not_begun_and_not_waited_for() {
     let script = Script::new([LATER]);
     let delivery = start(&Harness::default(), &script, steady());
@@ -51,29 +63,45 @@ async fn a_retry_beyond_the_deadline_is_not_begun_and_not_waited_for() {
     let began = Instant::now();
     let report = delivery.drain(in_seconds(3)).await;
     assert_eq!(began.elapsed(), Duration::ZERO);
-    assert_eq!((script.attempts().len(), report.counts.dropped["shutdown"], report.cut), (1, 4, false));
+    // One attempt before, and the one at the drain's beginning.
+    assert_eq!((script.attempts().len(), report.counts.dropped["shutdown"], report.cut), (2, 4, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_the_far_end_asked_for_is_kept() {
+    let asked = Step::Fail(Retry::After(Duration::from_secs(4)), "throttled");
+    for (deadline, sent) in [(3, 0), (5, 4)] {
+        let script = Script::new([asked.clone(), Step::Take]);
+        let delivery =
+            start(&Harness::default(), &script, config(json!({"retry_on_failure": {"initial_interval": "1s"}})));
+        delivery.consumer().consume(points(4)).await.unwrap();
+        settle().await;
+        let report = delivery.drain(in_seconds(deadline)).await;
+        assert_eq!((report.sent, report.lost), (sent, 4 - sent), "{deadline} s to drain");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_before_the_deadline_is_made() {
-    let script = Script::new([LATER, Step::Take]);
+    let script = Script::new([LATER, LATER, Step::Take]);
     let delivery = start(&Harness::default(), &script, steady());
     delivery.consumer().consume(points(4)).await.unwrap();
     settle().await;
-    let report = delivery.drain(in_seconds(6)).await;
+    let report = delivery.drain(in_seconds(20)).await;
     assert_eq!((report.sent, report.lost), (4, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_behind_a_dead_far_end_is_tried_once_more() {
-    let script = Script::new([LATER, LATER, Step::Take]);
+    let script = Script::new([LATER, LATER, LATER, Step::Take]);
     let delivery = start(&Harness::default(), &script, config(json!({"sending_queue": {"num_consumers": 1}})));
     for _ in 0..3 {
         delivery.consumer().consume(points(2)).await.unwrap();
     }
     settle().await;
     let report = delivery.drain(in_seconds(1)).await;
-    assert_eq!((report.sent, report.lost, script.attempts().len()), (2, 4, 3));
+    // The first had a retry pending and fails again; the second fails; the third finds the far end back.
+    assert_eq!((report.sent, report.lost, script.attempts().len()), (2, 4, 4));
 }
 
 #[tokio::test(start_paused = true)]
