@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use minicol_extension_simulator::{Model, SimulatorConfig};
+use minicol_extension_simulator::{Faults, Model, SimulatorConfig};
 use minicol_plugin::config::GoDuration;
 use minicol_tests::{OtlpSink, Point, Program, Value, free_port, simulator, wait_until};
 
@@ -115,7 +115,8 @@ async fn a_server_that_is_killed_in_mid_cycle_and_comes_back_is_told_as_it_was()
     let sink = OtlpSink::start().await;
     let port = free_port();
     // Slow enough that the kill hits calls in flight.
-    let slow = SimulatorConfig { latency: GoDuration::from_millis(400), ..still() };
+    let faults = Faults { latency: GoDuration::from_millis(400), ..Faults::default() };
+    let slow = SimulatorConfig { faults, ..still() };
     let first = simulator(port, slow.clone()).await;
     let file = File::new(&pipeline(&first.url(), &format!("otlp: {{endpoint: \"http://{}\"}}", sink.grpc)));
     let program = Program::start(&["run", "--config", file.path()], &[]);
@@ -182,9 +183,11 @@ async fn what_cannot_be_delivered_before_the_deadline_is_counted_and_named() {
     wait_until("two cycles", || simulator.calls().get("get_activity_summary").is_some_and(|calls| *calls >= 2)).await;
     let output = program.stop().await;
     assert_eq!(output.code, 0, "a backend that was down is no failure of the program: {}", output.stderr);
-    let lost: Vec<_> = output.stderr.lines().filter(|line| line.contains("lost=")).collect();
-    let number =
-        lost.last().and_then(|line| line.split("lost=").nth(1)).and_then(|rest| rest.split_whitespace().next());
+    let lost: Vec<_> = output.stderr.lines().filter(|line| line.contains("lost_while_stopping=")).collect();
+    let number = lost
+        .last()
+        .and_then(|line| line.split("lost_while_stopping=").nth(1))
+        .and_then(|rest| rest.split_whitespace().next());
     let number: u64 = number.expect("the last lines tell the loss").parse().expect("a number");
     assert!(number > 0, "{}", output.stderr);
     assert!(output.stderr.contains("connection refused"), "why is told, too: {}", output.stderr);

@@ -216,7 +216,7 @@ impl ShutdownReport {
         for component in &self.broken {
             error!(component, "ended while it could not do its work");
         }
-        info!(took_seconds = self.took.as_secs_f64(), lost = self.lost(), "everything has stopped");
+        info!(took_seconds = self.took.as_secs_f64(), lost_while_stopping = self.lost(), "everything has stopped");
     }
 }
 
