@@ -23,6 +23,7 @@ use super::{BoxIo, Network};
 pub struct HttpConnector {
     network: Arc<dyn Network>,
     tls: Option<Arc<ClientConfig>>,
+    server_name: Option<ServerName<'static>>,
 }
 
 /// A connection that could not be made. Which layer refused decides whether trying again may help.
@@ -64,7 +65,14 @@ pub struct HttpStream {
 impl HttpConnector {
     /// Over `network`; `tls` is needed for `https`.
     pub fn new(network: Arc<dyn Network>, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { network, tls }
+        Self { network, tls, server_name: None }
+    }
+
+    /// Under TLS the server's certificate must have this name instead of the URI's host.
+    #[must_use]
+    pub fn server_name(mut self, name: Option<ServerName<'static>>) -> Self {
+        self.server_name = name;
+        self
     }
 
     async fn connect(self, uri: Uri) -> Result<HttpStream, ConnectError> {
@@ -80,8 +88,11 @@ impl HttpConnector {
             return Ok(HttpStream { inner: TokioIo::new(plain), http2: false });
         }
         let config = self.tls.ok_or_else(|| ConnectError::Address(uri.to_string()))?;
-        let name = ServerName::try_from(host.trim_start_matches('[').trim_end_matches(']').to_owned())
-            .map_err(|_| ConnectError::Address(uri.to_string()))?;
+        let name = match self.server_name {
+            Some(name) => name,
+            None => ServerName::try_from(host.trim_start_matches('[').trim_end_matches(']').to_owned())
+                .map_err(|_| ConnectError::Address(uri.to_string()))?,
+        };
         let stream = TlsConnector::from(config).connect(name, plain).await.map_err(|source| ConnectError::Tls {
             host,
             port,

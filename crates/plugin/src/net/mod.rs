@@ -1,12 +1,14 @@
 //! How connections are made and taken: [`Network`] is the machine's ([`SystemNetwork`]) or a test's own; [`HttpConnector`] puts TLS on
 //! top and serves any hyper or tonic client.
 
+mod begun;
 mod connector;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
 mod server;
 mod system;
 mod tls;
+mod unverified;
 
 use std::io;
 
@@ -16,9 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub use connector::{ConnectError, HttpConnector, HttpStream};
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryNetwork;
-pub use server::{HostGuard, HttpServer, is_loopback};
+pub use server::{HostGuard, HttpServer, HttpVersions, is_loopback};
 pub use system::SystemNetwork;
-pub use tls::{ClientTls, TlsError};
+pub use tls::{ClientTls, ServerTls, TlsError, TlsVersion};
 
 /// A connection.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -26,6 +28,19 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
 
 /// A connection of any kind.
 pub type BoxIo = Box<dyn Io>;
+
+/// What the usual environment variables say about proxies. Passwords may stand in it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ProxyVariables {
+    /// `http_proxy` or `HTTP_PROXY`: for servers with `http://`.
+    pub http: Option<String>,
+    /// `https_proxy` or `HTTPS_PROXY`: for servers with `https://`.
+    pub https: Option<String>,
+    /// `all_proxy` or `ALL_PROXY`: for servers of which neither says anything.
+    pub all: Option<String>,
+    /// `no_proxy` or `NO_PROXY`: names, domains and address ranges that are reached without a proxy.
+    pub no: Option<String>,
+}
 
 /// How connections are made and taken.
 #[async_trait]
@@ -39,6 +54,11 @@ pub trait Network: Send + Sync {
     /// What this machine calls itself: part of what tells one collector from another.
     fn host_name(&self) -> String {
         "localhost".to_owned()
+    }
+
+    /// The proxies that this machine's environment names, for those who honour them.
+    fn proxy_variables(&self) -> ProxyVariables {
+        ProxyVariables::default()
     }
 }
 

@@ -8,21 +8,38 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use tokio::sync::Semaphore;
+use rustls::ServerConfig;
+use tokio::{sync::Semaphore, time::timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt, service_fn};
 
-use super::Listener;
+use super::{BoxIo, Listener, begun::Begun};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Answer = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Serves HTTP on a [`Listener`] for a page or a simulator, with what every server of ours needs: a bound on connections, a bound on the
-/// time a client may take for its request's head, and a check of `Host` and `Origin` against DNS rebinding.
+/// Serves HTTP on a [`Listener`] for a page, a simulator or a receiver, with what every server of ours needs: a bound on connections, a
+/// bound on the time a client may take to begin, and a check of `Host` and `Origin` against DNS rebinding.
 pub struct HttpServer {
     listener: Box<dyn Listener>,
     guard: HostGuard,
     max_connections: usize,
+    max_streams: u32,
+    head_timeout: Duration,
+    speaks: HttpVersions,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+/// Which versions of HTTP a server speaks. What the client speaks is seen by its first bytes, under TLS too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpVersions {
+    /// HTTP/1 alone: pages.
+    Http1,
+    /// HTTP/2 alone: gRPC.
+    Http2,
+    /// Either.
+    Both,
 }
 
 /// Which `Host` and `Origin` a server answers to. One that is bound to a loopback address answers loopback names only: a web page that
@@ -32,20 +49,53 @@ pub struct HostGuard {
     loopback_only: bool,
 }
 
-/// How long a client may take for the head of a request.
+/// How long a client may take for the head of a request, for its first bytes, and for a TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an HTTP/2 connection may be silent before it is asked whether its far end is still there, and how long that may take.
+const PING: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
+/// How many bytes of headers an HTTP/2 request may have.
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
 impl HttpServer {
-    /// A server on `listener`, for at most 256 connections at once.
+    /// A server on `listener`: HTTP/1 in plain text, for at most 256 connections at once.
     pub fn new(listener: Box<dyn Listener>) -> Self {
         let guard = HostGuard::bound_to(&listener.local_address());
-        Self { listener, guard, max_connections: 256 }
+        let (head_timeout, speaks) = (HEAD_TIMEOUT, HttpVersions::Http1);
+        Self { listener, guard, max_connections: 256, max_streams: 100, head_timeout, speaks, tls: None }
     }
 
     /// Another bound on connections; what comes beyond it waits.
     #[must_use]
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = max;
+        self
+    }
+
+    /// Another bound on the requests that one HTTP/2 connection makes at once than 100.
+    #[must_use]
+    pub fn max_streams(mut self, max: u32) -> Self {
+        self.max_streams = max;
+        self
+    }
+
+    /// How long an HTTP/1 connection may take for the head of its next request, idle time included; 10 s unless told.
+    #[must_use]
+    pub fn head_timeout(mut self, timeout: Duration) -> Self {
+        self.head_timeout = timeout;
+        self
+    }
+
+    /// Speaks other versions of HTTP than 1.
+    #[must_use]
+    pub fn speaks(mut self, versions: HttpVersions) -> Self {
+        self.speaks = versions;
+        self
+    }
+
+    /// Speaks TLS.
+    #[must_use]
+    pub fn tls(mut self, config: Option<Arc<ServerConfig>>) -> Self {
+        self.tls = config;
         self
     }
 
@@ -66,9 +116,7 @@ impl HttpServer {
         let permits = Arc::new(Semaphore::new(self.max_connections));
         let graceful = GracefulShutdown::new();
         let mut connections = tokio::task::JoinSet::new();
-        // Without TLS nobody negotiates HTTP/2, and waiting for a client to show its version would have no time limit.
-        let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        let opening = Arc::new(self.opening());
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
@@ -84,16 +132,60 @@ impl HttpServer {
                 continue;
             };
             let service = TowerToHyperService::new(guarded(service.clone(), self.guard));
-            let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
+            let (opening, watcher, stop) = (Arc::clone(&opening), graceful.watcher(), stop.clone());
             connections.spawn(async move {
-                // What breaks on one connection is that client's affair.
-                let _ = connection.await;
+                // What breaks on one connection is that client's affair; one that has not begun is not waited for.
+                if let Some(Some((builder, stream))) = stop.run_until_cancelled(opening.open(stream)).await {
+                    let connection = builder.serve_connection(TokioIo::new(stream), service);
+                    let _ = watcher.watch(connection.into_owned()).await;
+                }
                 drop(permit);
             });
         }
         drop(self.listener);
         graceful.shutdown().await;
         while connections.join_next().await.is_some() {}
+    }
+
+    fn opening(&self) -> Opening {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.head_timeout);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.max_streams)
+            .max_header_list_size(MAX_HEADER_BYTES)
+            .adaptive_window(true)
+            .keep_alive_interval(PING.0)
+            .keep_alive_timeout(PING.1);
+        Opening { builder, speaks: self.speaks, tls: self.tls.clone().map(TlsAcceptor::from) }
+    }
+}
+
+type Builder = auto::Builder<TokioExecutor>;
+
+/// How a connection becomes one that speaks HTTP.
+struct Opening {
+    builder: Builder,
+    speaks: HttpVersions,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Opening {
+    /// TLS where it is spoken, then the client's first bytes, each in time. hyper's own detection of the version would wait for ever.
+    async fn open(&self, stream: BoxIo) -> Option<(Builder, Begun)> {
+        let stream: BoxIo = match &self.tls {
+            None => stream,
+            Some(tls) => Box::new(timeout(HEAD_TIMEOUT, tls.accept(stream)).await.ok()?.ok()?),
+        };
+        let begun = timeout(HEAD_TIMEOUT, Begun::of(stream)).await.ok()?.ok()?;
+        let http2 = match self.speaks {
+            HttpVersions::Http1 => false,
+            HttpVersions::Http2 => true,
+            HttpVersions::Both => begun.is_http2(),
+        };
+        let builder = self.builder.clone();
+        Some((if http2 { builder.http2_only() } else { builder.http1_only() }, begun))
     }
 }
 
@@ -220,5 +312,60 @@ mod tests {
         stop.cancel();
         serving.await.unwrap();
         assert!(network.connect("127.0.0.1", 80).await.is_err());
+    }
+
+    async fn serving(
+        network: &crate::net::MemoryNetwork,
+        speaks: HttpVersions,
+    ) -> (tokio::task::JoinHandle<()>, CancellationToken) {
+        use crate::net::Network;
+        let server = HttpServer::new(network.listen("127.0.0.1:80").await.unwrap()).speaks(speaks);
+        let stop = CancellationToken::new();
+        let version = service_fn(|request: Request<Incoming>| async move {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(format!("{:?}", request.version()))))
+        });
+        (tokio::spawn(server.serve(version, stop.clone())), stop)
+    }
+
+    #[tokio::test]
+    async fn either_version_is_spoken_as_the_client_begins() {
+        use crate::net::{MemoryNetwork, Network};
+        let network = MemoryNetwork::new();
+        let (serving, stop) = serving(&network, HttpVersions::Both).await;
+        let io = |stream| TokioIo::new(stream);
+        let request = || Request::get("http://localhost/").header("host", "localhost").body(Full::<Bytes>::default());
+        let stream = network.connect("127.0.0.1", 80).await.unwrap();
+        let (mut client, connection) = hyper::client::conn::http1::handshake(io(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let answer = client.send_request(request().unwrap()).await.unwrap().collect().await.unwrap();
+        assert_eq!(answer.to_bytes(), "HTTP/1.1");
+        let stream = network.connect("127.0.0.1", 80).await.unwrap();
+        let (mut client, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), io(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let answer = client.send_request(request().unwrap()).await.unwrap().collect().await.unwrap();
+        assert_eq!(answer.to_bytes(), "HTTP/2.0");
+        stop.cancel();
+        serving.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_connects_and_says_nothing_is_sent_away_and_holds_up_no_stop() {
+        use crate::net::{MemoryNetwork, Network};
+        use tokio::io::AsyncReadExt;
+        for speaks in [HttpVersions::Http1, HttpVersions::Http2, HttpVersions::Both] {
+            let network = MemoryNetwork::new();
+            let (serving, stop) = serving(&network, speaks).await;
+            let mut stream = network.connect("127.0.0.1", 80).await.unwrap();
+            let began = tokio::time::Instant::now();
+            assert_eq!(stream.read(&mut [0; 64]).await.unwrap_or_default(), 0, "{speaks:?}: it is closed");
+            assert_eq!(began.elapsed().as_secs(), HEAD_TIMEOUT.as_secs());
+            let _silent = network.connect("127.0.0.1", 80).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let began = tokio::time::Instant::now();
+            stop.cancel();
+            serving.await.unwrap();
+            assert!(began.elapsed() < Duration::from_millis(1));
+        }
     }
 }

@@ -3,7 +3,7 @@ use std::{io, net::SocketAddr};
 use async_trait::async_trait;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
-use super::{BoxIo, Listener, Network};
+use super::{BoxIo, Listener, Network, ProxyVariables};
 
 /// TCP as the machine has it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +28,16 @@ impl Network for SystemNetwork {
 
     fn host_name(&self) -> String {
         gethostname::gethostname().to_string_lossy().into_owned()
+    }
+
+    fn proxy_variables(&self) -> ProxyVariables {
+        let of = |names: [&str; 2]| names.into_iter().find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()));
+        ProxyVariables {
+            http: of(["http_proxy", "HTTP_PROXY"]),
+            https: of(["https_proxy", "HTTPS_PROXY"]),
+            all: of(["all_proxy", "ALL_PROXY"]),
+            no: of(["no_proxy", "NO_PROXY"]),
+        }
     }
 }
 
