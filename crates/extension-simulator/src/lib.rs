@@ -1,11 +1,17 @@
 //! A simulated Session-Buddy: a real MCP server that keeps the contract (four tools and their fields) over a believable, seeded, moving model
-//! of sessions, workflows and checkpoints. As the extension `session_buddy_simulator` it feeds a demo; as a library it serves tests. Start from
-//! [`Simulator::start`].
+//! of sessions, workflows and checkpoints, or that answers as the released server 0.23.0 was recorded; and that fails by a seeded plan. As the
+//! extension `session_buddy_simulator` it feeds a demo; as a library it serves tests. Start from [`Simulator::start`].
 
+mod asked;
 mod config;
+mod contract;
+mod faults;
+
 mod model;
+mod plan;
+mod release;
+mod reply;
 mod server;
-mod tools;
 
 use std::sync::Arc;
 
@@ -15,13 +21,17 @@ use minicol_plugin::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Failure, FailureKind, SimulatorConfig};
+pub use config::{Profile, SimulatorConfig};
+pub use faults::{FaultKind, Faults, ToolFault, Window};
 pub use model::Model;
 
 use server::Shared;
 
 /// What the collector lists.
 pub const ENTRY: Entry<dyn Extension> = Entry::of::<SimulatorExtension>();
+
+/// Takes what is worth telling: a name that stays, and a sentence for a person.
+pub type Tell = Arc<dyn Fn(&'static str, String) + Send + Sync>;
 
 /// A simulated Session-Buddy that serves. Dropping it kills it.
 #[derive(Debug)]
@@ -33,8 +43,17 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Binds and serves. Clock, randomness and network come from `environment`; the model's randomness comes from the configured seed.
+    /// Binds and serves. Clock, randomness and network come from `environment`; the model's and the faults' chance comes from the configured seed.
     pub async fn start(config: SimulatorConfig, environment: &Environment) -> Result<Self, ComponentError> {
+        Self::start_telling(config, environment, Arc::new(|_, _| ())).await
+    }
+
+    /// The same, and tells what it does by its plan of faults: that it restarts, freezes, that a tool begins to fail.
+    pub async fn start_telling(
+        config: SimulatorConfig,
+        environment: &Environment,
+        tell: Tell,
+    ) -> Result<Self, ComponentError> {
         let listener = environment.network.listen(&config.endpoint).await.map_err(|error| {
             let endpoint = &config.endpoint;
             ComponentError::caused(
@@ -43,7 +62,7 @@ impl Simulator {
             )
         })?;
         let address = listener.local_address();
-        let shared = Arc::new(Shared::new(config, environment.clock.clone()));
+        let shared = Arc::new(Shared::new(config, environment.clone(), tell));
         let stop = CancellationToken::new();
         let serving = tokio::spawn(server::serve(listener, Arc::clone(&shared), stop.clone()));
         Ok(Self { address, shared, stop, serving })
@@ -61,20 +80,20 @@ impl Simulator {
 
     /// Restarts the simulated process: totals begin at 0 again, and its sessions are unknown (404) from now on.
     pub fn restart(&self) {
-        self.shared.restart();
+        self.shared.restart(self.shared.now());
     }
 
-    /// Fails, or is slow, from now on as `config` says; its endpoint, seed and speed stay as they were.
-    pub fn set_faults(&self, config: &SimulatorConfig) {
-        self.shared.set_faults(config);
+    /// Follows another plan of faults, which begins now.
+    pub fn set_faults(&self, faults: Faults) {
+        self.shared.set_faults(faults);
     }
 
-    /// How often each tool was called so far.
+    /// How often each tool was called so far, in a session that held.
     pub fn calls(&self) -> std::collections::BTreeMap<String, u64> {
         self.shared.calls()
     }
 
-    /// Ends after the requests in flight.
+    /// Ends: takes no more requests, and cuts those that wait.
     pub async fn stop(mut self) {
         self.stop.cancel();
         self.shared.end_sessions();
@@ -104,7 +123,7 @@ impl Factory for SimulatorExtension {
     const STABILITY: Stability = Stability::Beta;
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const FLOWS: &'static [Flow] = &[];
-    const EXAMPLE: &'static str = "endpoint: 127.0.0.1:8679\nseed: 7\nspeed: 60\nlatency: 5ms\nrestart_every: 1h\nfailures:\n  get_workflow_metrics: {rate: 0.1, kind: is_error}\n";
+    const EXAMPLE: &'static str = include_str!("example.yaml");
     const SERVES_POLL: bool = true;
 
     fn build(config: SimulatorConfig, _: &Scope) -> Result<Box<dyn Extension>, ComponentError> {
@@ -115,8 +134,11 @@ impl Factory for SimulatorExtension {
 #[async_trait]
 impl Extension for SimulatorExtension {
     async fn run(self: Box<Self>, scope: Scope) -> Result<(), ComponentError> {
-        let simulator = Simulator::start(self.config, scope.environment()).await?;
-        scope.notice(Level::Info, "simulator_serves", format!("a simulated Session-Buddy serves {}", simulator.url()));
+        let (teller, profile) = (scope.clone(), self.config.profile);
+        let tell: Tell = Arc::new(move |name, message| teller.notice(Level::Info, name, message));
+        let simulator = Simulator::start_telling(self.config, scope.environment(), tell).await?;
+        let what = format!("a simulated Session-Buddy ({}) serves {}", profile.name(), simulator.url());
+        scope.notice(Level::Info, "simulator_serves", what);
         scope.report(Status::Ok, "");
         scope.ready();
         scope.stopping().await;

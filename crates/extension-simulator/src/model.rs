@@ -84,6 +84,16 @@ impl Model {
         self.now = self.now.max(until);
     }
 
+    /// Sessions that began.
+    pub(crate) fn total_sessions(&self) -> u64 {
+        self.total_sessions
+    }
+
+    /// Sessions that ended.
+    pub(crate) fn finished_sessions(&self) -> u64 {
+        self.finished_sessions
+    }
+
     /// What `get_activity_summary` answers.
     pub fn activity_summary(&self) -> Value {
         json!({

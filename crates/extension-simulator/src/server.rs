@@ -7,45 +7,39 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited, combinators::BoxBody};
-use hyper::body::{Bytes, Incoming};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use minicol_pdata::Timestamp;
 use minicol_plugin::{
-    Clock, Random, SeededRandom,
+    Environment,
     net::{HttpServer, Listener},
-};
-use rmcp::{
-    ErrorData, RoleServer, ServerHandler,
-    model::{
-        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, ListToolsResult,
-        PaginatedRequestParams, ServerCapabilities, ServerConfig,
-    },
-    service::RequestContext,
-    transport::streamable_http_server::{
-        StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
-    },
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use tower::{ServiceExt, service_fn};
+use tower::service_fn;
 
-use crate::{FailureKind, Model, SimulatorConfig, tools};
+use crate::{
+    FaultKind, Faults, Model, Profile, SimulatorConfig, Tell,
+    asked::Asked,
+    contract,
+    plan::{Due, Plan},
+    release,
+    reply::{Answer, Stream, event, plain, stream},
+};
 
-/// How far the model has moved when the simulator starts, in simulated seconds: averages exist, sessions are active.
-const HEAD_START: f64 = 4.0 * 3600.0;
 /// Sessions that may be open at once; beyond it a new one is refused with 503.
-const MAX_SESSIONS: usize = 256;
+pub(crate) const MAX_SESSIONS: usize = 256;
 /// A session that nobody uses ends after this, as the real server's does.
-const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
+pub(crate) const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
 /// No request of a poller is longer.
 const MAX_REQUEST_BYTES: usize = 1 << 20;
 
-type Mcp = StreamableHttpService<Buddy, LocalSessionManager>;
-type Answer = BoxBody<Bytes, Infallible>;
-
 /// What all connections share: the model behind the tools, and the process that serves them.
 pub(crate) struct Shared {
-    clock: Arc<dyn Clock>,
+    pub(crate) environment: Environment,
+    profile: Profile,
+    tell: Tell,
     state: Mutex<State>,
     /// None before it serves and after it was told to end. (A process holds on to what is shared: this is where the circle is cut.)
     process: ArcSwapOption<Process>,
@@ -54,42 +48,69 @@ pub(crate) struct Shared {
 struct State {
     config: SimulatorConfig,
     model: Model,
-    chance: SeededRandom,
-    /// When the simulated process started, on the monotonic clock.
-    started: Duration,
-    /// How far its model had moved then, in simulated seconds.
-    head_start: f64,
-    calls: BTreeMap<String, u64>,
+    plan: Plan,
+    life: Life,
 }
 
-/// One life of the simulated process: its sessions end with it.
+/// One life of the simulated process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Life {
+    /// When it started, on the monotonic clock.
+    started: Duration,
+    /// When it started, on the wall clock.
+    pub(crate) started_at: Timestamp,
+    /// How old it is.
+    pub(crate) age: Duration,
+    /// How often a tool was called in it.
+    pub(crate) calls: u64,
+    /// How far its model had moved when it started.
+    head_start: Duration,
+}
+
+/// Sessions, and what serves them.
 struct Process {
-    service: Mcp,
-    sessions: Arc<LocalSessionManager>,
     end: CancellationToken,
+    serving: Serving,
+}
+
+enum Serving {
+    Contract(contract::Process),
+    Release(release::Process),
 }
 
 impl Shared {
-    pub(crate) fn new(config: SimulatorConfig, clock: Arc<dyn Clock>) -> Self {
-        let mut model = Model::new(config.seed);
-        model.advance(HEAD_START);
-        let state = State {
-            chance: SeededRandom::from_seed(config.seed),
-            started: clock.monotonic(),
-            head_start: HEAD_START,
-            calls: BTreeMap::new(),
-            model,
-            config,
+    pub(crate) fn new(config: SimulatorConfig, environment: Environment, tell: Tell) -> Self {
+        let now = environment.clock.now();
+        let head_start = match config.profile {
+            Profile::Contract => contract::HEAD_START,
+            // The released server's live counters begin with its process.
+            Profile::Release => Duration::ZERO,
         };
-        Self { clock, state: Mutex::new(state), process: ArcSwapOption::empty() }
+        let mut model = Model::new(config.seed);
+        model.advance(head_start.as_secs_f64());
+        let life = Life { started: now.monotonic, started_at: now.wall, age: Duration::ZERO, calls: 0, head_start };
+        let plan = Plan::new(config.faults.clone(), config.seed, now.monotonic);
+        let profile = config.profile;
+        let state = Mutex::new(State { config, model, plan, life });
+        Self { environment, profile, tell, state, process: ArcSwapOption::empty() }
     }
 
-    pub(crate) fn restart(self: &Arc<Self>) {
+    /// Totals begin at 0, and sessions are unknown.
+    pub(crate) fn restart(self: &Arc<Self>, at: Duration) {
+        let now = self.environment.clock.now();
         let mut state = self.state();
         state.model = Model::new(state.config.seed);
-        state.started = self.clock.monotonic();
-        state.head_start = 0.0;
+        let age = now.monotonic.saturating_sub(at);
+        state.life = Life { started: at, started_at: now.wall - age, age, calls: 0, head_start: Duration::ZERO };
         drop(state);
+        self.lose_sessions();
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.environment.clock.monotonic()
+    }
+
+    fn lose_sessions(self: &Arc<Self>) {
         if let Some(old) = self.process.swap(Some(Arc::new(Process::new(self)))) {
             old.end.cancel();
         }
@@ -101,54 +122,118 @@ impl Shared {
         }
     }
 
-    pub(crate) fn set_faults(&self, faults: &SimulatorConfig) {
-        let mut state = self.state();
-        state.config.latency = faults.latency;
-        state.config.restart_every = faults.restart_every;
-        state.config.failures.clone_from(&faults.failures);
+    pub(crate) fn set_faults(&self, faults: Faults) {
+        let now = self.now();
+        self.state().plan.replace(faults, now);
     }
 
     pub(crate) fn calls(&self) -> BTreeMap<String, u64> {
-        self.state().calls.clone()
+        self.state().plan.calls().clone()
+    }
+
+    /// Looks at the model as it is now.
+    pub(crate) fn with_model<T>(&self, look: impl FnOnce(&Model, &Life) -> T) -> T {
+        let now = self.now();
+        let mut state = self.state();
+        let state = &mut *state;
+        state.life.age = now.saturating_sub(state.life.started);
+        let moved = state.life.head_start.as_secs_f64() + state.life.age.as_secs_f64() * state.config.speed;
+        state.model.advance(moved);
+        look(&state.model, &state.life)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A restart that is due happens at the next request: no task waits for it.
-    fn restart_if_due(self: &Arc<Self>) {
-        let state = self.state();
-        let (every, lived) = (state.config.restart_every.0, self.clock.monotonic().saturating_sub(state.started));
-        drop(state);
-        if !every.is_zero() && lived >= every {
-            self.restart();
+    /// What is due happens at the next request: no task waits for it.
+    fn keep_time(self: &Arc<Self>) {
+        let now = self.now();
+        let due = self.state().plan.due(now);
+        match due {
+            Some(Due::Restart(at)) => {
+                self.restart(at);
+                (self.tell)("simulator_restarted", "it has restarted: totals begin at 0, sessions are unknown".into());
+            }
+            Some(Due::LoseSessions) => {
+                self.lose_sessions();
+                (self.tell)("simulator_lost_sessions", "it has lost its sessions: calls get 404".into());
+            }
+            None => {}
         }
     }
 
-    async fn call(&self, tool: &str) -> Result<CallToolResult, ErrorData> {
-        let latency = self.state().config.latency.0;
-        if !latency.is_zero() {
-            tokio::time::sleep(latency).await;
-        }
-        let mut state = self.state();
-        let moved =
-            state.head_start + self.clock.monotonic().saturating_sub(state.started).as_secs_f64() * state.config.speed;
-        state.model.advance(moved);
-        let Some(answer) = tools::answer(&state.model, tool) else {
-            return Ok(CallToolResult::error(vec![ContentBlock::text(format!("Unknown tool: '{tool}'"))]));
-        };
-        *state.calls.entry(tool.to_owned()).or_default() += 1;
-        let failure = state.config.failures.get(tool).or_else(|| state.config.failures.get("*")).copied();
-        match failure.filter(|failure| state.chance.next_f64() < failure.rate).map(|failure| failure.kind) {
-            None => Ok(CallToolResult::structured(answer)),
-            Some(FailureKind::IsError) => Ok(CallToolResult::error(vec![ContentBlock::text("told to fail")])),
-            Some(FailureKind::SuccessFalse) => Ok(CallToolResult::structured(
-                json!({ "success": false, "error": "told_to_fail", "message": "told to fail" }),
-            )),
-            Some(FailureKind::JsonRpcError) => Err(ErrorData::internal_error("told to fail", None)),
+    /// Waits for the end of a freeze. False where the server ended before.
+    async fn thawed(&self, end: &CancellationToken) -> bool {
+        loop {
+            let now = self.now();
+            let Some((left, news)) = self.state().plan.frozen(now) else { return true };
+            if news {
+                (self.tell)("simulator_frozen", format!("it is frozen: nothing is answered for {}", told(left)));
+            }
+            if end.run_until_cancelled(tokio::time::sleep(left)).await.is_none() {
+                return false;
+            }
         }
     }
+
+    /// Counts a call of a tool, makes it wait, and lets it fail where the plan says so.
+    pub(crate) async fn suffer(&self, asked: &Asked, end: &CancellationToken) -> Option<Response<Answer>> {
+        let tool = asked.tool.as_deref().filter(|tool| self.profile.tools().contains(tool))?;
+        let now = self.now();
+        let fate = {
+            let mut state = self.state();
+            state.life.calls += 1;
+            state.plan.call(tool, now)
+        };
+        if let Some(left) = fate.told {
+            let (name, message) = if left.is_zero() {
+                ("simulator_tool_answers", format!("{tool} answers again"))
+            } else {
+                ("simulator_tool_fails", format!("{tool} fails for {}: {}", told(left), fate.kind.name()))
+            };
+            (self.tell)(name, message);
+        }
+        if !fate.delay.is_zero() && end.run_until_cancelled(tokio::time::sleep(fate.delay)).await.is_none() {
+            return Some(stream(Stream::cut(HALF_AN_EVENT)));
+        }
+        match fate.failure? {
+            FaultKind::Hang => {
+                end.cancelled().await;
+                Some(stream(Stream::cut(HALF_AN_EVENT)))
+            }
+            failure => fail(failure, asked),
+        }
+    }
+}
+
+const HALF_AN_EVENT: &str = "event: message\r\n";
+
+/// The response of a call that fails.
+fn fail(kind: FaultKind, asked: &Asked) -> Option<Response<Answer>> {
+    let result = match kind {
+        FaultKind::IsError => json!({"content": [{"type": "text", "text": "told to fail"}], "isError": true}),
+        FaultKind::SuccessFalse => {
+            let document = json!({"success": false, "error": "told_to_fail", "message": "told to fail"});
+            let text = document.to_string();
+            json!({"content": [{"type": "text", "text": text}], "structuredContent": document, "isError": false})
+        }
+        FaultKind::JsonRpcError => {
+            return Some(event(&asked.id, "error", &json!({"code": -32603, "message": "told to fail"}).to_string()));
+        }
+        FaultKind::Garbage => {
+            return Some(plain(StatusCode::OK, "application/json", "{\"jsonrpc\":\"2.0\",\"id\":\u{fffd}"));
+        }
+        FaultKind::Cut | FaultKind::Hang => return Some(stream(Stream::cut(HALF_AN_EVENT))),
+        FaultKind::Unavailable => return Some(plain(StatusCode::SERVICE_UNAVAILABLE, "", "told to fail\n")),
+        FaultKind::Slow => return None,
+    };
+    Some(event(&asked.id, "result", &result.to_string()))
+}
+
+/// A duration as a person reads it.
+fn told(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
 }
 
 impl fmt::Debug for Shared {
@@ -160,47 +245,11 @@ impl fmt::Debug for Shared {
 impl Process {
     fn new(shared: &Arc<Shared>) -> Self {
         let end = CancellationToken::new();
-        let mut sessions = LocalSessionManager::default();
-        sessions.session_config.keep_alive = Some(SESSION_IDLE);
-        let sessions = Arc::new(sessions);
-        let mut config = StreamableHttpServerConfig::default();
-        // Host and Origin are checked by the HTTP server underneath, which knows where it is bound.
-        config = config.disable_allowed_hosts();
-        config.cancellation_token = end.clone();
-        // Its timer reckons with the standard clock: where a test's clock has run ahead, keep-alives would never cease.
-        config.sse_keep_alive = None;
-        let buddy = Buddy(Arc::clone(shared));
-        Self {
-            service: StreamableHttpService::new(move || Ok(buddy.clone()), Arc::clone(&sessions), config),
-            sessions,
-            end,
-        }
-    }
-}
-
-#[derive(Clone)]
-struct Buddy(Arc<Shared>);
-
-impl ServerHandler for Buddy {
-    fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
-            .with_server_info(Implementation::new("session-buddy-simulator", env!("CARGO_PKG_VERSION")))
-    }
-
-    async fn list_tools(
-        &self,
-        _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
-    ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(tools::list()))
-    }
-
-    async fn call_tool(
-        &self,
-        request: CallToolRequestParams,
-        _: RequestContext<RoleServer>,
-    ) -> Result<CallToolResponse, ErrorData> {
-        self.0.call(&request.name).await.map(Into::into)
+        let serving = match shared.profile {
+            Profile::Contract => Serving::Contract(contract::Process::new(shared, end.clone())),
+            Profile::Release => Serving::Release(release::Process::default()),
+        };
+        Self { end, serving }
     }
 }
 
@@ -209,38 +258,48 @@ pub(crate) async fn serve(listener: Box<dyn Listener>, shared: Arc<Shared>, stop
     shared.process.store(Some(Arc::new(Process::new(&shared))));
     let service = service_fn(move |request: Request<Incoming>| {
         let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+        async move {
+            let mut response = answer(&shared, request).await;
+            if shared.profile == Profile::Release {
+                response.headers_mut().insert(header::SERVER, HeaderValue::from_static("uvicorn"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     HttpServer::new(listener).serve(service, stop).await;
 }
 
 async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Answer> {
-    shared.restart_if_due();
-    match request.uri().path() {
-        "/mcp" => {}
-        // As the real server does.
-        "/mcp/" => return plain(StatusCode::TEMPORARY_REDIRECT, "", Some("/mcp")),
-        _ => return plain(StatusCode::NOT_FOUND, "the MCP endpoint is /mcp\n", None),
-    }
+    shared.keep_time();
     let Some(process) = shared.process.load_full() else {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, "ending\n", None);
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "", "ending\n");
     };
-    let opens_session = !request.headers().contains_key("mcp-session-id");
-    if opens_session && process.sessions.sessions.read().await.len() >= MAX_SESSIONS {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, "too many sessions\n", None);
+    if shared.state().plan.is_down(shared.now()) {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "", "the simulated process is down\n");
     }
-    let request = request.map(|body| Limited::new(body, MAX_REQUEST_BYTES));
-    match process.service.clone().oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
+    if !shared.thawed(&process.end).await {
+        return stream(Stream::cut(HALF_AN_EVENT));
+    }
+    let (parts, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, MAX_REQUEST_BYTES).collect().await else {
+        return plain(StatusCode::PAYLOAD_TOO_LARGE, "", "the request is too large\n");
+    };
+    let body = body.to_bytes();
+    match (&process.serving, parts.uri.path()) {
+        (Serving::Contract(contract), "/mcp") => contract.answer(shared, parts, body, &process.end).await,
+        (Serving::Release(release), "/mcp") => release.answer(shared, &parts, &body, &process.end).await,
+        // As the real server does.
+        (_, "/mcp/") => redirect(&parts),
+        (Serving::Contract(_), _) => plain(StatusCode::NOT_FOUND, "", "the MCP endpoint is /mcp\n"),
+        (Serving::Release(_), path) => release::page(shared, &parts.method, path),
     }
 }
 
-fn plain(status: StatusCode, text: &'static str, location: Option<&'static str>) -> Response<Answer> {
-    let mut response = Response::new(Full::from(text).boxed());
-    *response.status_mut() = status;
-    if let Some(location) = location {
-        response.headers_mut().insert(header::LOCATION, header::HeaderValue::from_static(location));
+fn redirect(parts: &http::request::Parts) -> Response<Answer> {
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let mut response = plain(StatusCode::TEMPORARY_REDIRECT, "", "");
+    if let Ok(location) = HeaderValue::from_str(&format!("http://{host}/mcp")) {
+        response.headers_mut().insert(header::LOCATION, location);
     }
     response
 }

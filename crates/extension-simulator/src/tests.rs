@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod faults;
+mod release;
+
 struct Client<'a> {
     harness: &'a Harness,
     session: Option<String>,
@@ -23,14 +26,17 @@ impl Client<'_> {
         let stream = self.harness.network.connect("127.0.0.1", 8679).await.expect("it listens");
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        let mut request =
-            Request::builder().method(method).uri("/mcp").header("accept", "application/json, text/event-stream");
-        request = request.header("content-type", "application/json");
+        let mut request = Request::builder().method(method).uri("/mcp");
         if let Some(session) = &self.session {
             request = request.header("mcp-session-id", session);
         }
-        if !headers.iter().any(|(name, _)| *name == "host") {
-            request = request.header("host", "127.0.0.1:8679");
+        let usual = [
+            ("host", "127.0.0.1:8679"),
+            ("accept", "application/json, text/event-stream"),
+            ("content-type", "application/json"),
+        ];
+        for (name, value) in usual.iter().filter(|(name, _)| !headers.iter().any(|(other, _)| other == name)) {
+            request = request.header(*name, *value);
         }
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -54,8 +60,7 @@ impl Client<'_> {
     }
 
     async fn call(&self, tool: &str) -> Value {
-        let (status, _, body) =
-            self.send(Method::POST, &[], &rpc("tools/call", &json!({"name": tool, "arguments": {}}))).await;
+        let (status, _, body) = self.send(Method::POST, &[], &call_of(tool)).await;
         assert_eq!(status, 200, "{body}");
         message(&body)
     }
@@ -67,6 +72,10 @@ impl Client<'_> {
 
 fn rpc(method: &str, params: &Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+}
+
+fn call_of(tool: &str) -> Value {
+    rpc("tools/call", &json!({"name": tool, "arguments": {}}))
 }
 
 /// The last message of an event stream.
@@ -90,7 +99,7 @@ async fn it_keeps_the_contract_and_moves() {
     let listed = message(&body);
     let names: Vec<_> =
         listed["result"]["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-    assert_eq!(names, tools::NAMES);
+    assert_eq!(names, contract::TOOLS);
 
     let before = client.answer("get_activity_summary").await;
     assert!(before["active_sessions"].is_u64() && before["recent_activity"].is_array(), "{before}");
@@ -115,47 +124,6 @@ async fn a_restart_forgets_sessions_and_totals() {
     let client = Client::open(&harness).await;
     let summary = client.answer("get_activity_summary").await;
     assert!(summary["total_sessions"].as_u64() <= Some(1), "{summary}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn it_restarts_by_itself_where_told() {
-    let every = GoDuration::from_secs(60);
-    let (harness, _simulator) = started(SimulatorConfig { restart_every: every, ..SimulatorConfig::default() }).await;
-    let client = Client::open(&harness).await;
-    tokio::time::sleep(Duration::from_secs(61)).await;
-    let call = rpc("tools/call", &json!({"name": "get_activity_summary", "arguments": {}}));
-    assert_eq!(client.send(Method::POST, &[], &call).await.0, 404);
-}
-
-#[tokio::test(start_paused = true)]
-async fn it_fails_and_is_slow_as_it_is_told() {
-    let (harness, simulator) = started(SimulatorConfig { speed: 0.0, ..SimulatorConfig::default() }).await;
-    let client = Client::open(&harness).await;
-    let mut faults = SimulatorConfig { latency: GoDuration::from_secs(7), ..SimulatorConfig::default() };
-    let failing = [
-        ("get_activity_summary", FailureKind::IsError),
-        ("get_workflow_metrics", FailureKind::SuccessFalse),
-        ("get_session_analytics", FailureKind::JsonRpcError),
-    ];
-    for (tool, kind) in failing {
-        faults.failures.insert(tool.to_owned(), Failure { rate: 1.0, kind });
-    }
-    simulator.set_faults(&faults);
-    let before = tokio::time::Instant::now();
-    assert_eq!(client.call("get_activity_summary").await["result"]["isError"], true);
-    assert!(before.elapsed() >= Duration::from_secs(7));
-    assert_eq!(client.answer("get_workflow_metrics").await["success"], false);
-    assert_eq!(client.call("get_session_analytics").await["error"]["code"], -32603);
-    assert!(client.answer("get_performance_metrics").await["cpu_usage"].is_f64());
-
-    faults = SimulatorConfig::default();
-    faults.failures.insert("*".to_owned(), Failure { rate: 0.5, kind: FailureKind::IsError });
-    simulator.set_faults(&faults);
-    let mut failed = 0;
-    for _ in 0..100 {
-        failed += u32::from(client.call("get_performance_metrics").await["result"]["isError"] == true);
-    }
-    assert!((25..75).contains(&failed), "{failed} of 100 failed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,9 +162,17 @@ async fn the_extension_starts_serves_and_stops() {
 #[test]
 fn a_wrong_configuration_is_told_whole() {
     let mut wrong = SimulatorConfig { endpoint: ":1".into(), speed: -1.0, ..SimulatorConfig::default() };
-    wrong.failures.insert("get_nothing".into(), Failure { rate: 2.0, kind: FailureKind::IsError });
-    let mut problems = Problems::default();
-    wrong.validate(&mut problems);
-    let told: Vec<_> = problems.into_vec().into_iter().map(|problem| problem.message).collect();
-    assert_eq!(told.len(), 4, "{told:?}");
+    let fault = ToolFault { rate: 2.0, kind: FaultKind::Slow, every: GoDuration::from_secs(1), ..ToolFault::default() };
+    wrong.faults.tools.insert("get_liveness".into(), fault);
+    wrong.faults.restart.lasting = GoDuration::from_secs(1);
+    wrong.faults.freeze.every = GoDuration::from_secs(1);
+    let told = |config: &SimulatorConfig| -> Vec<String> {
+        let mut problems = Problems::default();
+        config.validate(&mut problems);
+        problems.into_vec().into_iter().map(|problem| problem.message).collect()
+    };
+    assert_eq!(told(&wrong).len(), 8, "{:?}", told(&wrong));
+    assert!(told(&wrong).iter().any(|one| one.contains("no tool `get_liveness` in this profile")));
+    wrong.profile = Profile::Release;
+    assert_eq!(told(&wrong).len(), 7, "the released server has that tool");
 }
