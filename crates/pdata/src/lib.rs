@@ -7,6 +7,7 @@ mod batch;
 mod metrics;
 mod observation;
 mod otlp;
+mod split;
 mod time;
 
 pub use attributes::{AttributeValue, Attributes, Resource};

@@ -9,6 +9,8 @@ use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest,
 };
 use prost::Message;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::Signal;
 
@@ -36,18 +38,20 @@ pub type Traces = Otlp<kind::Traces>;
 /// What differs between the three OTLP signals. Sealed: the module is private.
 pub trait Kind: 'static {
     /// The protobuf message of an export request.
-    type Request: Message + Default + Clone + PartialEq;
+    type Request: Message + Default + Clone + PartialEq + Serialize + DeserializeOwned;
     /// Which signal it is.
     const SIGNAL: Signal;
     /// Counts data points, log records or spans.
     fn items(request: &Self::Request) -> usize;
     /// Moves everything of `more` to the end of `request`.
     fn append(request: &mut Self::Request, more: Self::Request);
+    /// Moves everything after the first `keep` items out of `request`.
+    fn split(request: &mut Self::Request, keep: usize) -> Self::Request;
 }
 
 pub(crate) mod kind {
     use super::{ExportLogsServiceRequest, ExportMetricsServiceRequest, ExportTraceServiceRequest, Kind, Signal};
-    use crate::metrics::points;
+    use crate::{metrics::points, split};
 
     #[derive(Clone, Copy, Debug)]
     pub enum Metrics {}
@@ -65,6 +69,9 @@ pub(crate) mod kind {
         fn append(request: &mut Self::Request, more: Self::Request) {
             request.resource_metrics.extend(more.resource_metrics);
         }
+        fn split(request: &mut Self::Request, keep: usize) -> Self::Request {
+            Self::Request { resource_metrics: split::metrics(&mut request.resource_metrics, keep) }
+        }
     }
 
     impl Kind for Logs {
@@ -76,6 +83,9 @@ pub(crate) mod kind {
         fn append(request: &mut Self::Request, more: Self::Request) {
             request.resource_logs.extend(more.resource_logs);
         }
+        fn split(request: &mut Self::Request, keep: usize) -> Self::Request {
+            Self::Request { resource_logs: split::logs(&mut request.resource_logs, keep) }
+        }
     }
 
     impl Kind for Traces {
@@ -86,6 +96,9 @@ pub(crate) mod kind {
         }
         fn append(request: &mut Self::Request, more: Self::Request) {
             request.resource_spans.extend(more.resource_spans);
+        }
+        fn split(request: &mut Self::Request, keep: usize) -> Self::Request {
+            Self::Request { resource_spans: split::traces(&mut request.resource_spans, keep) }
         }
     }
 }
@@ -101,6 +114,28 @@ impl<S: Kind> Otlp<S> {
     /// The protobuf encoding of the export request; made once, then shared.
     pub fn encode(&self) -> Bytes {
         self.encoded.get_or_init(|| self.request.encode_to_vec().into()).clone()
+    }
+
+    /// From the JSON encoding of an export request (OTLP/JSON: hexadecimal ids, 64-bit numbers as text or number).
+    pub fn from_json(text: &[u8]) -> Result<Self, DecodeError> {
+        let request = serde_json::from_slice(text)
+            .map_err(|error| DecodeError { signal: S::SIGNAL, reason: error.to_string() })?;
+        Ok(Self::new(request))
+    }
+
+    /// The JSON encoding of the export request. A double that is no finite number is written as `"NaN"`.
+    pub fn to_json(&self) -> Bytes {
+        // Messages are maps with text keys: this cannot fail.
+        let mut tree = serde_json::to_value(&*self.request).unwrap_or_default();
+        tidy(&mut tree);
+        tree.to_string().into()
+    }
+
+    /// In two: the first `keep` items, and the others. What describes them (resource, scope, metric) stands in both.
+    #[must_use]
+    pub fn split_at(mut self, keep: usize) -> (Self, Self) {
+        let rest = S::split(self.edit(), keep);
+        (self, Self::new(rest))
     }
 
     /// How many data points, log records or spans it holds.
@@ -136,6 +171,27 @@ impl<S: Kind> Otlp<S> {
     pub(crate) fn edit(&mut self) -> &mut S::Request {
         self.encoded = OnceLock::new();
         Arc::make_mut(&mut self.request)
+    }
+}
+
+/// Takes out what serde writes as `null`: a field that is unset is left away, as Protobuf's JSON has it. A number that is always set is
+/// `null` only where JSON has no number for it.
+fn tidy(tree: &mut Value) {
+    const ALWAYS_SET: [&str; 5] = ["asDouble", "doubleValue", "quantile", "value", "zeroThreshold"];
+    match tree {
+        Value::Object(fields) => {
+            let is_quantile = fields.contains_key("quantile");
+            fields.retain(|key, value| {
+                let set = ALWAYS_SET.contains(&key.as_str()) && (key != "value" || is_quantile);
+                if value.is_null() && set {
+                    *value = Value::from("NaN");
+                }
+                tidy(value);
+                !value.is_null()
+            });
+        }
+        Value::Array(items) => items.iter_mut().for_each(tidy),
+        _ => {}
     }
 }
 
