@@ -174,7 +174,7 @@ impl Engine {
 
     /// Returns the ticks that were missed since the last report.
     fn count(&self, outcome: &CycleOutcome, at: Timestamp, took: Duration) -> u64 {
-        self.instruments.cycle(took.as_secs_f64());
+        self.instruments.cycle(outcome, took.as_secs_f64());
         let mut tally = lock(&self.tally);
         tally.poll_cycles += 1;
         tally.last_poll_time = Some(at);

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use minicol_mcp::{Failure, PollTarget};
+use minicol_mcp::{CycleOutcome, Failure, PollTarget, ToolResult};
 use minicol_plugin::Scope;
 use opentelemetry::{
     KeyValue,
@@ -15,6 +15,9 @@ const BUCKETS: [f64; 14] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0
 #[derive(Debug)]
 pub(crate) struct Instruments {
     receiver: KeyValue,
+    scraper: [KeyValue; 2],
+    scraped: Counter<u64>,
+    errored: Counter<u64>,
     cycles: Counter<u64>,
     errors: Counter<u64>,
     duration: Histogram<f64>,
@@ -26,7 +29,20 @@ impl Instruments {
         let meter = scope.meter();
         let receiver = KeyValue::new("receiver", scope.id().to_string());
         observe_breakers(scope, receiver.clone(), Arc::downgrade(target));
+        // The names that users of the collector know from its scrapers.
+        let scraper = [receiver.clone(), KeyValue::new("scraper", scope.id().component_type().to_owned())];
         Self {
+            scraped: meter
+                .u64_counter("otelcol_scraper_scraped_observations")
+                .with_unit("{observation}")
+                .with_description("Tools that answered")
+                .build(),
+            errored: meter
+                .u64_counter("otelcol_scraper_errored_observations")
+                .with_unit("{observation}")
+                .with_description("Tools that were to answer and did not: the call or its set-up failed")
+                .build(),
+            scraper,
             cycles: meter
                 .u64_counter("session_buddy_poller.poll_cycles_total")
                 .with_unit("{cycle}")
@@ -47,7 +63,12 @@ impl Instruments {
         }
     }
 
-    pub(crate) fn cycle(&self, seconds: f64) {
+    pub(crate) fn cycle(&self, outcome: &CycleOutcome, seconds: f64) {
+        let count =
+            |counts: fn(&ToolResult) -> bool| outcome.tools.iter().filter(|(_, result)| counts(result)).count() as u64;
+        self.scraped.add(count(|result| matches!(result, ToolResult::Answered(_))), &self.scraper);
+        let failed = |result: &ToolResult| matches!(result, ToolResult::Failed { .. } | ToolResult::SetupFailed);
+        self.errored.add(count(failed), &self.scraper);
         let attributes = [self.receiver.clone()];
         self.cycles.add(1, &attributes);
         self.duration.record(seconds, &attributes);
