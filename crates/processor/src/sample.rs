@@ -132,6 +132,8 @@ pub(crate) struct Tally {
     pub(crate) overflowed: u64,
     /// Values dropped because another of the same series came before in the same answer.
     pub(crate) duplicates: u64,
+    /// Values dropped because a later answer of their tool was taken before.
+    pub(crate) late: u64,
     /// Series forgotten because they got no more values.
     pub(crate) expired: u64,
     /// Series that live after the cycle, of all sources.

@@ -100,7 +100,7 @@ impl Metric {
         if let Some(at) = self.series.get_index_of(attributes) {
             return self.series.get_index_mut(at).map(|(_, one)| (one, false));
         }
-        if !may_make || !self.has_room(taking.limits) {
+        if !may_make || !self.has_room(taking.moment.answer, taking.limits) {
             return None;
         }
         let grave = self.forgotten.exhume(attributes);

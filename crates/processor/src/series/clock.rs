@@ -63,6 +63,10 @@ impl StampClock {
             self.last = Some(believed(arrival.wall));
             return (arrival.wall, false);
         };
+        if arrival.monotonic < last.monotonic {
+            // It came late, in a batch of another receiver: it tells nothing of what has become of the clock since.
+            return (arrival.wall.min(last.stamp), false);
+        }
         let expected = last.stamp + arrival.monotonic.saturating_sub(last.monotonic);
         let behind = expected.since(arrival.wall);
         let (next, set_back) = if behind.is_zero() {
@@ -72,7 +76,7 @@ impl StampClock {
         } else if !last.ahead && behind < BETWEEN_READINGS && arrival.wall > last.stamp {
             (believed(arrival.wall), false)
         } else {
-            (Last { monotonic: arrival.monotonic.max(last.monotonic), stamp: expected, ahead: true }, false)
+            (Last { monotonic: arrival.monotonic, stamp: expected, ahead: true }, false)
         };
         self.last = Some(next);
         (next.stamp, set_back)
@@ -124,6 +128,20 @@ mod tests {
         assert_eq!(seconds(&mut clock, &[at(1000.0, 0.0)]), (vec![1000.0], false));
         assert_eq!(seconds(&mut clock, &[at(1029.99, 30.0)]), (vec![1029.99], false));
         assert_eq!(seconds(&mut clock, &[at(1059.99, 60.0)]), (vec![1059.99], false));
+    }
+
+    #[test]
+    fn what_comes_late_is_no_setting_back() {
+        let mut clock = StampClock::default();
+        assert_eq!(seconds(&mut clock, &[at(1020.0, 20.0)]), (vec![1020.0], false));
+        assert_eq!(seconds(&mut clock, &[at(1001.0, 1.0), at(1021.0, 21.0)]), (vec![1001.0, 1021.0], false));
+        assert_eq!(seconds(&mut clock, &[at(920.0, 30.0)]), (vec![920.0], true));
+        assert_eq!(
+            seconds(&mut clock, &[at(1029.0, 29.0)]),
+            (vec![920.0], false),
+            "the old clock's time is not believed"
+        );
+        assert_eq!(seconds(&mut clock, &[at(930.0, 40.0)]), (vec![930.0], false));
     }
 
     #[test]

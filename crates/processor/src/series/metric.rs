@@ -26,6 +26,8 @@ pub(super) struct Metric {
     pub(super) forgotten: Forgotten,
     /// When a rule fed this metric last.
     pub(super) wanted: Duration,
+    /// The answer in which no series was dead: none dies before the answer is over.
+    full_in: u64,
     /// Points that the cycle owes.
     due: bool,
 }
@@ -49,6 +51,7 @@ impl Metric {
             keys: Keys::default(),
             forgotten: Forgotten::default(),
             wanted,
+            full_in: 0,
             due: false,
         }
     }
@@ -190,7 +193,7 @@ impl Metric {
             }
             return;
         }
-        if !self.has_room(taking.limits) {
+        if !self.has_room(moment.answer, taking.limits) {
             taking.tally.dropped += 1;
             return;
         }
@@ -206,12 +209,18 @@ impl Metric {
     }
 
     /// True where one more series fits, the longest dead making room for it.
-    pub(super) fn has_room(&mut self, limits: Limits) -> bool {
+    pub(super) fn has_room(&mut self, answer: u64, limits: Limits) -> bool {
         if self.series.len() < limits.max_series {
             return true;
         }
+        if self.full_in == answer {
+            return false;
+        }
         let dead = self.series.values().enumerate().filter(|(_, one)| one.ended && one.due.is_none());
-        let Some((at, _)) = dead.min_by_key(|(_, one)| one.last) else { return false };
+        let Some((at, _)) = dead.min_by_key(|(_, one)| one.last) else {
+            self.full_in = answer;
+            return false;
+        };
         if let Some((attributes, one)) = self.series.shift_remove_index(at)
             && let Some(grave) = one.grave()
         {

@@ -36,9 +36,10 @@ pub(super) struct SourceState {
     pub(super) live: usize,
 }
 
-/// When a tool answered.
+/// When a tool answered, and whom: several receivers may poll what a backend knows as one target, each at an interval of its own.
 #[derive(Debug)]
 struct Tool {
+    asked_by: Arc<Source>,
     first: Timestamp,
     latest: Timestamp,
     heard: Duration,
@@ -89,12 +90,13 @@ impl SourceState {
                 self.write(instruments, out);
             }
             round.push(Arc::clone(&answer.tool));
-            self.take(answer, stamp, instruments, limits, tally);
+            self.take(answer, stamp, (&source, instruments), limits, tally);
         }
         self.end_silent(&source, now.monotonic, stamps.now);
         self.write(instruments, out);
-        self.remembered = limits.expiry.max(source.interval.saturating_mul(REMEMBERED_INTERVALS));
-        self.heard = now.monotonic;
+        let longest = self.tools.values().map(|tool| tool.asked_by.interval).fold(source.interval, Duration::max);
+        self.remembered = limits.expiry.max(longest.saturating_mul(REMEMBERED_INTERVALS));
+        self.heard = self.heard.max(now.monotonic);
         self.expire(limits, tally);
     }
 
@@ -138,13 +140,18 @@ impl SourceState {
         &mut self,
         answer: Answer,
         stamp: Timestamp,
-        instruments: &[Instrument],
+        (source, instruments): (&Arc<Source>, &[Instrument]),
         limits: Limits,
         tally: &mut Tally,
     ) {
         let Answer { tool, arrival, cut, samples, feeds } = answer;
         let heard = arrival.monotonic;
-        let moment = self.moment(tool, heard, stamp, cut.is_some());
+        if self.tools.get(&tool).is_some_and(|tool| heard < tool.heard) {
+            // What the tool said later was taken already: this would look like a fall.
+            tally.late += samples.len() as u64;
+            return;
+        }
+        let moment = self.moment(source, tool, (heard, stamp), cut.is_some());
         let mut taking = Taking { moment: &moment, tellers: &self.tellers, limits, tally };
         for sample in samples {
             let Some(instrument) = instruments.get(sample.instrument) else { continue };
@@ -166,29 +173,41 @@ impl SourceState {
     }
 
     /// Notes that a tool has answered.
-    fn moment(&mut self, tool: Arc<str>, heard: Duration, stamp: Timestamp, cut: bool) -> Moment {
+    fn moment(
+        &mut self,
+        source: &Arc<Source>,
+        tool: Arc<str>,
+        (heard, stamp): (Duration, Timestamp),
+        cut: bool,
+    ) -> Moment {
         self.answers += 1;
         let answer = self.answers;
         let known = self.tools.get_mut(&tool);
         let previous = known.as_ref().map(|known| known.latest);
         let first = known.as_ref().map_or(stamp, |known| known.first);
-        match known {
-            Some(known) => (known.latest, known.heard, known.answer) = (stamp, heard, answer),
-            None => {
-                self.tools.insert(Arc::clone(&tool), Tool { first, latest: stamp, heard, answer });
-            }
+        if let Some(known) = known {
+            (known.latest, known.heard, known.answer) = (stamp, heard, answer);
+            known.asked_by = Arc::clone(source);
+        } else {
+            let asked_by = Arc::clone(source);
+            self.tools.insert(Arc::clone(&tool), Tool { asked_by, first, latest: stamp, heard, answer });
         }
         Moment { tool, answer, heard, stamp, cut, first, previous, began: self.began }
     }
 
-    /// Ends the series of tools that have given no answer for two intervals. A source that is not polled is never silent.
+    /// Ends the series of tools that have given no answer for two intervals. A source that is not polled is never silent. Whether a tool
+    /// is silent that another receiver asks is for that one's cycles to tell.
     fn end_silent(&mut self, source: &Source, now: Duration, stamp: Timestamp) {
         let Self { tools, metrics, .. } = self;
         if source.interval.is_zero() {
             return;
         }
         let patience = source.interval.saturating_mul(SILENT_INTERVALS).saturating_sub(source.interval / 10);
-        let silent = |tool: &str| tools.get(tool).is_none_or(|tool| now.saturating_sub(tool.heard) >= patience);
+        let silent = |tool: &str| {
+            tools.get(tool).is_none_or(|tool| {
+                tool.asked_by.receiver == source.receiver && now.saturating_sub(tool.heard) >= patience
+            })
+        };
         for metric in metrics.values_mut().filter(|metric| metric.wanted == now) {
             metric.silent(silent, stamp);
         }

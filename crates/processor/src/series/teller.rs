@@ -124,6 +124,10 @@ impl Teller {
     }
 
     fn hear(&mut self, told: ToldStart, start: Start, arrival: Arrival, stamp: Timestamp) {
+        // What comes late, in a batch of another receiver, is known better already.
+        if arrival.monotonic < self.heard.monotonic {
+            return;
+        }
         let restarted = match (self.told, told) {
             (ToldStart::At(before), ToldStart::At(now)) => {
                 let moved = nanos(now) - nanos(before);
@@ -216,6 +220,15 @@ mod tests {
     }
 
     #[test]
+    fn an_uptime_that_comes_late_is_no_restart() {
+        let mut tellers = Tellers::default();
+        for (uptime, at) in [(100, 200), (90, 190), (105, 205)] {
+            tellers.hear(&Arc::from("t"), ToldStart::Uptime(Duration::from_secs(uptime)), arrival(at), second(at));
+        }
+        assert_eq!(known(&tellers, 205), (Some(second(100)), 0));
+    }
+
+    #[test]
     fn what_cannot_be_a_start_is_not_heard() {
         let mut tellers = Tellers::default();
         let name = Arc::from("t");
@@ -231,7 +244,7 @@ mod tests {
         let mut tellers = Tellers::default();
         let name = Arc::from("t");
         let end = Timestamp::from_nanos(u64::MAX);
-        for (start, wall, monotonic) in [(1, end, Duration::MAX), (u64::MAX, second(1), Duration::ZERO)] {
+        for (start, wall, monotonic) in [(1, end, Duration::ZERO), (u64::MAX, second(1), Duration::MAX)] {
             let told = ToldStart::At(Timestamp::from_nanos(start));
             tellers.hear(&name, told, Arrival { wall, monotonic }, wall);
         }

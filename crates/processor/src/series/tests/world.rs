@@ -19,7 +19,7 @@ const TELLER: &str = "liveness $.uptime_seconds";
 pub(super) struct World {
     pub(super) store: SeriesStore,
     pub(super) instruments: Vec<Instrument>,
-    source: Arc<Source>,
+    pub(super) source: Arc<Source>,
     limits: Limits,
     /// How far the wall clock has been set from the true one.
     pub(super) wall_offset: i64,
