@@ -64,7 +64,10 @@ impl Factory for MappingFactory {
                 live: 0,
             })
         });
-        lock(&state).series.set_limits(limits);
+        let mut kept = lock(&state);
+        kept.series.set_limits(limits);
+        kept.complaints.keep(&rules);
+        drop(kept);
         let own = OwnMetrics::new(scope);
         let (shown, count) = (Arc::clone(&state), rules.rules.len());
         scope.show(move || {

@@ -1,7 +1,7 @@
 //! What the processor tells about itself: counters, and notices that are told once until what they tell changes.
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::DefaultHasher},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
     sync::Arc,
     time::Duration,
@@ -64,7 +64,7 @@ impl OwnMetrics {
                 .build(),
             dropped: meter
                 .u64_counter("minicol_mapping_dropped_values")
-                .with_description("Usable values that made no point, by reason: max_series, duplicate")
+                .with_description("Usable values that made no point, by reason: max_series, duplicate, late")
                 .with_unit("{value}")
                 .build(),
             overflowed: meter
@@ -79,7 +79,7 @@ impl OwnMetrics {
                 .build(),
             live: meter
                 .u64_gauge("minicol_mapping_live_series")
-                .with_description("Series that are remembered, of all targets")
+                .with_description("Series that have not ended, of all targets")
                 .with_unit("{series}")
                 .build(),
         }
@@ -104,7 +104,7 @@ impl OwnMetrics {
 
     pub(crate) fn tally(&self, tally: &Tally) {
         let processor = std::slice::from_ref(&self.processor);
-        for (reason, count) in [("max_series", tally.dropped), ("duplicate", tally.duplicates)] {
+        for (reason, count) in [("max_series", tally.dropped), ("duplicate", tally.duplicates), ("late", tally.late)] {
             if count > 0 {
                 self.dropped.add(count, &[self.processor.clone(), KeyValue::new("reason", reason)]);
             }
@@ -129,6 +129,24 @@ impl Complaints {
                 let name = named(ruleset, rule, place);
                 told.place(&name, tool, one.unusable.at(place), one.applied.contains(index), scope);
             }
+        }
+        // What this tool tells of a start is told for the rule that asks, and that is another tool's, mostly.
+        for teller in rules.tellers.iter().filter_map(|at| ruleset.tellers.get(*at)) {
+            let Some((index, rule)) = ruleset.asks(teller).filter(|(_, rule)| rule.tool != *tool) else { continue };
+            let name = format!("the start of {}", rule.label);
+            told.place(&name, tool, one.unusable.at((index, None)), true, scope);
+        }
+    }
+
+    /// Forgets what was told of rules that are there no more.
+    pub(crate) fn keep(&mut self, ruleset: &Ruleset) {
+        let mut names = HashSet::new();
+        for (index, rule) in ruleset.rules.iter().enumerate() {
+            names.extend((0..rule.metrics.len()).map(|metric| named(ruleset, rule, (index, Some(metric)))));
+            names.extend([named(ruleset, rule, (index, None)), format!("the start of {}", rule.label)]);
+        }
+        for told in self.0.values_mut() {
+            told.unusable.retain(|name, _| names.contains(name));
         }
     }
 

@@ -46,6 +46,13 @@ pub(crate) struct Ruleset {
     pub(crate) max_attribute_length: usize,
 }
 
+impl Ruleset {
+    /// The first rule that believes this teller.
+    pub(crate) fn asks(&self, teller: &Teller) -> Option<(usize, &Rule)> {
+        self.rules.iter().enumerate().find(|(_, rule)| rule.tellers.contains(&teller.name))
+    }
+}
+
 /// What is for the answers of one tool.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ToolRules {

@@ -17,7 +17,7 @@ impl Compiler {
         let body = body(rule, prometheus, problems);
         let when = flat(rule.when.as_ref().map(|when| condition(when, prometheus, problems)));
         metric::check_rule_attributes(rule, prometheus, problems);
-        let tellers = self.starts(rule, label, problems);
+        let tellers = self.starts(rule, problems);
         if rule.metrics.is_empty() {
             let help = "add {name: ..., type: gauge, value: $...., unit: ...}";
             problems.error("metrics", "is empty: the rule makes nothing").help(help);

@@ -19,8 +19,6 @@ pub(crate) struct Teller {
     pub(crate) source: StartSource,
     /// Set where it tells an uptime: what makes seconds of it.
     pub(crate) uptime_scale: Option<f64>,
-    /// The first rule that names it, for complaints: its label.
-    pub(crate) label: Arc<str>,
 }
 
 /// Where in an answer it is.
@@ -32,15 +30,15 @@ pub(crate) enum StartSource {
 
 impl Compiler {
     /// The names of the tellers of a rule.
-    pub(super) fn starts(&mut self, rule: &RuleConfig, label: &str, problems: &mut Problems) -> Arc<[Arc<str>]> {
+    pub(super) fn starts(&mut self, rule: &RuleConfig, problems: &mut Problems) -> Arc<[Arc<str>]> {
         let list = &rule.start;
         let mut names = Vec::new();
         problems.within("start", |problems| {
             for (index, start) in list.list.iter().enumerate() {
                 let name = if list.is_list {
-                    problems.item(index, |problems| self.start(start, rule, label, problems))
+                    problems.item(index, |problems| self.start(start, rule, problems))
                 } else {
-                    self.start(start, rule, label, problems)
+                    self.start(start, rule, problems)
                 };
                 names.extend(name);
             }
@@ -53,13 +51,7 @@ impl Compiler {
         names.into()
     }
 
-    fn start(
-        &mut self,
-        start: &StartConfig,
-        rule: &RuleConfig,
-        label: &str,
-        problems: &mut Problems,
-    ) -> Option<Arc<str>> {
+    fn start(&mut self, start: &StartConfig, rule: &RuleConfig, problems: &mut Problems) -> Option<Arc<str>> {
         let tool = start.tool.as_deref().unwrap_or(&rule.tool);
         if start.tool.is_some() {
             rule::check_tool(tool, problems);
@@ -90,7 +82,7 @@ impl Compiler {
         let factor = start.scale.map_or(String::new(), |scale| format!(" × {scale}"));
         let name: Arc<str> = format!("{tool} {field} {text}{factor}").into();
         if !self.tellers.iter().any(|teller| teller.name == name) {
-            let teller = Teller { name: name.clone(), tool: tool.into(), source, uptime_scale, label: label.into() };
+            let teller = Teller { name: name.clone(), tool: tool.into(), source, uptime_scale };
             self.tellers.push(teller);
         }
         Some(name)

@@ -179,7 +179,8 @@ impl Extraction<'_> {
         match start {
             Ok(start) => self.told.push(Told { teller: teller.name.clone(), start, arrival }),
             Err(reason) => {
-                let Some(index) = self.ruleset.rules.iter().position(|rule| rule.label == teller.label) else { return };
+                // Where nobody asks any more, nobody misses it.
+                let Some((index, _)) = self.ruleset.asks(teller) else { return };
                 self.unusable.add((index, None), reason, || format!("the start `{}`", text::foreign(&teller.name)));
             }
         }

@@ -131,6 +131,35 @@ async fn two_values_of_one_series_are_told_and_the_first_counts() {
     assert_eq!(world.harness.notices(), ["series_twice"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_start_that_cannot_be_used_is_told_once_for_the_rule_that_asks() {
+    let yaml = "rules: [{tool: t, start: {tool: u, uptime: $.up}, metrics: [{name: a, type: counter, value: $.x}]}]";
+    let mut world = World::new(yaml);
+    for uptime in [json!("soon"), json!("soon"), json!(-5), json!(7)] {
+        world.cycle(&[("t", json!({"x": 1})), ("u", json!({ "up": uptime }))]).await;
+    }
+    assert_eq!(
+        messages(&world.harness),
+        [
+            "values_unusable: session_buddy: the start of rules[0] from u: the start `u uptime $.up` is no number",
+            "values_unusable: session_buddy: the start of rules[0] from u: the start `u uptime $.up` is no time",
+            "values_usable: session_buddy: the start of rules[0] from u is usable again",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_told_of_a_rule_goes_with_the_rule() {
+    let mut world = World::new(COUNTER);
+    world.cycle(&[("t", json!({"x": "much"}))]).await;
+    let shown = |world: &World| world.harness.details().unwrap()["unusable"].as_array().map(Vec::len);
+    assert_eq!(shown(&world), Some(1));
+    world.reload(COUNTER);
+    assert_eq!(shown(&world), Some(1));
+    world.reload("rules: [{tool: t, metrics: [{name: b, type: counter, value: $.y}]}]");
+    assert_eq!(shown(&world), Some(0));
+}
+
 #[test]
 fn what_it_does_is_counted_in_the_programs_own_telemetry() {
     let reader = Shared::default();
