@@ -149,6 +149,7 @@ impl Engine {
             http: self.http.clone(),
             endpoint: self.settings.endpoint.clone(),
             headers: self.settings.headers.clone(),
+            authorize: self.settings.authorize.clone(),
             max_response_bytes: self.settings.max_response_bytes,
             clock: Arc::clone(&self.clock),
         });

@@ -57,8 +57,11 @@ pub enum Cause {
     #[error("the session is lost ({0})")]
     SessionLost(Box<Cause>),
     /// 401 or 403.
-    #[error("http {0}: not allowed in; check the Authorization header in headers")]
+    #[error("http {0}: not allowed in; check the Authorization header in headers, bearer_token_file or oauth2")]
     Refused(u16),
+    /// No token to send: a file that cannot be read, an authorization server that gives none.
+    #[error("{0}; check bearer_token_file or oauth2")]
+    NoToken(String),
     /// Another HTTP status that is no success.
     #[error("http {status}{}: is this the endpoint of an MCP server (often .../mcp)?", said(.text))]
     Status {
@@ -153,7 +156,7 @@ impl Cause {
             Self::Tls(_) => Class::Tls,
             Self::Throttled { .. } => Class::Throttled,
             Self::SessionLost(_) => Class::Session,
-            Self::Refused(_) => Class::Auth,
+            Self::Refused(_) | Self::NoToken(_) => Class::Auth,
             Self::Status { .. } | Self::Redirect { .. } | Self::Rpc { .. } | Self::Malformed(_) | Self::TooLarge(_) => {
                 Class::Protocol
             }
@@ -181,6 +184,7 @@ impl Cause {
             Self::Unreachable(_) => "unavailable".into(),
             Self::TimedOut(_) | Self::CutAtCycleEnd => "timeout".into(),
             Self::Tls(_) => "tls".into(),
+            Self::NoToken(_) => "no_token".into(),
             Self::NotOffered => "not_offered".into(),
             Self::Cancelled => "cancelled".into(),
         }

@@ -1,7 +1,9 @@
 #![doc = include_str!("lib.md")]
 
+mod auth;
 mod breaker;
 mod catalog;
+mod connect;
 mod cycle;
 mod document;
 mod endpoint;
@@ -10,6 +12,7 @@ mod failure;
 mod http_client;
 mod plan;
 mod policy;
+mod proxy;
 mod retry;
 mod session;
 mod settings;
@@ -22,11 +25,14 @@ mod telemetry;
 pub mod testing;
 mod transport;
 
+pub use auth::{Authorize, BearerFile, Challenge, ClientCredential, KeyError, OAuth2, OAuth2Settings};
+pub use connect::TlsFiles;
 pub use endpoint::{Endpoint, EndpointError};
 pub use failure::{Cause, Failure, Step};
 pub use http_client::HttpClient;
 pub use plan::{Answer, Ask, CallTool, CycleOutcome, CyclePlan, PollTarget, ToolPlan, ToolResult, Undeclared};
 pub use policy::{Class, Policy, RetryRule, failure_table};
+pub use proxy::{Proxy, ProxyError};
 pub use settings::TargetSettings;
 pub use snapshot::{BreakerSnapshot, BreakerState, TargetSnapshot};
 pub use state::TargetState;

@@ -93,7 +93,9 @@ impl Class {
                 (NewSession, false, None, None),
                 "only if it repeats on the new session: then as without a session id",
             ),
-            Self::Auth => row("401, 403", (No, true, DOWN, Some(Error)), "the HTTP status"),
+            Self::Auth => {
+                row("401, 403; no token to send", (No, true, DOWN, Some(Error)), "the HTTP status, or `no_token`")
+            }
             Self::Protocol => row(
                 "other 4xx and 5xx, a redirect that is not followed, bad JSON, wrong content type, wrong id, too large, \
                  a JSON-RPC error, 202 or an empty body to a request",

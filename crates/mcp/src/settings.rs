@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::Endpoint;
+use crate::{Authorize, Endpoint};
 
 /// How one target is asked. [`TargetSettings::new`] has the defaults.
 #[derive(Clone)]
@@ -13,6 +13,8 @@ pub struct TargetSettings {
     pub endpoint: Endpoint,
     /// Headers of each request. Their values never stand in a message.
     pub headers: HeaderMap,
+    /// Gives the `Authorization` header instead, where it is not the same for ever. Default none.
+    pub authorize: Option<Arc<dyn Authorize>>,
     /// The time of one attempt of one request. Default 10 s.
     pub timeout: Duration,
     /// How often a request is tried again within a cycle. Default 3.
@@ -36,6 +38,7 @@ impl TargetSettings {
             name: endpoint.shown().into(),
             endpoint,
             headers: HeaderMap::new(),
+            authorize: None,
             timeout: Duration::from_secs(10),
             max_retries: 3,
             retry_delay: Duration::from_secs(5),
@@ -62,6 +65,7 @@ impl fmt::Debug for TargetSettings {
             .field("name", &self.name)
             .field("endpoint", &self.endpoint.shown())
             .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("authorize", &self.authorize)
             .field("timeout", &self.timeout)
             .field("max_retries", &self.max_retries)
             .field("retry_delay", &self.retry_delay)

@@ -41,6 +41,7 @@ pub(crate) struct Known {
 struct Identity {
     endpoint: Endpoint,
     headers: HeaderMap,
+    authorize: Option<String>,
     max_response_bytes: usize,
 }
 
@@ -64,6 +65,7 @@ impl TargetState {
         let identity = Identity {
             endpoint: settings.endpoint.clone(),
             headers: settings.headers.clone(),
+            authorize: settings.authorize.as_ref().map(|authorize| authorize.identity()),
             max_response_bytes: settings.max_response_bytes,
         };
         let mut known = self.lock();

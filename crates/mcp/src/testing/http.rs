@@ -65,6 +65,7 @@ async fn respond(
         path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         headers: head.headers,
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        text: String::from_utf8_lossy(&body).into_owned(),
     };
     let style = server.state().style;
     let reply = server.answer(&seen).complete(&seen, style);

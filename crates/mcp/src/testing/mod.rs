@@ -55,9 +55,12 @@ pub struct Seen {
     pub headers: HeaderMap,
     /// The body, where it is JSON.
     pub body: Value,
+    /// The body as text.
+    pub text: String,
 }
 
 type Answer = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
+type Guard = Arc<dyn Fn(&Seen) -> Option<Reply> + Send + Sync>;
 
 struct State {
     address: String,
@@ -65,6 +68,7 @@ struct State {
     stateless: bool,
     page_size: usize,
     tools: BTreeMap<String, Value>,
+    guard: Option<Guard>,
     answers: HashMap<String, Answer>,
     once: HashMap<String, VecDeque<Answer>>,
     sessions: HashSet<String>,
@@ -85,6 +89,7 @@ impl FaultServer {
             stateless: false,
             page_size: 100,
             tools: BTreeMap::new(),
+            guard: None,
             answers: HashMap::new(),
             once: HashMap::new(),
             sessions: HashSet::new(),
@@ -179,6 +184,11 @@ impl FaultServer {
         self.state().answers.insert(kind.to_owned(), Arc::new(answer));
     }
 
+    /// What `guard` answers goes before everything else.
+    pub fn guard(&self, guard: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static) {
+        self.state().guard = Some(Arc::new(guard));
+    }
+
     /// Requests of `kind` are answered as at first.
     pub fn clear(&self, kind: &str) {
         let mut state = self.state();
@@ -220,6 +230,12 @@ impl FaultServer {
         let mut state = self.state();
         let kind = seen.kind();
         state.requests.push(seen.clone());
+        let guard = state.guard.clone();
+        drop(state);
+        if let Some(answer) = guard.and_then(|guard| guard(seen)) {
+            return answer;
+        }
+        let mut state = self.state();
         let queued =
             [kind.as_str(), first_word(&kind)].into_iter().find_map(|key| state.once.get_mut(key)?.pop_front());
         if let Some(answer) = queued {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::{Link, media_type, wire};
-use crate::{Cause, endpoint::shown};
+use crate::{Cause, Challenge, endpoint::shown};
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -76,12 +76,29 @@ impl Link {
         let parts = &self.0.parts;
         let mut url = parts.endpoint.url().clone();
         let mut hops = 0;
+        let mut authorization = match &parts.authorize {
+            Some(authorize) => authorize.header().await?,
+            None => None,
+        };
+        let mut may_renew = parts.authorize.as_ref();
         loop {
-            let request = outgoing.request(&url, &parts.headers)?;
-            let response = parts.http.0.request(request).await.map_err(|error| wire::cause_of(&error))?;
+            let mut request = outgoing.request(&url, &parts.headers)?;
+            if let Some(authorization) = &authorization {
+                request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
+            }
+            let response = parts.http.request(request).await.map_err(|error| wire::cause_of(&error))?;
             let status = response.status();
             if status.is_success() {
                 return Ok(response);
+            }
+            if status == StatusCode::UNAUTHORIZED
+                && let Some(authorize) = may_renew.take()
+            {
+                let other = authorize.renew(authorization.as_ref(), &Challenge::of(response.headers())).await?;
+                if other.is_some() {
+                    authorization = other;
+                    continue;
+                }
             }
             if !status.is_redirection() {
                 return Err(self.refusal(response, outgoing.session.is_some()).await);

@@ -3,7 +3,7 @@
 
 mod exchange;
 mod reply;
-mod wire;
+pub(crate) mod wire;
 
 use std::{
     collections::HashMap,
@@ -34,7 +34,7 @@ use sse_stream::Sse;
 use tokio_util::sync::CancellationToken;
 
 use self::{exchange::Outgoing, reply::Envelope};
-use crate::{Cause, Endpoint, HttpClient};
+use crate::{Authorize, Cause, Endpoint, HttpClient};
 
 /// How long the DELETE that ends a session may take: it is a courtesy.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -44,6 +44,7 @@ pub(crate) struct LinkParts {
     pub(crate) http: HttpClient,
     pub(crate) endpoint: Endpoint,
     pub(crate) headers: HeaderMap,
+    pub(crate) authorize: Option<Arc<dyn Authorize>>,
     pub(crate) max_response_bytes: usize,
     pub(crate) clock: Arc<dyn Clock>,
 }

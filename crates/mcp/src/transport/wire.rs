@@ -7,7 +7,7 @@ use minicol_plugin::{net::ConnectError, text::foreign};
 use crate::Cause;
 
 /// What an error of the HTTP client, or of a body, means.
-pub(super) fn cause_of(error: &(dyn StdError + 'static)) -> Cause {
+pub(crate) fn cause_of(error: &(dyn StdError + 'static)) -> Cause {
     for error in chain(error) {
         match error.downcast_ref::<ConnectError>() {
             Some(ConnectError::Tls { .. }) => return Cause::Tls(foreign(&error.to_string())),

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+mod auth;
 mod breaker;
+mod connections;
 mod discovery;
 mod failures;
 mod faults;
@@ -11,4 +13,5 @@ mod outside;
 mod policies;
 mod sessions;
 mod streams;
+mod temp_file;
 mod world;

@@ -1,0 +1,197 @@
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::HeaderValue;
+use minicol_plugin::{Clock, Random, Scope};
+use tokio::sync::Mutex;
+use url::{Url, form_urlencoded};
+
+use super::{
+    Authorize, Challenge,
+    assertion::{Claims, SigningKey},
+    bearer_file::read_secret,
+    discovery::{Provider, discover},
+    token::{Fetch, Granted},
+};
+use crate::{Cause, Endpoint, HttpClient, endpoint::shown};
+
+/// How long before its end a token is renewed, or a quarter of its life where that is shorter.
+const RENEW_BEFORE: Duration = Duration::from_secs(60);
+
+/// No token is kept longer, whatever the server says.
+const LONGEST_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How a program gets a token for itself (OAuth 2.1, client credentials).
+#[derive(Clone, Debug)]
+pub struct OAuth2Settings {
+    /// The MCP server.
+    pub endpoint: Endpoint,
+    /// Who we are to the authorization server.
+    pub client_id: String,
+    /// What proves it.
+    pub credential: ClientCredential,
+    /// Where tokens come from; `None`: the server's metadata says it.
+    pub token_url: Option<Url>,
+    /// The scopes to ask for; empty: those that the server names.
+    pub scopes: Vec<String>,
+    /// What the token shall be for (RFC 8707); `None`: what the server's metadata names, else the endpoint.
+    pub resource: Option<String>,
+    /// Whether secrets may go over plain `http://` to another machine.
+    pub allow_insecure: bool,
+}
+
+/// What proves who we are. The file is read for each token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientCredential {
+    /// A file that holds the client's secret.
+    SecretFile(PathBuf),
+    /// A file that holds a private key in PEM, which signs an assertion (RFC 7523).
+    KeyFile(PathBuf),
+}
+
+/// Tokens by client credentials: kept, renewed before they end, and once after the server refused one.
+pub struct OAuth2 {
+    settings: OAuth2Settings,
+    fetch: Fetch,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    provider: Option<Provider>,
+    token: Option<Token>,
+}
+
+struct Token {
+    header: HeaderValue,
+    /// By the monotonic clock.
+    renew_at: Option<Duration>,
+}
+
+impl OAuth2 {
+    /// Tokens by `settings`, asked for through `http`; clocks and randomness are those of `scope`.
+    pub fn new(settings: OAuth2Settings, http: HttpClient, scope: &Scope) -> Self {
+        Self {
+            fetch: Fetch { http, allow_insecure: settings.allow_insecure },
+            known: Mutex::new(Known { provider: settings.configured_provider(), token: None }),
+            settings,
+            clock: Arc::clone(scope.clock()),
+            random: Arc::clone(scope.random()),
+        }
+    }
+
+    async fn grant(&self, provider: &Provider) -> Result<Granted, Cause> {
+        let OAuth2Settings { endpoint, client_id, credential, resource, scopes, .. } = &self.settings;
+        let resource = resource.as_ref().or(provider.resource.as_ref()).cloned().unwrap_or_else(|| endpoint.shown());
+        let mut form = vec![("grant_type", "client_credentials"), ("resource", &resource)];
+        let scope = if scopes.is_empty() { provider.scopes.clone() } else { Some(scopes.join(" ")) };
+        form.extend(scope.as_deref().map(|scope| ("scope", scope)));
+        match credential {
+            ClientCredential::SecretFile(path) => {
+                let secret = read_secret("client_secret_file", path).await?;
+                if provider.secret_in_body {
+                    form.extend([("client_id", client_id.as_str()), ("client_secret", &secret)]);
+                    return self.fetch.token(&provider.token_url, &form, None).await;
+                }
+                self.fetch.token(&provider.token_url, &form, basic(client_id, &secret)).await
+            }
+            ClientCredential::KeyFile(path) => {
+                let pem = read_secret("private_key_file", path).await?;
+                let signed = SigningKey::from_pem(&pem).and_then(|key| key.assertion(&self.claims(provider)));
+                let wrong = |error| Cause::NoToken(format!("private_key_file {}: {error}", path.display()));
+                let assertion = signed.map_err(wrong)?;
+                form.push(("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"));
+                form.push(("client_assertion", &assertion));
+                self.fetch.token(&provider.token_url, &form, None).await
+            }
+        }
+    }
+
+    fn claims<'a>(&'a self, provider: &'a Provider) -> Claims<'a> {
+        Claims {
+            client_id: &self.settings.client_id,
+            audience: &provider.audience,
+            now: Duration::from_nanos(self.clock.wall().as_nanos()).as_secs(),
+            id: format!("{:016x}{:016x}", self.random.next_u64(), self.random.next_u64()),
+        }
+    }
+
+    /// Gets a token and keeps it.
+    async fn fetch(&self, known: &mut Known) -> Result<Option<HeaderValue>, Cause> {
+        known.token = None;
+        let Some(provider) = &known.provider else { return Ok(None) };
+        let granted = self.grant(provider).await?;
+        let renew_at = granted.expires_in.map(|life| {
+            let life = life.min(LONGEST_LIFE);
+            self.clock.monotonic() + life.saturating_sub(RENEW_BEFORE.min(life / 4))
+        });
+        known.token = Some(Token { header: granted.header.clone(), renew_at });
+        Ok(Some(granted.header))
+    }
+}
+
+#[async_trait]
+impl Authorize for OAuth2 {
+    fn identity(&self) -> String {
+        let OAuth2Settings { client_id, credential, token_url, scopes, resource, .. } = &self.settings;
+        format!("oauth2 {client_id} {credential:?} {token_url:?} {scopes:?} {resource:?}")
+    }
+
+    async fn header(&self) -> Result<Option<HeaderValue>, Cause> {
+        // One flight for all requests: the others wait for its token.
+        let mut known = self.known.lock().await;
+        match &known.token {
+            Some(token) if token.renew_at.is_none_or(|at| self.clock.monotonic() < at) => {
+                Ok(Some(token.header.clone()))
+            }
+            _ => self.fetch(&mut known).await,
+        }
+    }
+
+    async fn renew(&self, refused: Option<&HeaderValue>, challenge: &Challenge) -> Result<Option<HeaderValue>, Cause> {
+        let mut known = self.known.lock().await;
+        if let Some(token) = &known.token
+            && Some(&token.header) != refused
+        {
+            return Ok(Some(token.header.clone())); // another request was faster
+        }
+        if self.settings.token_url.is_none() {
+            known.provider = None; // it may have moved
+            known.provider = Some(discover(&self.fetch, self.settings.endpoint.url(), challenge).await?);
+        }
+        self.fetch(&mut known).await
+    }
+}
+
+impl OAuth2Settings {
+    fn configured_provider(&self) -> Option<Provider> {
+        let token_url = self.token_url.clone()?;
+        Some(Provider {
+            audience: token_url.as_str().to_owned(),
+            token_url,
+            secret_in_body: false, // every server takes the header (RFC 6749, 2.3.1)
+            resource: None,
+            scopes: None,
+        })
+    }
+}
+
+/// RFC 6749, 2.3.1: both form-encoded, then as HTTP's basic authentication.
+fn basic(client_id: &str, secret: &str) -> Option<HeaderValue> {
+    let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let pair = format!("{}:{}", encoded(client_id), encoded(secret));
+    let mut header = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair))).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// Without tokens.
+impl fmt::Debug for OAuth2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = self.settings.token_url.as_ref().map_or_else(|| "the server's metadata".to_owned(), shown);
+        write!(f, "OAuth2({} by {from})", self.settings.client_id)
+    }
+}

@@ -1,0 +1,120 @@
+use std::fmt;
+
+use http::{HeaderValue, Uri};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use minicol_plugin::net::ProxyVariables;
+
+use crate::Endpoint;
+
+/// An HTTP proxy that stands before a server.
+#[derive(Clone)]
+pub struct Proxy(Intercept);
+
+/// A proxy that cannot be used. The URL is not repeated: it may hold a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProxyError {
+    /// No URL.
+    #[error("is no proxy's URL: write it like http://proxy.example:3128")]
+    NoUrl,
+    /// SOCKS, or TLS to the proxy itself.
+    #[error("must begin with http://: other kinds of proxies are not spoken to")]
+    Scheme,
+}
+
+impl Proxy {
+    /// The proxy at `url`, for whatever endpoint. User and password in it go to the proxy.
+    pub fn parse(url: &str) -> Result<Self, ProxyError> {
+        Self::of(Matcher::builder().all(url.to_owned()).build().intercept(&Uri::from_static("http://x")))?
+            .ok_or(ProxyError::NoUrl)
+    }
+
+    /// The proxy that the environment names for `endpoint`, if any. Never for this machine itself, as in most programs.
+    pub fn from_variables(variables: &ProxyVariables, endpoint: &Endpoint) -> Result<Option<Self>, ProxyError> {
+        if endpoint.is_loopback() {
+            return Ok(None);
+        }
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let matcher = Matcher::builder()
+            .all(text(&variables.all))
+            .http(text(&variables.http))
+            .https(text(&variables.https))
+            .no(text(&variables.no))
+            .build();
+        Self::of(endpoint.as_str().parse().ok().and_then(|uri| matcher.intercept(&uri)))
+    }
+
+    fn of(found: Option<Intercept>) -> Result<Option<Self>, ProxyError> {
+        match found {
+            Some(found) if found.uri().scheme_str() != Some("http") => Err(ProxyError::Scheme),
+            found => Ok(found.map(Self)),
+        }
+    }
+
+    pub(crate) fn uri(&self) -> &Uri {
+        self.0.uri()
+    }
+
+    pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
+        self.0.basic_auth()
+    }
+}
+
+/// Its address, without user and password.
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = self.uri().authority().map(http::uri::Authority::as_str).unwrap_or_default();
+        write!(f, "http://{}", authority.rsplit('@').next().unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn by(variables: &ProxyVariables, endpoint: &str) -> Option<String> {
+        let found = Proxy::from_variables(variables, &endpoint.parse().unwrap()).unwrap();
+        found.map(|proxy| proxy.to_string())
+    }
+
+    #[test]
+    fn the_environment_names_a_proxy_by_scheme_but_for_what_it_excludes() {
+        let some = |text: &str| Some(text.to_owned());
+        let variables = ProxyVariables {
+            http: some("http://u:hunter2@web:1"),
+            https: some("secure:2"),
+            no: some("plain.example, 10.0.0.0/8"),
+            all: None,
+        };
+        for (endpoint, expected) in [
+            ("http://buddy/mcp", some("http://web:1")),
+            ("https://buddy/mcp", some("http://secure:2")),
+            ("https://a.plain.example/mcp", None),
+            ("http://10.1.2.3/mcp", None),
+            ("http://localhost:8678/mcp", None),
+            ("https://127.0.0.1/mcp", None),
+        ] {
+            assert_eq!(by(&variables, endpoint), expected, "{endpoint}");
+        }
+        assert_eq!(by(&ProxyVariables::default(), "http://buddy/mcp"), None);
+        let all = ProxyVariables { all: some("http://any:3"), ..ProxyVariables::default() };
+        assert_eq!(by(&all, "https://buddy/mcp"), some("http://any:3"));
+    }
+
+    #[test]
+    fn a_proxy_never_shows_its_password_and_others_than_http_are_refused() {
+        let proxy = Proxy::parse("http://u:hunter2@web:1").unwrap();
+        assert_eq!(format!("{proxy} {proxy:?}"), "http://web:1 Proxy(http://web:1)");
+        assert_eq!(proxy.authorization().unwrap(), "Basic dTpodW50ZXIy");
+        assert_eq!(Proxy::parse("socks5://web:1").unwrap_err(), ProxyError::Scheme);
+        assert_eq!(Proxy::parse("https://web:1").unwrap_err(), ProxyError::Scheme);
+        for text in ["", "http://", "::"] {
+            assert_eq!(Proxy::parse(text).unwrap_err(), ProxyError::NoUrl, "{text}");
+        }
+    }
+}

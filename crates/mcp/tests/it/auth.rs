@@ -1,0 +1,463 @@
+//! Tokens: from a file, and by OAuth 2.1 client credentials.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use minicol_mcp::{
+    Authorize, BearerFile, Class, ClientCredential, CyclePlan, Failure, HttpClient, OAuth2, OAuth2Settings, PollTarget,
+    Target, TargetSettings, TargetState,
+    testing::{FaultServer, Reply, Seen},
+};
+use minicol_plugin::net::HttpConnector;
+use ring::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey},
+};
+use serde_json::{Value, json};
+use tokio::time::{Instant, advance};
+
+use crate::{
+    temp_file::TempFile,
+    world::{INTERVAL, World, answer, failure},
+};
+
+/// An MCP server that wants tokens, and the authorization server that gives them: `token-1`, `token-2`, ... of which the last holds.
+struct Protected {
+    world: World,
+    issuer: FaultServer,
+    granted: Arc<AtomicU32>,
+    /// Documents by path, on either server.
+    documents: Arc<Mutex<HashMap<String, Value>>>,
+    /// What goes into the 401 after `Bearer`.
+    challenge: Arc<Mutex<String>>,
+}
+
+const ISSUER: &str = "http://issuer:9000";
+
+impl Protected {
+    async fn new() -> Self {
+        let world = World::new().await;
+        world.server.stateless();
+        let issuer = FaultServer::start(&*world.harness.network, "issuer:9000").await;
+        let granted = Arc::new(AtomicU32::new(0));
+        let protected = Self { world, issuer, granted, documents: Arc::default(), challenge: Arc::default() };
+        protected.guard();
+        protected.serve("/.well-known/oauth-protected-resource/mcp", resource(ISSUER));
+        protected.serve("/.well-known/oauth-authorization-server", server(ISSUER));
+        protected
+    }
+
+    fn guard(&self) {
+        let documents = Arc::clone(&self.documents);
+        let served = move |seen: &Seen| {
+            let found = documents.lock().unwrap().get(&seen.path).map(ToString::to_string);
+            Some(found.map_or(Reply::status(404), |found| Reply::json(&found)))
+        };
+        let (granted, challenge, metadata) = (Arc::clone(&self.granted), Arc::clone(&self.challenge), served.clone());
+        self.world.server.guard(move |seen| {
+            if seen.kind() == "GET" {
+                return metadata(seen);
+            }
+            let token = format!("Bearer token-{}", granted.load(Ordering::Relaxed));
+            let challenge = format!("Bearer {}", challenge.lock().unwrap());
+            let refusal = Reply::status(401).header("www-authenticate", &challenge);
+            (seen.header("authorization") != Some(&token)).then_some(refusal)
+        });
+        let granted = Arc::clone(&self.granted);
+        self.issuer.guard(move |seen| match seen.kind().as_str() {
+            "POST" => {
+                let token = format!("token-{}", granted.fetch_add(1, Ordering::Relaxed) + 1);
+                let grant = json!({"access_token": token, "token_type": "bearer", "expires_in": 3600});
+                Some(Reply::json(&grant.to_string()))
+            }
+            _ => served(seen),
+        });
+    }
+
+    fn serve(&self, path: &str, document: Value) {
+        self.documents.lock().unwrap().insert(path.to_owned(), document);
+    }
+
+    /// Nothing holds any more, as after a restart of the authorization server.
+    fn revoke(&self) {
+        self.granted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn http(&self) -> HttpClient {
+        HttpClient::new(HttpConnector::new(Arc::clone(self.world.scope.network()), None))
+    }
+
+    fn settings(&self, credential: ClientCredential) -> OAuth2Settings {
+        OAuth2Settings {
+            endpoint: self.world.server.url().parse().unwrap(),
+            client_id: "min:icol".to_owned(),
+            credential,
+            token_url: None,
+            scopes: Vec::new(),
+            resource: None,
+            allow_insecure: true,
+        }
+    }
+
+    fn target(&self, oauth2: OAuth2Settings) -> Target {
+        self.authorized(Arc::new(OAuth2::new(oauth2, self.http(), &self.world.scope)))
+    }
+
+    fn authorized(&self, authorize: Arc<dyn Authorize>) -> Target {
+        let settings = TargetSettings { authorize: Some(authorize), ..self.world.target.settings().clone() };
+        Target::new(settings, self.http(), Arc::new(TargetState::default()), &self.world.scope)
+    }
+
+    /// A cycle from now on.
+    fn plan(&self, tools: &[&str]) -> CyclePlan {
+        let tick = Instant::now();
+        CyclePlan { tick, deadline: tick + INTERVAL, ..self.world.plan(tools) }
+    }
+
+    async fn works(&self, target: &Target) {
+        answer(&target.cycle(&self.plan(&["a", "b"])).await, "get_a");
+    }
+
+    async fn refused(&self, target: &Target) -> Failure {
+        target.cycle(&self.plan(&["a"])).await.setup.unwrap()
+    }
+
+    async fn refused_call(&self, target: &Target) -> String {
+        let outcome = target.cycle(&self.plan(&["a"])).await;
+        let failed = failure(&outcome, "get_a");
+        assert_eq!((failed.class(), &*failed.error_type()), (Class::Auth, "no_token"));
+        failed.to_string()
+    }
+
+    /// The forms that were posted to the token endpoint, and the `Authorization` headers with them.
+    fn posted(&self) -> Vec<(HashMap<String, String>, Option<String>)> {
+        let posts = self.issuer.requests().into_iter().filter(|seen| seen.kind() == "POST");
+        let form = |seen: &Seen| url::form_urlencoded::parse(seen.text.as_bytes()).into_owned().collect();
+        posts.map(|seen| (form(&seen), seen.header("authorization").map(str::to_owned))).collect()
+    }
+
+    /// Where metadata was looked for.
+    fn looked(&self) -> Vec<String> {
+        let both = self.world.server.requests().into_iter().chain(self.issuer.requests());
+        both.filter(|seen| seen.kind() == "GET").map(|seen| seen.path).collect()
+    }
+}
+
+fn resource(issuer: &str) -> Value {
+    json!({"resource": "http://buddy:8678/mcp", "authorization_servers": [issuer]})
+}
+
+fn server(issuer: &str) -> Value {
+    let methods = ["client_secret_post", "client_secret_basic", "private_key_jwt"];
+    json!({"issuer": issuer, "token_endpoint": format!("{ISSUER}/token"), "token_endpoint_auth_methods_supported": methods})
+}
+
+fn secret(file: &TempFile) -> ClientCredential {
+    ClientCredential::SecretFile(file.0.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_is_found_wherever_the_specifications_allow_it() {
+    let (protected_resource, oauth) =
+        ("/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server");
+    let oidc = "/.well-known/openid-configuration";
+    let tenant = format!("{ISSUER}/tenant1");
+    // The suite's metadata-default, -var1, -var2 and -var3: where each stands, whether the challenge says it, and the issuer.
+    for (place, told, server_place, issuer) in [
+        (format!("{protected_resource}/mcp"), true, oauth.to_owned(), ISSUER),
+        (format!("{protected_resource}/mcp"), false, oidc.to_owned(), ISSUER),
+        (protected_resource.to_owned(), false, format!("{oauth}/tenant1"), &tenant),
+        ("/custom/metadata/location.json".to_owned(), true, format!("/tenant1{oidc}"), &tenant),
+    ] {
+        let protected = Protected::new().await;
+        protected.documents.lock().unwrap().clear();
+        protected.serve(&place, resource(issuer));
+        protected.serve(&server_place, server(issuer));
+        if told {
+            let challenge = format!("error=\"invalid_token\", resource_metadata=\"http://buddy:8678{place}\"");
+            *protected.challenge.lock().unwrap() = challenge;
+        }
+        let file = TempFile::new("hunter2\n");
+        let target = protected.target(protected.settings(secret(&file)));
+        protected.works(&target).await;
+        let looked = protected.looked();
+        assert!(looked.contains(&place) && looked.last() == Some(&server_place), "{looked:?}");
+        assert!(!told || looked[0] == place, "{looked:?}");
+        assert_eq!(protected.posted().len(), 1, "one token for set-up and calls");
+        assert_eq!(protected.posted()[0].0["resource"], "http://buddy:8678/mcp");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_of_the_first_version_is_its_own_authorization_server() {
+    let protected = Protected::new().await;
+    protected.documents.lock().unwrap().clear();
+    protected.serve("/.well-known/oauth-authorization-server", server("http://buddy:8678"));
+    let file = TempFile::new("hunter2");
+    protected.works(&protected.target(protected.settings(secret(&file)))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_goes_into_the_header_and_into_the_body_only_where_no_header_is_taken() {
+    let file = TempFile::new("hunter/2 &\n");
+    for (methods, in_body) in [(None, false), (Some("client_secret_basic"), false), (Some("client_secret_post"), true)]
+    {
+        let protected = Protected::new().await;
+        let mut metadata = server(ISSUER);
+        metadata["token_endpoint_auth_methods_supported"] = methods.map_or(Value::Null, |method| json!([method]));
+        protected.serve("/.well-known/oauth-authorization-server", metadata);
+        protected.works(&protected.target(protected.settings(secret(&file)))).await;
+        let (form, header) = protected.posted().remove(0);
+        assert_eq!(form["grant_type"], "client_credentials");
+        let expected = format!("Basic {}", STANDARD.encode("min%3Aicol:hunter%2F2+%26"));
+        assert_eq!(header, (!in_body).then_some(expected));
+        let in_form = form.get("client_secret").map(String::as_str);
+        assert_eq!((in_form, form.contains_key("client_id")), (in_body.then_some("hunter/2 &"), in_body));
+    }
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_private_key_signs_an_assertion_that_its_public_key_holds() {
+    let random = SystemRandom::new();
+    let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).unwrap();
+    let file = TempFile::new(&pem("PRIVATE KEY", document.as_ref()));
+    for token_url in [None, Some(format!("{ISSUER}/token"))] {
+        let protected = Protected::new().await;
+        let audience = token_url.clone().unwrap_or(ISSUER.to_owned());
+        let settings = OAuth2Settings {
+            token_url: token_url.map(|url| url.parse().unwrap()),
+            ..protected.settings(ClientCredential::KeyFile(file.0.clone()))
+        };
+        protected.works(&protected.target(settings)).await;
+        let (form, header) = protected.posted().remove(0);
+        assert_eq!(header, None);
+        assert_eq!(form["client_assertion_type"], "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+        let (signed, signature) = form["client_assertion"].rsplit_once('.').unwrap();
+        let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.public_key().as_ref());
+        public.verify(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap()).unwrap();
+        let parts: Vec<Value> = signed
+            .split('.')
+            .map(|part| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap())
+            .collect();
+        assert_eq!(parts[0], json!({"alg": "ES256", "typ": "JWT"}));
+        assert_eq!((&parts[1]["iss"], &parts[1]["sub"]), (&json!("min:icol"), &json!("min:icol")));
+        assert_eq!(parts[1]["aud"], json!(audience));
+        assert_eq!(parts[1]["exp"].as_u64().unwrap() - parts[1]["iat"].as_u64().unwrap(), 300);
+        assert_eq!(parts[1]["jti"].as_str().unwrap().len(), 32);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_cannot_sign_is_told_with_its_cure() {
+    let protected = Protected::new().await;
+    for (text, says) in [
+        ("nothing".to_owned(), "holds no private key in PEM"),
+        (pem("EC PRIVATE KEY", b"x"), "openssl pkcs8 -topk8"),
+        (pem("PRIVATE KEY", b"x"), "PKCS#8"),
+    ] {
+        let file = TempFile::new(&text);
+        let target = protected.target(protected.settings(ClientCredential::KeyFile(file.0.clone())));
+        let failure = protected.refused(&target).await;
+        assert_eq!((failure.class(), &*failure.error_type()), (Class::Auth, "no_token"), "{failure}");
+        assert!(failure.to_string().contains("private_key_file") && failure.to_string().contains(says), "{failure}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_kept_renewed_before_it_ends_and_once_after_the_server_refused_it() {
+    let protected = Protected::new().await;
+    let file = TempFile::new("hunter2");
+    let token_url = Some(format!("{ISSUER}/token").parse().unwrap());
+    let target = protected.target(OAuth2Settings { token_url, ..protected.settings(secret(&file)) });
+    for _ in 0..3 {
+        protected.works(&target).await;
+    }
+    assert_eq!(protected.posted().len(), 1, "kept");
+    assert_eq!(protected.looked(), Vec::<String>::new(), "a token_url needs no discovery");
+    let sent = protected.world.server.requests();
+    assert!(sent.iter().all(|seen| seen.header("authorization") == Some("Bearer token-1")), "and asked for first");
+
+    advance(Duration::from_secs(3539)).await;
+    protected.works(&target).await;
+    assert_eq!(protected.posted().len(), 1);
+    advance(Duration::from_secs(1)).await;
+    protected.works(&target).await;
+    assert_eq!(protected.posted().len(), 2, "a minute before its end");
+
+    protected.revoke();
+    let outcome = target.cycle(&protected.plan(&["a", "b"])).await;
+    answer(&outcome, "get_a");
+    answer(&outcome, "get_b");
+    assert_eq!(protected.posted().len(), 3, "one for both calls");
+
+    // The server refuses whatever it is shown.
+    protected.world.server.guard(|_| Some(Reply::status(401)));
+    protected.world.server.forget_requests();
+    let outcome = target.cycle(&protected.plan(&["a"])).await;
+    let failed = failure(&outcome, "get_a");
+    assert_eq!((failed.class(), &*failed.error_type()), (Class::Auth, "401"));
+    assert_eq!((protected.world.server.count("tools/call"), protected.posted().len()), (2, 4), "once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn scopes_are_those_that_are_configured_else_challenged_else_supported() {
+    let file = TempFile::new("hunter2");
+    for (configured, challenged, supported, expected) in [
+        (vec!["a", "b"], "scope=\"c\"", vec!["d"], Some("a b")),
+        (vec![], "scope=\"c d\"", vec!["e"], Some("c d")),
+        (vec![], "", vec!["e", "f"], Some("e f")),
+        (vec![], "", vec![], None),
+    ] {
+        let protected = Protected::new().await;
+        challenged.clone_into(&mut protected.challenge.lock().unwrap());
+        let mut document = resource(ISSUER);
+        document["scopes_supported"] = json!(supported);
+        protected.serve("/.well-known/oauth-protected-resource/mcp", document);
+        let scopes = configured.into_iter().map(str::to_owned).collect();
+        let settings = OAuth2Settings { scopes, ..protected.settings(secret(&file)) };
+        protected.works(&protected.target(settings)).await;
+        assert_eq!(protected.posted()[0].0.get("scope").map(String::as_str), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_of_somebody_else_leads_to_no_token() {
+    let file = TempFile::new("hunter2");
+    let (at, issuer_at) = ("/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-authorization-server");
+    for (place, document, says) in [
+        (at, json!({"resource": "http://evil/mcp", "authorization_servers": [ISSUER]}), "another resource"),
+        (at, json!({"resource": "http://buddy:8678/mcp"}), "names no authorization server"),
+        (at, json!({"authorization_servers": ["file:///etc/passwd"]}), "no http(s) URL"),
+        (at, resource("http://issuer:9000/other"), "has no metadata: set token_url"),
+        (issuer_at, server("http://evil"), "is that of http://evil"),
+        (issuer_at, json!({"issuer": ISSUER}), "names no token endpoint"),
+    ] {
+        let protected = Protected::new().await;
+        protected.serve(place, document);
+        let target = protected.target(protected.settings(secret(&file)));
+        let failure = protected.refused(&target).await;
+        assert_eq!((failure.class(), &*failure.error_type()), (Class::Auth, "no_token"), "{failure}");
+        assert!(failure.to_string().contains(says), "{failure}");
+        assert_eq!(protected.posted().len(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_authorization_server_says_instead_of_a_token_is_told_in_its_class() {
+    let file = TempFile::new("hunter2");
+    let denied =
+        Reply::status(401).chunk(json!({"error": "invalid_client", "error_description": "who?\u{1b}"}).to_string());
+    for (reply, class, says) in [
+        (denied, Class::Auth, "refused (http 401, invalid_client: who?\\u{1b})"),
+        (Reply::status(400), Class::Auth, "without a reason"),
+        (Reply::json("{\"access_token\": \"\"}"), Class::Auth, "answered without a bearer token"),
+        (Reply::json("{\"access_token\": \"x\", \"token_type\": \"mac\"}"), Class::Auth, "without a bearer token"),
+        (Reply::status(302).header("location", "http://evil/"), Class::Auth, "http 302"),
+        (Reply::status(503), Class::Unavailable, "the token endpoint http://issuer:9000/token answered http 503"),
+        (Reply::cut(), Class::Unavailable, "the authorization server at http://issuer:9000/token"),
+        (Reply::json(&"x".repeat(70_000)), Class::Unavailable, "the authorization server at"),
+        (Reply::hang(), Class::Timeout, "no answer within 10 s"),
+    ] {
+        let protected = Protected::new().await;
+        protected.issuer.guard(move |seen| (seen.kind() == "POST").then(|| reply.clone()));
+        let token_url = Some(format!("{ISSUER}/token").parse().unwrap());
+        let target = protected.target(OAuth2Settings { token_url, ..protected.settings(secret(&file)) });
+        let failure = protected.refused(&target).await;
+        assert_eq!(failure.class(), class, "{failure}");
+        assert!(failure.to_string().contains(says), "{failure}");
+        let seen = format!("{failure:?} {target:?}");
+        assert!(!seen.contains("hunter2"), "{seen}");
+        assert_eq!(protected.world.server.requests().len(), 0, "nothing goes out without a token");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_is_not_sent_unencrypted_to_another_machine_and_no_token_is_ever_shown() {
+    let protected = Protected::new().await;
+    let file = TempFile::new("hunter2");
+    let target = protected.target(OAuth2Settings { allow_insecure: false, ..protected.settings(secret(&file)) });
+    let failure = protected.refused(&target).await;
+    assert!(failure.to_string().contains("unencrypted: use https"), "{failure}");
+    assert_eq!(protected.posted().len(), 0);
+
+    let authorize = Arc::new(OAuth2::new(protected.settings(secret(&file)), protected.http(), &protected.world.scope));
+    let target = protected.authorized(authorize.clone());
+    protected.works(&target).await;
+    let header = authorize.header().await.unwrap();
+    let seen = format!("{target:?} {authorize:?} {header:?} {} {:?}", authorize.identity(), target.snapshot());
+    assert!(!seen.contains("token-") && !seen.contains("hunter2"), "{seen}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_may_last_for_ever_or_for_no_time_or_for_a_time_that_is_text() {
+    let file = TempFile::new("hunter2");
+    for (expires_in, tokens) in
+        [(json!(u64::MAX), 1), (Value::Null, 1), (json!(-1), 1), (json!("3600"), 1), (json!("100"), 2), (json!(0), 5)]
+    {
+        let protected = Protected::new().await;
+        let granted = Arc::clone(&protected.granted);
+        protected.issuer.guard(move |_| {
+            let token = format!("token-{}", granted.fetch_add(1, Ordering::Relaxed) + 1);
+            Some(Reply::json(&json!({"access_token": token, "expires_in": expires_in}).to_string()))
+        });
+        let token_url = Some(format!("{ISSUER}/token").parse().unwrap());
+        let target = protected.target(OAuth2Settings { token_url, ..protected.settings(secret(&file)) });
+        answer(&target.cycle(&protected.plan(&["a"])).await, "get_a");
+        advance(Duration::from_secs(75)).await;
+        answer(&target.cycle(&protected.plan(&["a"])).await, "get_a");
+        assert_eq!(protected.posted().len(), tokens);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_file_is_read_again_when_it_changes() {
+    let protected = Protected::new().await;
+    let file = TempFile::new("token-1\n");
+    protected.granted.store(1, Ordering::Relaxed);
+    let target = protected.authorized(Arc::new(BearerFile::new(&file.0, protected.world.scope.clock().clone())));
+    protected.works(&target).await;
+
+    // Changed before the server changes its mind: a second later it is sent. Changed with it: after the first 401.
+    for wait in [2, 0] {
+        let next = protected.granted.fetch_add(1, Ordering::Relaxed) + 1;
+        file.write(&format!("token-{next}"));
+        advance(Duration::from_secs(wait)).await;
+        protected.world.server.forget_requests();
+        let before = Instant::now();
+        protected.works(&target).await;
+        assert_eq!(before.elapsed(), Duration::ZERO);
+        let sent = protected.world.server.requests();
+        let old =
+            sent.iter().filter(|seen| seen.header("authorization") != Some(&format!("Bearer token-{next}"))).count();
+        assert_eq!(old > 0, wait == 0, "{sent:?}");
+    }
+
+    protected.revoke();
+    let outcome = target.cycle(&protected.plan(&["a"])).await;
+    assert_eq!(failure(&outcome, "get_a").class(), Class::Auth, "the file holds nothing new");
+    for (text, says) in [("", "holds no token"), ("a b", "holds no token")] {
+        file.write(text);
+        advance(Duration::from_secs(2)).await;
+        let failure = protected.refused_call(&target).await;
+        assert!(failure.contains("bearer_token_file") && failure.contains(says), "{failure}");
+    }
+    std::fs::remove_file(&file.0).unwrap();
+    advance(Duration::from_secs(2)).await;
+    let failure = protected.refused_call(&target).await;
+    assert!(failure.contains("cannot be read") && failure.contains("check bearer_token_file"), "{failure}");
+}

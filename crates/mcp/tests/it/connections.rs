@@ -1,0 +1,242 @@
+//! How a server is reached: HTTP/2 and TLS, whose files may change, and proxies.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use http::{Request, Version};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use minicol_mcp::{Class, CyclePlan, HttpClient, PollTarget, Proxy, Target, TargetSettings, TargetState, TlsFiles};
+use minicol_plugin::net::{BoxIo, ClientTls, HttpConnector, Network};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::{ServerConfig, crypto::ring};
+use rustls_pki_types::PrivateKeyDer;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    time::Instant,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    temp_file::TempFile,
+    world::{INTERVAL, World, answer},
+};
+
+type Heads = Arc<Mutex<Vec<Request<()>>>>;
+
+/// What stands before the server: connections that were taken, and the heads of requests that came over them.
+#[derive(Clone, Default)]
+struct Front {
+    connections: Arc<Mutex<usize>>,
+    heads: Heads,
+}
+
+impl Front {
+    /// Serves HTTP/1.1 and HTTP/2 on `address`, under TLS with `tls`, and hands each request to the server.
+    async fn serve(world: &World, address: &str, tls: Option<Arc<ServerConfig>>) -> Self {
+        let (front, network) = (Self::default(), Arc::clone(world.scope.network()));
+        let mut listener = network.listen(address).await.unwrap();
+        let served = front.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                *served.connections.lock().unwrap() += 1;
+                let (network, tls, heads) = (Arc::clone(&network), tls.clone(), Arc::clone(&served.heads));
+                tokio::spawn(async move {
+                    let stream: BoxIo = match tls {
+                        None => stream,
+                        Some(tls) => match TlsAcceptor::from(tls).accept(stream).await {
+                            Ok(stream) => Box::new(stream),
+                            Err(_) => return,
+                        },
+                    };
+                    let service = service_fn(move |request| forward(Arc::clone(&network), Arc::clone(&heads), request));
+                    let _ =
+                        auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        front
+    }
+
+    fn versions(&self) -> Vec<Version> {
+        self.heads.lock().unwrap().iter().map(Request::version).collect()
+    }
+}
+
+/// Hands a request to the server behind.
+async fn forward(
+    network: Arc<dyn Network>,
+    heads: Heads,
+    request: Request<Incoming>,
+) -> Result<http::Response<Incoming>, hyper_util::client::legacy::Error> {
+    let (mut head, body) = request.into_parts();
+    heads.lock().unwrap().push(Request::from_parts(head.clone(), ()));
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    head.uri = format!("http://buddy:8678{path}").parse().unwrap();
+    head.version = Version::HTTP_11;
+    head.headers.remove("host");
+    let body: Full<Bytes> = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default().into();
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+    client.build(HttpConnector::new(network, None)).request(Request::from_parts(head, body)).await
+}
+
+/// A certificate for `buddy`, as the server's configuration that offers `alpn`, and as PEM.
+fn certificate(alpn: &[&[u8]]) -> (Arc<ServerConfig>, String) {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["buddy".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let builder = ServerConfig::builder_with_provider(ring::default_provider().into());
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let mut config = builder.with_single_cert(vec![cert.der().clone()], key).unwrap();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    (Arc::new(config), cert.pem())
+}
+
+fn trusting(file: &TempFile) -> Arc<TlsFiles> {
+    let tls = ClientTls { ca_file: Some(file.0.clone()), ..ClientTls::default() };
+    Arc::new(TlsFiles::new(tls).unwrap())
+}
+
+fn target(world: &World, endpoint: &str, tls: Option<Arc<TlsFiles>>, proxy: Option<Proxy>) -> Target {
+    let http = HttpClient::with(Arc::clone(world.scope.network()), tls, proxy);
+    let settings = TargetSettings { max_retries: 0, ..TargetSettings::new(endpoint.parse().unwrap()) };
+    Target::new(settings, http, Arc::new(TargetState::default()), &world.scope)
+}
+
+/// A cycle from now on.
+fn plan(world: &World, tools: &[&str]) -> CyclePlan {
+    let tick = Instant::now();
+    CyclePlan { tick, deadline: tick + INTERVAL, ..world.plan(tools) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn http_2_is_spoken_where_the_server_offers_it_and_one_connection_carries_all_calls() {
+    for (alpn, version, connections) in [
+        (&[&b"h2"[..], b"http/1.1"][..], Version::HTTP_2, 1),
+        (&[b"http/1.1"], Version::HTTP_11, 2),
+        (&[], Version::HTTP_11, 2),
+    ] {
+        let world = World::new().await;
+        let (config, pem) = certificate(alpn);
+        let file = TempFile::new(&pem);
+        let front = Front::serve(&world, "buddy:443", Some(config)).await;
+        let target = target(&world, "https://buddy/mcp", Some(trusting(&file)), None);
+        for _ in 0..3 {
+            let outcome = target.cycle(&plan(&world, &["a", "b"])).await;
+            answer(&outcome, "get_a");
+            answer(&outcome, "get_b");
+        }
+        assert!(front.versions().iter().all(|seen| *seen == version), "{:?}", front.versions());
+        assert!(*front.connections.lock().unwrap() <= connections, "{:?}", front.connections);
+        target.close().await;
+        assert_eq!(world.server.count("DELETE"), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn authorities_are_read_again_when_their_file_changes_and_a_broken_file_leaves_those_before() {
+    let world = World::new().await;
+    let (config, pem) = certificate(&[]);
+    let (_, other) = certificate(&[]);
+    let file = TempFile::new(&other);
+    Front::serve(&world, "buddy:443", Some(config)).await;
+    let target = target(&world, "https://buddy/mcp", Some(trusting(&file)), None);
+    let refused = target.cycle(&plan(&world, &["a"])).await.setup.unwrap();
+    assert_eq!((refused.class(), &*refused.error_type()), (Class::Tls, "tls"), "{refused}");
+
+    file.write(&format!("{pem}\n{other}"));
+    answer(&target.cycle(&plan(&world, &["a"])).await, "get_a");
+
+    file.write("half a certifi");
+    target.close().await;
+    tokio::time::advance(INTERVAL).await; // no connection is kept that long
+    answer(&target.cycle(&plan(&world, &["a"])).await, "get_a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_is_handed_whole_requests_for_http() {
+    let world = World::new().await;
+    let front = Front::serve(&world, "proxy:3128", None).await;
+    let proxy = Proxy::parse("http://user:hunter2@proxy:3128").unwrap();
+    let target = target(&world, "http://buddy:8678/mcp", None, Some(proxy));
+    answer(&target.cycle(&plan(&world, &["a"])).await, "get_a");
+    let heads = front.heads.lock().unwrap();
+    assert!(heads.len() > 3);
+    for head in &*heads {
+        assert_eq!(head.uri(), "http://buddy:8678/mcp");
+        assert_eq!(head.headers()["proxy-authorization"], "Basic dXNlcjpodW50ZXIy");
+        assert_eq!(head.headers()["host"], "buddy:8678");
+    }
+    drop(heads);
+    assert!(!format!("{target:?}").contains("hunter2"));
+}
+
+/// Answers each CONNECT with `status`, and makes the tunnel where that is a success; gives what was asked.
+async fn tunnels(world: &World, status: &'static str) -> Arc<Mutex<Vec<String>>> {
+    let (asked, network) = (Arc::new(Mutex::new(Vec::new())), Arc::clone(world.scope.network()));
+    let mut listener = network.listen("proxy:3128").await.unwrap();
+    let heads = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (network, heads) = (Arc::clone(&network), Arc::clone(&heads));
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await?);
+                }
+                let head = String::from_utf8_lossy(&head).into_owned();
+                let to = head.split([' ', ':']).nth(1).unwrap_or_default().to_owned();
+                heads.lock().unwrap().push(head);
+                stream.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes()).await?;
+                if status.starts_with('2') {
+                    let mut far = network.connect(&to, 443).await?;
+                    copy_bidirectional(&mut stream, &mut far).await?;
+                }
+                io::Result::Ok(())
+            });
+        }
+    });
+    asked
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_makes_a_tunnel_for_https_that_it_cannot_look_into() {
+    let world = World::new().await;
+    let (config, pem) = certificate(&[b"h2"]);
+    let file = TempFile::new(&pem);
+    let front = Front::serve(&world, "buddy:443", Some(config)).await;
+    let asked = tunnels(&world, "200 OK").await;
+    let proxy = Proxy::parse("http://user:hunter2@proxy:3128").unwrap();
+    let target = target(&world, "https://buddy/mcp", Some(trusting(&file)), Some(proxy));
+    answer(&target.cycle(&plan(&world, &["a"])).await, "get_a");
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked.len(), 1);
+    assert!(asked[0].starts_with("CONNECT buddy:443 HTTP/1.1\r\n"), "{asked:?}");
+    assert!(asked[0].contains("Proxy-Authorization: Basic dXNlcjpodW50ZXIy\r\n"), "{asked:?}");
+    assert!(front.heads.lock().unwrap().iter().all(|head| !head.headers().contains_key("proxy-authorization")));
+    assert!(front.versions().iter().all(|version| *version == Version::HTTP_2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_refuses_or_is_not_there_is_named() {
+    let world = World::new().await;
+    let (_, pem) = certificate(&[]);
+    let file = TempFile::new(&pem);
+    let proxy = Proxy::parse("http://user:hunter2@proxy:3128").unwrap();
+    let target = target(&world, "https://buddy/mcp", Some(trusting(&file)), Some(proxy));
+    let absent = target.cycle(&plan(&world, &["a"])).await.setup.unwrap();
+    tunnels(&world, "407 Proxy Authentication Required").await;
+    let refused = target.cycle(&plan(&world, &["a"])).await.setup.unwrap();
+    for (failure, says) in [(absent, "proxy http://proxy:3128: cannot connect"), (refused, "proxy http://proxy:3128: ")]
+    {
+        assert_eq!(failure.class(), Class::Unavailable, "{failure}");
+        assert!(failure.to_string().contains(says), "{failure}");
+        assert!(!failure.to_string().contains("hunter2"), "{failure}");
+    }
+}
