@@ -31,6 +31,8 @@ pub(crate) struct Known {
     pub(crate) stale: bool,
     pub(crate) breakers: Breakers,
     resolved: BTreeMap<Arc<str>, Arc<str>>,
+    /// Whether that was without a list.
+    guessed: bool,
     missing: Vec<Arc<str>>,
     protocol_version: Option<String>,
     server: Option<String>,
@@ -100,7 +102,8 @@ impl Known {
         let mut wanted: Vec<(Arc<str>, &ToolPlan)> = Vec::new();
         for tool in &plan.tools {
             let name = resolve(&tool.name, self.catalog.as_deref());
-            if let Some(old) = self.resolved.get(&tool.name)
+            // What counted under a name that was a guess counts for the tool that was meant. A name that a list gave is another tool's.
+            if let Some(old) = self.resolved.get(&tool.name).filter(|_| self.guessed)
                 && *old != name
             {
                 self.breakers.rename(old, &name);
@@ -111,6 +114,7 @@ impl Known {
             }
         }
         self.resolved = resolved;
+        self.guessed = self.catalog.is_none();
         let (offered, missing): (Vec<_>, Vec<_>) =
             wanted.iter().map(|(name, _)| Arc::clone(name)).partition(|name| self.offers(name));
         self.breakers.keep(&offered);

@@ -176,3 +176,27 @@ async fn a_throttled_set_up_counts_for_nothing() {
     assert_eq!(outcome.setup.unwrap().class(), Class::Throttled);
     assert_eq!(state(&world, "get_a"), BreakerState::Closed);
 }
+
+/// Promise: a tool that a list shows as not offered loses its count, also where another tool takes its place under the wanted name.
+#[tokio::test(start_paused = true)]
+async fn a_count_goes_over_to_another_name_only_where_the_first_was_a_guess() {
+    let mut world = quick(3).await;
+    world.server.always("initialize", Reply::status(403));
+    world.cycle(&["ping"]).await; // no list is known: counted as get_ping
+    world.server.clear("initialize");
+    world.server.tool("ping", Reply::tool_error("dead"));
+    world.next_tick().await;
+    world.cycle(&["ping"]).await;
+    assert_eq!(world.target.snapshot().breakers["ping"].failures, 2);
+    world.server.remove_tool("ping");
+    world.server.tool("get_ping", Reply::text("x"));
+    world.server.forget_sessions();
+    world.next_tick().await;
+    let outcome = world.cycle(&["ping"]).await;
+    assert_eq!(*result(&outcome, "ping"), ToolResult::NotOffered);
+    let breakers = world.target.snapshot().breakers;
+    assert_eq!(
+        breakers.iter().map(|(name, breaker)| (&**name, breaker.failures)).collect::<Vec<_>>(),
+        [("get_ping", 0)]
+    );
+}
