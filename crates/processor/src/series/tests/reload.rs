@@ -95,6 +95,30 @@ fn a_series_whose_rule_is_away_ends_only_when_the_rule_is_back() {
 }
 
 #[test]
+fn a_metric_of_another_kind_begins_a_new_life_after_the_points_it_had() {
+    let value = |kind, value: i64| match kind {
+        MetricKind::Gauge => Measured::Level(Number::Int(value)),
+        MetricKind::COUNTER => Measured::Total(Number::Int(value)),
+        MetricKind::UP_DOWN_COUNTER => Measured::UpDown(Number::Int(value)),
+        _ => Measured::Change(value as f64),
+    };
+    let kinds = [MetricKind::COUNTER, MetricKind::HISTOGRAM, MetricKind::UP_DOWN_COUNTER, MetricKind::Gauge];
+    let mut world = World::new(Vec::new(), LIMITS, BEGAN);
+    let mut last = Timestamp::UNSET;
+    for (nth, kind) in (1..).zip(kinds.into_iter().chain(kinds).chain([MetricKind::HISTOGRAM, MetricKind::COUNTER])) {
+        world.instruments = vec![instrument("m", "s", kind, &[])];
+        let values = vec![(0, Attributes::new(), value(kind, 5))];
+        let at = BEGAN + nth * 30 * SECOND;
+        let says = Says { tool: "stats".into(), at, cut: false, values, told: None, feeds: vec![0] };
+        let points = points(&world.cycle(at, vec![says]).0);
+        let [point] = &points[..] else { panic!("{points:?}") };
+        assert!((point.kind, point.flagged, point.time) == (kind, false, second(nth * 30)), "{point:?}");
+        assert!(kind == MetricKind::Gauge || point.start >= last, "{point:?}");
+        last = point.time;
+    }
+}
+
+#[test]
 fn another_tool_takes_a_series_over_and_ends_it() {
     let mut world = World::new(vec![counter()], LIMITS, BEGAN);
     let says = |tool: &str, nth: u64, value: Option<i64>| Says {
