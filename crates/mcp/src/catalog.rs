@@ -13,6 +13,10 @@ use crate::Cause;
 /// How many pages of `tools/list` are asked for, and how many tools are remembered. What lies beyond counts as not offered.
 const MAX_PAGES: usize = 50;
 const MAX_TOOLS: usize = 10_000;
+/// How many bytes of names, those of arguments included, are remembered: ten times what 10,000 ordinary tools have.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// A longer cursor, which would have to be sent back, ends the list.
+const MAX_CURSOR: usize = 4096;
 /// A tool with more arguments than this is taken to accept any.
 const MAX_ARGUMENTS: usize = 64;
 /// Longer names are no names.
@@ -37,11 +41,18 @@ enum Accepts {
     Only(HashSet<String>),
 }
 
+impl Accepts {
+    fn bytes(&self) -> usize {
+        if let Self::Only(names) = self { names.iter().map(String::len).sum() } else { 0 }
+    }
+}
+
 /// Gathers the pages of a list.
 #[derive(Default)]
 pub(crate) struct Listing {
     tools: BTreeMap<Arc<str>, Accepts>,
     cursors: HashSet<String>,
+    bytes: usize,
 }
 
 impl Listing {
@@ -53,10 +64,16 @@ impl Listing {
             if let Some(name) = tool.get("name").and_then(Value::as_str)
                 && name.len() <= MAX_NAME
             {
-                self.tools.insert(name.into(), accepts(tool.get("inputSchema")));
+                let accepts = accepts(tool.get("inputSchema"));
+                self.bytes += name.len() + accepts.bytes();
+                if self.bytes > MAX_BYTES {
+                    return Ok(None);
+                }
+                self.tools.insert(name.into(), accepts);
             }
         }
-        let next = page.get("nextCursor").and_then(Value::as_str).filter(|cursor| !cursor.is_empty());
+        let next =
+            page.get("nextCursor").and_then(Value::as_str).filter(|cursor| (1..=MAX_CURSOR).contains(&cursor.len()));
         let full = self.tools.len() >= MAX_TOOLS || self.cursors.len() + 1 >= MAX_PAGES;
         Ok(next.filter(|next| !full && self.cursors.insert((*next).to_owned())).map(str::to_owned))
     }
@@ -180,5 +197,19 @@ mod tests {
             }
         }
         assert_eq!(pages, MAX_PAGES);
+    }
+
+    #[test]
+    fn a_list_of_long_names_is_cut_at_what_is_remembered_and_a_long_cursor_ends_it() {
+        let argument = "x".repeat(MAX_BYTES / 3);
+        let page = |n: usize| json!({"tools": [{"name": n.to_string(), "inputSchema": {"properties": {&argument: {}}}}], "nextCursor": n.to_string()});
+        let mut listing = Listing::default();
+        assert_eq!(
+            (1..=4).map(|n| listing.page(&page(n)).unwrap().is_some()).collect::<Vec<_>>(),
+            [true, true, false, false]
+        );
+        assert_eq!(listing.finish(1, Instant::now()).offered().len(), 2);
+        let cursor = json!({"tools": [], "nextCursor": "x".repeat(MAX_CURSOR + 1)});
+        assert_eq!(Listing::default().page(&cursor), Ok(None));
     }
 }
