@@ -144,6 +144,9 @@ fn tls(error: &io::Error) -> String {
             "the server does not speak TLS: for plain text write http://".to_owned()
         }
         Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => NO_HTTP2.to_owned(),
+        Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+            "the server wants a certificate of ours: set tls.cert_file and tls.key_file".to_owned()
+        }
         Some(rustls::Error::AlertReceived(alert)) => format!("the server refused TLS: {alert:?}"),
         _ if error.kind() == io::ErrorKind::UnexpectedEof => {
             "the server closed the connection in the TLS handshake: if it takes plain text write http://".to_owned()
@@ -158,7 +161,8 @@ fn untrusted(error: &CertificateError) -> String {
             "its certificate is signed by an authority that is not trusted here: set tls.ca_file to a PEM file of that authority"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "its certificate is for another name: write the endpoint with the name that the certificate has"
+            "its certificate is for another name: write the endpoint with the name that the certificate has, or that name as \
+             tls.server_name_override"
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired: renew it",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {

@@ -60,9 +60,9 @@ where
             OtlpProtocol::Grpc => &[b"h2"],
             OtlpProtocol::HttpProtobuf => &[b"h2", b"http/1.1"],
         };
-        let tls = if secure { Some(tls.client_config(alpn)?) } else { None };
+        let (config, name) = if secure { (Some(tls.client_config(alpn)?), tls.server_name()?) } else { (None, None) };
         let ears = Ears::new(Arc::clone(scope.network()));
-        let connector = HttpConnector::new(Arc::new(ears.clone()), tls);
+        let connector = HttpConnector::new(Arc::new(ears.clone()), config).server_name(name);
         let client = client(&connector, protocol);
         Ok(Self { ears, connector, protocol, pool: Mutex::new(Pool { generation: 0, client }) })
     }

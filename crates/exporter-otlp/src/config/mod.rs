@@ -193,10 +193,10 @@ fn check_tls(field: &str, tls: &ClientTls, targets: &[&Uri], problems: &mut Prob
             .warning(field, "the endpoint says https://, so TLS is spoken: tls.insecure has no effect")
             .help("leave tls.insecure away, or write http://");
     }
-    if tls.ca_file.is_some() && all("http") {
+    for key in tls.set_keys().into_iter().filter(|_| all("http")) {
         problems
-            .warning(field, "plain text is spoken, so tls.ca_file has no effect")
-            .help("leave tls.ca_file away, or write https://");
+            .warning(field, format!("plain text is spoken, so tls.{key} has no effect"))
+            .help(format!("leave tls.{key} away, or write https://"));
     }
 }
 

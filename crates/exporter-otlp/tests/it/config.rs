@@ -51,7 +51,7 @@ fn what_is_not_there_is_refused_by_name() {
         (OTLP, "compression: zstd", "unknown variant `zstd`, expected `gzip` or `none`"),
         (OTLP, "headers: [a]", "invalid type: sequence"),
         (OTLP, "keepalive: {time: 10s}", "unknown field `keepalive`"),
-        (OTLP, "tls: {insecure_skip_verify: true}", "unknown field `insecure_skip_verify`"),
+        (OTLP, "tls: {insecure_skip_verfy: true}", "unknown field `insecure_skip_verfy`"),
         (OTLP, "metrics_endpoint: x", "unknown field `metrics_endpoint`"),
         (OTLP_HTTP, "encoding: json", "unknown variant `json`, expected `proto`"),
     ] {

@@ -4,8 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use minicol_plugin::{Exporter, net::Network, testing::Harness};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio_rustls::rustls::{ServerConfig, crypto::ring};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVerifier};
 
 use crate::{
     bench::{encoded, in_memory, metrics, otlp, otlphttp, over_sockets, told},
@@ -33,18 +33,41 @@ impl Authority {
         self.file.path()
     }
 
+    /// A certificate for a client, and its key, as files.
+    fn client(&self) -> (tempfile::NamedTempFile, tempfile::NamedTempFile) {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(Vec::new()).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let files = (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        std::fs::write(files.0.path(), certificate.pem()).unwrap();
+        std::fs::write(files.1.path(), key.serialize_pem()).unwrap();
+        files
+    }
+
     /// What a server shows for `name`.
     fn server(&self, name: &str) -> Arc<ServerConfig> {
+        self.server_for(name, None)
+    }
+
+    /// The same for clients that show a certificate of `clients`.
+    fn server_for(&self, name: &str, clients: Option<&Self>) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
         let chain = vec![CertificateDer::from(certificate.der().to_vec())];
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut config = ServerConfig::builder_with_provider(ring::default_provider().into())
+        let builder = ServerConfig::builder_with_provider(ring::default_provider().into())
             .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
             .unwrap();
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(clients) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(CertificateDer::from_pem_file(clients.file()).unwrap()).unwrap();
+                let provider = Arc::new(ring::default_provider());
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let mut config = builder.with_single_cert(chain, key).unwrap();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Arc::new(config)
     }
@@ -108,6 +131,47 @@ async fn plain_text_to_a_tls_port_and_tls_to_a_plain_port_are_told_with_the_cure
         let sink = Sink::start(&harness.network, "127.0.0.1:0").await;
         for said in failures(both(&harness, &format!("https://{}", sink.address), authority.file())).await {
             assert!(said.starts_with("Backoff tls: ") && said.contains("for plain text write http://"), "{said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_shown_to_a_server_that_wants_one() {
+    let (authority, clients) = (Authority::new("ours"), Authority::new("clients"));
+    let harness = in_memory();
+    let config = authority.server_for("localhost", Some(&clients));
+    let sink = Sink::with(&harness.network, "localhost:4317", Speaks::Both, Some(config)).await;
+    let (cert, key) = clients.client();
+    let yaml = |more: &str| {
+        format!("{{endpoint: 'https://localhost:4317', tls: {{ca_file: '{}'{more}}}}}", authority.file().display())
+    };
+    let identity = yaml(&format!(", cert_file: '{}', key_file: '{}'", cert.path().display(), key.path().display()));
+    for exporter in [otlp(&harness, &identity), otlphttp(&harness, &identity)] {
+        exporter.export(metrics(3)).await.unwrap();
+        assert_eq!(sink.take()[0].message, encoded(&metrics(3)));
+    }
+    for exporter in [otlp(&harness, &yaml("")), otlphttp(&harness, &yaml(""))] {
+        assert!(exporter.export(metrics(1)).await.is_err(), "nobody is let in without");
+    }
+    assert!(sink.take().is_empty());
+}
+
+#[tokio::test]
+async fn another_name_or_no_check_at_all_are_as_they_are_written() {
+    let authority = Authority::new("ours");
+    let harness = in_memory();
+    let config = authority.server("inside.example");
+    let sink = Sink::with(&harness.network, "localhost:4317", Speaks::Both, Some(config)).await;
+    let ca = authority.file().display();
+    for tls in [
+        format!("{{ca_file: '{ca}', server_name_override: inside.example}}"),
+        format!("{{ca_file: '{ca}', server_name_override: inside.example, min_version: '1.3'}}"),
+        "{insecure_skip_verify: true}".to_owned(),
+    ] {
+        let yaml = format!("{{endpoint: 'https://localhost:4317', tls: {tls}}}");
+        for exporter in [otlp(&harness, &yaml), otlphttp(&harness, &yaml)] {
+            exporter.export(metrics(1)).await.unwrap();
+            assert_eq!(sink.take().len(), 1, "{tls}");
         }
     }
 }

@@ -1,0 +1,76 @@
+//! What both protocols do with a request once it is unpacked: decode it, and hand it to the pipeline.
+
+use std::{fmt::Display, future::Future, time::Duration};
+
+use bytes::Bytes;
+use minicol_pdata::{Batch, Logs, Metrics, Signal, Traces};
+use minicol_plugin::{Next, text};
+
+use crate::{
+    body::{Budget, Held, Packing, read},
+    refusal::{Encoding, Kind, Refusal},
+};
+
+/// The way into the pipeline, with the bounds of one protocol.
+#[derive(Clone)]
+pub(crate) struct Intake {
+    pub(crate) next: Next,
+    pub(crate) budget: Budget,
+    pub(crate) limit: usize,
+    pub(crate) read_timeout: Duration,
+}
+
+impl Intake {
+    /// Reads a body as it arrives, with room for `more` bytes than a message may have.
+    pub(crate) async fn read(
+        &self,
+        body: hyper::body::Incoming,
+        more: usize,
+        held: &mut Held,
+    ) -> Result<Bytes, Refusal> {
+        self.in_time(read(body, self.limit, more, held)).await?
+    }
+
+    /// Unpacks.
+    pub(crate) fn unpack(&self, packing: Packing, packed: Bytes, held: &mut Held) -> Result<Bytes, Refusal> {
+        packing.unpack(packed, self.limit, held)
+    }
+
+    /// Hands a message to the pipeline. `Ok` means that the pipeline answers for all of it.
+    pub(crate) async fn take(&self, signal: Signal, encoding: Encoding, message: Bytes) -> Result<(), Refusal> {
+        let batch = decode(signal, encoding, message)?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        Ok(self.next.consume(batch).await?)
+    }
+
+    async fn in_time<T>(&self, reading: impl Future<Output = T>) -> Result<T, Refusal> {
+        let late = |_| {
+            Refusal::new(
+                Kind::TooSlow,
+                format!("the request did not arrive within {:?} (read_timeout)", self.read_timeout),
+            )
+        };
+        tokio::time::timeout(self.read_timeout, reading).await.map_err(late)
+    }
+}
+
+fn decode(signal: Signal, encoding: Encoding, message: Bytes) -> Result<Batch, Refusal> {
+    Ok(match (signal, encoding) {
+        (Signal::Logs, Encoding::Protobuf) => Logs::decode(message).map_err(invalid)?.into(),
+        (Signal::Logs, Encoding::Json) => Logs::from_json(&message).map_err(invalid)?.into(),
+        (Signal::Traces, Encoding::Protobuf) => Traces::decode(message).map_err(invalid)?.into(),
+        (Signal::Traces, Encoding::Json) => Traces::from_json(&message).map_err(invalid)?.into(),
+        (Signal::Metrics | Signal::Observations, Encoding::Protobuf) => {
+            Metrics::decode(message).map_err(invalid)?.into()
+        }
+        (Signal::Metrics | Signal::Observations, Encoding::Json) => {
+            Metrics::from_json(&message).map_err(invalid)?.into()
+        }
+    })
+}
+
+fn invalid(error: impl Display) -> Refusal {
+    Refusal::new(Kind::Invalid, text::foreign(&error.to_string()))
+}
