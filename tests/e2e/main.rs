@@ -3,7 +3,9 @@
 
 mod common;
 mod delivery;
+mod from_mahavishnu;
 mod house;
 mod program;
+mod simulate;
 mod thin_path;
 mod wrong_files;

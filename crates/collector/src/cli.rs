@@ -22,6 +22,8 @@ Examples:
       Ask a real Session-Buddy once, and look at the metrics. Nothing is exported.
   minicol validate --config pipelines/session-buddy.yaml
       Check a pipeline file. Silent where it holds.
+  minicol simulate --profile release
+      A simulated Session-Buddy alone, that answers as the released one does.
   minicol run --config base.yaml --config site.yaml --set exporters.otlp.endpoint=backend:4317
       Later files and --set win.";
 
@@ -66,6 +68,60 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Format::Yaml)]
         format: Format,
     },
+    /// Run a simulated Session-Buddy alone, for another poller or for a person with an MCP inspector, until a signal
+    #[command(
+        after_help = "Examples:\n  minicol simulate\n  minicol simulate --profile release --port 8678\n  minicol simulate --faults 'yaml:{latency: 200ms, tools: {get_workflow_metrics: {kind: cut, rate: 0.3}}}'"
+    )]
+    Simulate(Simulation),
+    /// Print the pipeline file that does what the poller in a Mahavishnu settings file did
+    #[command(
+        after_help = "Example: minicol import-mahavishnu settings/mahavishnu.yaml > session-buddy.yaml\n\ndocs/from-mahavishnu.md tells what changes in the numbers."
+    )]
+    ImportMahavishnu {
+        /// The settings file, YAML or JSON
+        #[arg(value_name = "FILE")]
+        file: std::path::PathBuf,
+    },
+}
+
+/// What `simulate` runs.
+#[derive(Debug, Args)]
+pub(crate) struct Simulation {
+    /// Which Session-Buddy it is
+    #[arg(long, value_enum, default_value_t = Profile::Contract)]
+    pub(crate) profile: Profile,
+    /// The address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(crate) host: String,
+    /// The port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 8679)]
+    pub(crate) port: u16,
+    /// What goes wrong, and when: the `faults` of the simulator, as a path, `file:PATH`, `env:NAME` or `yaml:TEXT`; can be repeated, later ones win
+    #[arg(long, value_name = "URI")]
+    pub(crate) faults: Vec<String>,
+    /// Where all chance comes from: the same seed moves and fails the same way
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Simulated seconds per second, 0 to 3600; 0 stops the model
+    #[arg(long, default_value_t = 60.0)]
+    pub(crate) speed: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// Keeps the documented contract of four tools
+    Contract,
+    /// Answers as the released server 0.23.0
+    Release,
+}
+
+impl From<Profile> for minicol_extension_simulator::Profile {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Contract => Self::Contract,
+            Profile::Release => Self::Release,
+        }
+    }
 }
 
 /// Where the configuration comes from.

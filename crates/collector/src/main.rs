@@ -25,6 +25,8 @@ fn main() -> ExitCode {
             Command::Validate { sources } => commands::validate(sources),
             Command::Components => commands::components(),
             Command::Poll { sources, output, receiver } => commands::poll(sources, output, receiver.as_deref()).await,
+            Command::Simulate(wanted) => commands::simulate(wanted).await,
+            Command::ImportMahavishnu { file } => commands::import_mahavishnu(&file),
             Command::PrintConfig { sources, format } => commands::print_config(sources, format),
         }
     });

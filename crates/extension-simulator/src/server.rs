@@ -111,9 +111,10 @@ impl Shared {
     }
 
     fn lose_sessions(self: &Arc<Self>) {
-        if let Some(old) = self.process.swap(Some(Arc::new(Process::new(self)))) {
-            old.end.cancel();
-        }
+        // One that was told to end stays ended.
+        let Some(old) = self.process.load_full() else { return };
+        self.process.compare_and_swap(&old, Some(Arc::new(Process::new(self))));
+        old.end.cancel();
     }
 
     pub(crate) fn end_sessions(&self) {

@@ -1,17 +1,22 @@
 //! What each command does.
 
 mod components;
+mod import_mahavishnu;
 mod poll;
 mod polled;
 mod print_config;
 mod run;
+mod signals;
+mod simulate;
 mod table;
 mod validate;
 
 pub(crate) use components::components;
+pub(crate) use import_mahavishnu::import_mahavishnu;
 pub(crate) use poll::poll;
 pub(crate) use print_config::print_config;
 pub(crate) use run::run;
+pub(crate) use simulate::simulate;
 pub(crate) use validate::validate;
 
 use std::{

@@ -3,17 +3,10 @@ use std::{process::ExitCode, time::Duration};
 use minicol_config::Problem;
 use minicol_host::{Plan, StartError};
 use minicol_telemetry::{LogEncoding, logs};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::{host, read, tell_warnings};
+use super::{host, read, signals::Signals, tell_warnings};
 use crate::cli::Sources;
-
-/// The signals that end the program.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
 
 /// Parses and checks everything before anything binds, starts, waits, and stops under one deadline.
 pub(crate) async fn run(sources: Sources, shutdown_timeout: Duration) -> anyhow::Result<ExitCode> {
@@ -64,18 +57,4 @@ fn warn_of_one(problem: &Problem) {
 fn not_started(why: StartError) -> ExitCode {
     error!(why = format!("{:#}", anyhow::Error::from(why)), "minicol does not start");
     ExitCode::FAILURE
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    /// The name of the next one.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-        }
-    }
 }

@@ -138,7 +138,7 @@ fn prometheus_metrics(model: &Model, life: &Life) -> String {
                 Some(hundredths(2.5 + 0.004 * life.age.as_secs_f64() + 0.004 * life.calls as f64))
             }
             Some(("process_resident_memory_bytes", _)) => {
-                Some(216_010_752.0 + 4096.0 * (model.total_sessions() * 40 + life.calls.min(5_000)) as f64)
+                Some(216_010_752.0 + 4096.0 * (model.total_sessions().min(1_000) * 40 + life.calls.min(5_000)) as f64)
             }
             _ => None,
         };

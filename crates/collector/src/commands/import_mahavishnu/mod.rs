@@ -1,0 +1,76 @@
+//! From the settings of Mahavishnu's own poller to a pipeline file that does the same.
+
+mod settings;
+mod write;
+
+use std::{fs::File, io::Read, path::Path, process::ExitCode};
+
+use anyhow::{Context, bail};
+use minicol_config::{Environment, Request};
+use minicol_host::Plan;
+use minicol_plugin::text::foreign;
+use serde_json::Value;
+
+use super::print;
+use crate::{components::REGISTRY, tell};
+use settings::{BLOCK, Settings};
+
+/// The longest settings file that is read.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// Prints the pipeline file; what did not pass over unchanged is told on standard error, too.
+pub(crate) fn import_mahavishnu(file: &Path) -> anyhow::Result<ExitCode> {
+    let name = foreign(&file.display().to_string());
+    let root = parse(&read(file, &name)?).with_context(|| format!("{name} is neither YAML nor JSON"))?;
+    let Some(block) = root.get(BLOCK) else {
+        let near = root.as_object().and_then(|all| minicol_config::nearest(BLOCK, all.keys().map(String::as_str)));
+        let near = near.map(|near| format!("; did `{}` mean it?", foreign(near))).unwrap_or_default();
+        bail!("{name} has no block `{BLOCK}` at its top level{near}");
+    };
+    let settings = Settings::read(block, &root)?;
+    let text = write::pipeline(&name, &settings);
+    // What it prints must run: the same check that `validate` makes.
+    let request =
+        Request { configs: vec![format!("yaml:{text}")], environment: Environment::default(), ..Request::default() };
+    Plan::load(request, REGISTRY)?;
+    print(&text)?;
+    for note in settings.notes() {
+        tell(&format!("note: {note}\n"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(file: &Path, name: &str) -> anyhow::Result<String> {
+    let cannot = || format!("{name} cannot be read");
+    let mut bytes = Vec::new();
+    File::open(file).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).with_context(cannot)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        bail!("{name} is larger than {MAX_BYTES} bytes: no settings file is");
+    }
+    String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))
+}
+
+/// JSON by its own parser, because tabs between its tokens are none in YAML.
+fn parse(text: &str) -> anyhow::Result<Value> {
+    if text.trim_start().starts_with('{')
+        && let Ok(value) = serde_json::from_str(text)
+    {
+        return Ok(value);
+    }
+    let value: serde_yaml::Value = serde_yaml::from_str(text)?;
+    Ok(lenient(value))
+}
+
+/// Neighbours may hold what JSON cannot (keys that are no text, numbers that are none): they are left out.
+fn lenient(value: serde_yaml::Value) -> Value {
+    match value {
+        serde_yaml::Value::Mapping(map) => map
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.as_str()?.to_owned(), lenient(value))))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        serde_yaml::Value::Sequence(list) => list.into_iter().map(lenient).collect::<Vec<_>>().into(),
+        serde_yaml::Value::Tagged(tagged) => lenient(tagged.value),
+        scalar => serde_json::to_value(scalar).unwrap_or_default(),
+    }
+}
