@@ -2,7 +2,7 @@ use std::fmt;
 
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
-use minicol_plugin::net::ProxyVariables;
+use minicol_plugin::{config::Secret, net::ProxyVariables};
 
 use crate::Endpoint;
 
@@ -48,6 +48,12 @@ impl Proxy {
             Some(found) if found.uri().scheme_str() != Some("http") => Err(ProxyError::Scheme),
             found => Ok(found.map(Self)),
         }
+    }
+
+    /// Its address with user and password, to tell proxies apart.
+    pub fn secret(&self) -> Secret {
+        let authorization = self.authorization().map(|header| String::from_utf8_lossy(header.as_bytes()));
+        Secret::new(format!("{self} {}", authorization.unwrap_or_default()))
     }
 
     pub(crate) fn uri(&self) -> &Uri {

@@ -6,6 +6,6 @@ mod factory;
 mod poller;
 mod source;
 
-pub use config::{ResourceValue, SessionBuddyConfig, ToolOptions, ToolTable};
+pub use config::{OAuth2Config, ResourceValue, SessionBuddyConfig, ToolOptions, ToolTable};
 pub use factory::SessionBuddyFactory;
 pub use poller::{LastError, PollerError, PollerStatus, SessionBuddyPoller, Stopped};

@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderValue;
 use minicol_plugin::{Clock, Random, Scope};
 use tokio::sync::Mutex;
-use url::{Url, form_urlencoded};
+use url::form_urlencoded;
 
 use super::{
     Authorize, Challenge,
@@ -14,7 +14,7 @@ use super::{
     discovery::{Provider, discover},
     token::{Fetch, Granted},
 };
-use crate::{Cause, Endpoint, HttpClient, endpoint::shown};
+use crate::{Cause, Endpoint, HttpClient};
 
 /// How long before its end a token is renewed, or a quarter of its life where that is shorter.
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ pub struct OAuth2Settings {
     /// What proves it.
     pub credential: ClientCredential,
     /// Where tokens come from; `None`: the server's metadata says it.
-    pub token_url: Option<Url>,
+    pub token_url: Option<Endpoint>,
     /// The scopes to ask for; empty: those that the server names.
     pub scopes: Vec<String>,
     /// What the token shall be for (RFC 8707); `None`: what the server's metadata names, else the endpoint.
@@ -168,7 +168,7 @@ impl Authorize for OAuth2 {
 
 impl OAuth2Settings {
     fn configured_provider(&self) -> Option<Provider> {
-        let token_url = self.token_url.clone()?;
+        let token_url = self.token_url.as_ref()?.url().clone();
         Some(Provider {
             audience: token_url.as_str().to_owned(),
             token_url,
@@ -191,7 +191,7 @@ fn basic(client_id: &str, secret: &str) -> Option<HeaderValue> {
 /// Without tokens.
 impl fmt::Debug for OAuth2 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let from = self.settings.token_url.as_ref().map_or_else(|| "the server's metadata".to_owned(), shown);
+        let from = self.settings.token_url.as_ref().map_or_else(|| "the server's metadata".to_owned(), Endpoint::shown);
         write!(f, "OAuth2({} by {from})", self.settings.client_id)
     }
 }

@@ -1,15 +1,20 @@
 //! The keys of the receiver, their defaults and what they mean together. [`SessionBuddyConfig`] is the place to start.
 
+mod reach;
 mod tools;
 mod validate;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use minicol_pdata::AttributeValue;
-use minicol_plugin::config::{Seconds, Secret};
+use minicol_plugin::{
+    config::{Seconds, Secret},
+    net::ClientTls,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use reach::OAuth2Config;
 pub use tools::{ToolOptions, ToolTable};
 
 /// The tool whose `limit` is searched when the server cannot answer with as many sessions as were asked for.
@@ -49,8 +54,19 @@ pub struct SessionBuddyConfig {
     pub discovery_interval_seconds: Seconds,
     /// HTTP headers that go with every request, such as `Authorization`. Their values are secrets.
     pub headers: BTreeMap<String, Secret>,
+    /// A file that holds a bearer token, which goes with every request; read again when it changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bearer_token_file: Option<PathBuf>,
+    /// How a token is got from an authorization server, where the server wants one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oauth2: Option<OAuth2Config>,
     /// Allows an `Authorization` header over plain `http://` to a host that is not this machine.
     pub allow_insecure_auth: bool,
+    /// How an `https://` endpoint is checked, and what is shown to it; files are read again when they change.
+    pub tls: ClientTls,
+    /// An HTTP proxy that the server is reached through, `http://[user:password@]host:port`; a secret. Default: what the environment says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_url: Option<Secret>,
     /// The longest reply that is read, in bytes, 1024 to 268435456.
     #[schemars(extend("minimum" = 1024, "maximum" = 268_435_456))]
     pub max_response_bytes: u64,
@@ -95,7 +111,11 @@ impl Default for SessionBuddyConfig {
             tools: ToolTable::default(),
             discovery_interval_seconds: Seconds(600.0),
             headers: BTreeMap::new(),
+            bearer_token_file: None,
+            oauth2: None,
             allow_insecure_auth: false,
+            tls: ClientTls::default(),
+            proxy_url: None,
             max_response_bytes: 4 * 1024 * 1024,
             resource_attributes: BTreeMap::new(),
         }

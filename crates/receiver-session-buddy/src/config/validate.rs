@@ -34,6 +34,7 @@ impl ComponentConfig for SessionBuddyConfig {
         let endpoint = self.check_endpoint(problems);
         self.check_tools(problems);
         self.check_headers(endpoint.as_ref(), problems);
+        self.check_reach(endpoint.as_ref(), problems);
         self.check_resource(problems);
     }
 }

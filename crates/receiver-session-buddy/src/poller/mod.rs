@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use minicol_mcp::{EndpointError, PollTarget};
+use minicol_mcp::{EndpointError, PollTarget, ProxyError};
 use minicol_pdata::PollReport;
 use minicol_plugin::{CancellationToken, ComponentKind, IdError, Next, Scope, net::TlsError};
 use tokio::{
@@ -62,6 +62,20 @@ pub enum PollerError {
     /// TLS for an `https://` endpoint cannot be set up for another reason.
     #[error("endpoint is https, but {0}")]
     Tls(#[source] TlsError),
+    /// A proxy that cannot be used.
+    #[error("{key} {error}")]
+    Proxy {
+        /// The key, or the environment.
+        key: &'static str,
+        /// Why.
+        #[source]
+        error: ProxyError,
+    },
+    /// `oauth2` without what it needs.
+    #[error(
+        "oauth2 needs a client_id, one of client_secret_file and private_key_file, and a token_url that is an http(s) URL"
+    )]
+    OAuth2,
     /// A header that no HTTP request can carry.
     #[error("headers: `{0}` has a name or a value that no HTTP request can carry")]
     Header(String),

@@ -4,6 +4,7 @@
 
 mod buddy;
 mod metrics;
+mod reach;
 mod recorded;
 mod reference;
 mod walkthroughs;

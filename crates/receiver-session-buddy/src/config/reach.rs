@@ -1,0 +1,228 @@
+//! How the server is reached and what is shown to it: tokens, TLS, proxies.
+
+use std::path::PathBuf;
+
+use minicol_mcp::{ClientCredential, Endpoint, Proxy};
+use minicol_plugin::config::Problems;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::SessionBuddyConfig;
+
+/// How a token is got for a program (OAuth 2.1, client credentials). One of `client_secret_file` and `private_key_file` is needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OAuth2Config {
+    /// Who the poller is to the authorization server.
+    pub client_id: String,
+    /// A file that holds the client's secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_secret_file: Option<PathBuf>,
+    /// A PEM file that holds a private key (RSA, P-256, P-384, Ed25519), which signs an assertion instead of a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub private_key_file: Option<PathBuf>,
+    /// Where tokens come from. Default: what the server's metadata says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "uri"))]
+    pub token_url: Option<String>,
+    /// The scopes to ask for. Default: those that the server names.
+    pub scopes: Vec<String>,
+    /// What the token shall be for. Default: what the server's metadata says, else the endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+}
+
+impl OAuth2Config {
+    /// What proves who the poller is.
+    pub(crate) fn credential(&self) -> Option<ClientCredential> {
+        match (&self.client_secret_file, &self.private_key_file) {
+            (Some(path), None) => Some(ClientCredential::SecretFile(path.clone())),
+            (None, Some(path)) => Some(ClientCredential::KeyFile(path.clone())),
+            _ => None,
+        }
+    }
+
+    fn check(&self, allow_insecure: bool, problems: &mut Problems) {
+        if self.client_id.is_empty() {
+            problems.error("client_id", "is missing: the authorization server must know whom it gives a token");
+        }
+        if self.credential().is_none() {
+            let both = self.client_secret_file.is_some();
+            let what = if both { "has both" } else { "needs one of" };
+            problems
+                .error("", format!("{what} `client_secret_file` and `private_key_file`"))
+                .help("set one of the two");
+        }
+        if let Some(url) = &self.token_url {
+            match url.parse::<Endpoint>() {
+                Err(error) => {
+                    problems.error("token_url", error.to_string()).help("like https://login.example.com/oauth2/token");
+                }
+                Ok(url) if !url.is_secure() && !url.is_loopback() && !allow_insecure => {
+                    let message = format!("the client's secret would be sent to `{}` unencrypted", url.host());
+                    let help = "use https://, or set `allow_insecure_auth: true` where the network is trusted";
+                    problems.error("token_url", message).help(help);
+                }
+                Ok(_) => {}
+            }
+        }
+        problems.within("scopes", |problems| {
+            for (index, scope) in self.scopes.iter().enumerate() {
+                if scope.is_empty() || scope.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"') {
+                    problems.item(index, |problems| {
+                        problems.error("", "is no scope").help("write each as an item of its own");
+                    });
+                }
+            }
+        });
+        if self.resource.as_ref().is_some_and(|resource| resource.parse::<Endpoint>().is_err()) {
+            problems
+                .error("resource", "must be an http(s) URL, without fragment")
+                .help("the endpoint, or a URL above it");
+        }
+    }
+}
+
+impl SessionBuddyConfig {
+    /// The key that brings an `Authorization` header, where one does.
+    pub(super) fn authorization_key(&self) -> Option<&'static str> {
+        let headers = self.headers.keys().any(|name| name.eq_ignore_ascii_case("authorization")).then_some("headers");
+        let file = self.bearer_token_file.as_ref().map(|_| "bearer_token_file");
+        headers.or(file).or(self.oauth2.as_ref().map(|_| "oauth2"))
+    }
+
+    pub(super) fn check_reach(&self, endpoint: Option<&Endpoint>, problems: &mut Problems) {
+        self.check_tokens(endpoint, problems);
+        self.check_tls(endpoint, problems);
+        if let Some(url) = &self.proxy_url
+            && let Err(error) = Proxy::parse(url.expose())
+        {
+            problems.error("proxy_url", error.to_string()).help("take the key away to use what the environment says");
+        }
+    }
+
+    fn check_tokens(&self, endpoint: Option<&Endpoint>, problems: &mut Problems) {
+        let first = self.authorization_key();
+        let others = [("bearer_token_file", self.bearer_token_file.is_some()), ("oauth2", self.oauth2.is_some())];
+        for (key, set) in others {
+            if set && first != Some(key) {
+                let first = first.unwrap_or_default();
+                problems
+                    .error(key, format!("would bring another Authorization header than `{first}`"))
+                    .help("keep one of the two");
+            }
+        }
+        if self.bearer_token_file.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+            problems.error("bearer_token_file", "is empty").help("name a file that holds one token");
+        }
+        if let Some(oauth2) = &self.oauth2 {
+            problems.within("oauth2", |problems| oauth2.check(self.allow_insecure_auth, problems));
+        }
+        if let (Some(key @ ("bearer_token_file" | "oauth2")), Some(endpoint)) = (first, endpoint)
+            && !endpoint.is_secure()
+            && !endpoint.is_loopback()
+            && !self.allow_insecure_auth
+        {
+            let message =
+                format!("its token would be sent to `{}` unencrypted: the endpoint is http://", endpoint.host());
+            let help = "use an https:// endpoint, or set `allow_insecure_auth: true` where the network is trusted";
+            problems.error(key, message).help(help);
+        }
+    }
+
+    fn check_tls(&self, endpoint: Option<&Endpoint>, problems: &mut Problems) {
+        problems.within("tls", |problems| {
+            if self.tls.insecure {
+                problems
+                    .error("insecure", "says nothing here: the endpoint's http:// or https:// decides")
+                    .help("take it away");
+            }
+            if endpoint.is_some_and(|endpoint| !endpoint.is_secure()) && self.oauth2.is_none() {
+                for key in self.tls.set_keys() {
+                    problems.error(key, "has no effect: the endpoint is http://").help("use an https:// endpoint");
+                }
+            }
+            self.tls.validate(problems);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use minicol_plugin::config::ComponentConfig;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn problems(config: Value) -> Vec<String> {
+        let config: SessionBuddyConfig = serde_json::from_value(config).unwrap();
+        let mut problems = Problems::default();
+        config.validate(&mut problems);
+        problems.into_vec().into_iter().map(|problem| problem.message).collect()
+    }
+
+    #[test]
+    fn each_way_to_a_token_holds_alone() {
+        let oauth2 = json!({"client_id": "minicol", "client_secret_file": "/run/secrets/minicol"});
+        let key = json!({"client_id": "minicol", "private_key_file": "k", "token_url": "https://login/token",
+            "scopes": ["a:b"], "resource": "https://buddy/mcp"});
+        for good in [
+            json!({"bearer_token_file": "/run/secrets/token"}),
+            json!({"oauth2": oauth2}),
+            json!({"oauth2": key}),
+            json!({"endpoint": "https://buddy/mcp", "bearer_token_file": "t", "tls": {"min_version": "1.3"}}),
+            json!({"endpoint": "http://buddy/mcp", "bearer_token_file": "t", "allow_insecure_auth": true}),
+            json!({"endpoint": "http://buddy/mcp", "proxy_url": "http://u:p@proxy:3128"}),
+        ] {
+            assert_eq!(problems(good.clone()), Vec::<String>::new(), "{good}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_bring_a_token_is_told() {
+        let oauth2 = |key: &str, value: Value| {
+            let mut oauth2 = json!({"client_id": "minicol", "client_secret_file": "s"});
+            oauth2[key] = value;
+            json!({"oauth2": oauth2})
+        };
+        for (config, message) in [
+            (
+                json!({"headers": {"authorization": "x"}, "bearer_token_file": "t"}),
+                "would bring another Authorization header than `headers`",
+            ),
+            (
+                json!({"bearer_token_file": "t", "oauth2": {"client_id": "a", "private_key_file": "k"}}),
+                "would bring another Authorization header than `bearer_token_file`",
+            ),
+            (json!({"bearer_token_file": ""}), "is empty"),
+            (
+                json!({"endpoint": "http://buddy/mcp", "bearer_token_file": "t"}),
+                "its token would be sent to `buddy` unencrypted: the endpoint is http://",
+            ),
+            (oauth2("client_id", json!("")), "is missing: the authorization server must know whom it gives a token"),
+            (oauth2("private_key_file", json!("k")), "has both `client_secret_file` and `private_key_file`"),
+            (oauth2("client_secret_file", Value::Null), "needs one of `client_secret_file` and `private_key_file`"),
+            (
+                oauth2("token_url", json!("http://login/token")),
+                "the client's secret would be sent to `login` unencrypted",
+            ),
+            (
+                oauth2("token_url", json!("login")),
+                "is no URL (relative URL without a base): write it like http://localhost:8678/mcp",
+            ),
+            (oauth2("scopes", json!(["a b"])), "is no scope"),
+            (oauth2("resource", json!("buddy")), "must be an http(s) URL, without fragment"),
+            (
+                json!({"proxy_url": "socks5://proxy"}),
+                "must begin with http://: other kinds of proxies are not spoken to",
+            ),
+            (json!({"tls": {"insecure": true}}), "says nothing here: the endpoint's http:// or https:// decides"),
+            (json!({"tls": {"min_version": "1.3"}}), "has no effect: the endpoint is http://"),
+        ] {
+            assert_eq!(problems(config.clone()), [message], "{config}");
+        }
+        let config: SessionBuddyConfig =
+            serde_json::from_value(json!({"proxy_url": "http://u:hunter2@proxy"})).unwrap();
+        assert!(!format!("{config:?}{}", serde_json::to_string(&config).unwrap()).contains("hunter2"));
+    }
+}
