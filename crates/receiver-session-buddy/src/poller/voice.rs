@@ -1,9 +1,10 @@
 //! What is said, once per change of what it is about.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use minicol_mcp::{BreakerState, Class, CycleOutcome, Failure, TargetSnapshot, ToolResult, Undeclared};
 use minicol_plugin::{Level, Rejected, Scope, Status, text::foreign};
+use tokio::time::Instant;
 
 use super::{report, wording};
 use crate::{ToolTable, analytics::Coverage};
@@ -30,8 +31,22 @@ struct Said {
     open: Vec<Arc<str>>,
     sessions: Sessions,
     missed: bool,
-    lost: u64,
+    refusals: Refusals,
 }
+
+/// Batches that the next component did not take.
+#[derive(Debug, Default)]
+struct Refusals {
+    /// Cycles that were lost and that no notice has told of yet.
+    lost: u64,
+    /// True from a told refusal to the batch that is taken.
+    told: bool,
+    /// When the last one that was told began.
+    last: Option<Instant>,
+}
+
+/// A queue that is full gives room now and then: what comes and goes is told no more often than this.
+const BETWEEN_REFUSALS: Duration = Duration::from_secs(60);
 
 /// Whether `get_session_analytics` answers with every session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,28 +76,34 @@ impl Voice {
 
     /// The next component refused a batch.
     pub(crate) fn refused(&mut self, rejected: &Rejected) {
-        self.said.lost += 1;
-        if self.said.lost == 1 {
-            let why = foreign(&rejected.message);
-            let message = format!(
-                "the next component refused the observations of a cycle: {why}; they are lost, polling goes on"
-            );
-            self.scope.notice(Level::Warn, "batch_refused", message);
+        let refusals = &mut self.said.refusals;
+        refusals.lost += 1;
+        let now = Instant::now();
+        if refusals.told || refusals.last.is_some_and(|last| now.duration_since(last) < BETWEEN_REFUSALS) {
+            return;
         }
+        (refusals.told, refusals.last) = (true, Some(now));
+        let (why, cycles) = (foreign(&rejected.message), wording::cycles(refusals.lost));
+        let message =
+            format!("the next component refused the observations of {cycles}: {why}; they are lost, polling goes on");
+        self.scope.notice(Level::Warn, "batch_refused", message);
     }
 
     /// The next component took a batch.
     pub(crate) fn accepted(&mut self) {
-        let lost = std::mem::take(&mut self.said.lost);
-        if lost > 0 {
-            let message = format!("the next component takes observations again; those of {lost} cycles were lost");
-            self.scope.notice(Level::Info, "batch_accepted", message);
+        let refusals = &mut self.said.refusals;
+        if !std::mem::take(&mut refusals.told) {
+            return;
         }
+        let cycles = wording::cycles(std::mem::take(&mut refusals.lost));
+        let message = format!("the next component takes observations again; those of {cycles} were lost");
+        self.scope.notice(Level::Info, "batch_accepted", message);
     }
 
     fn missed(&mut self, ticks: u64) {
         if ticks > 0 && !self.said.missed {
-            let message = format!("{ticks} polls were missed: the program was suspended or had no time to run");
+            let polls = if ticks == 1 { "1 poll was".to_owned() } else { format!("{ticks} polls were") };
+            let message = format!("{polls} missed: the program was suspended or had no time to run");
             self.scope.notice(Level::Warn, "ticks_missed", message);
         }
         self.said.missed = ticks > 0;

@@ -98,3 +98,8 @@ mod tests {
         assert_eq!(not_offered("e", &tools(&["get_t"]), &[]), "e does not offer get_t; it offers no tools at all");
     }
 }
+
+/// `1 cycle`, `2 cycles`.
+pub(super) fn cycles(number: u64) -> String {
+    if number == 1 { "1 cycle".to_owned() } else { format!("{number} cycles") }
+}

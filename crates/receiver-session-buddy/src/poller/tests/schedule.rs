@@ -143,7 +143,7 @@ async fn a_refused_batch_is_counted_said_once_and_the_next_cycle_is_on_time() {
     assert_eq!(
         said,
         [
-            "batch_refused: the next component refused the observations of a cycle: the queue is full; they are lost, polling goes on",
+            "batch_refused: the next component refused the observations of 1 cycle: the queue is full; they are lost, polling goes on",
             "batch_accepted: the next component takes observations again; those of 3 cycles were lost",
         ]
     );
@@ -195,4 +195,27 @@ fn it_does_not_start_outside_of_a_runtime() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let stage = runtime.block_on(async { Stage::new(json!({})) });
     assert!(matches!(stage.poller.start(), Err(PollerError::NoRuntime)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_next_component_that_takes_now_and_then_is_told_once_a_minute() {
+    let stage = Stage::new(json!({"interval_seconds": 10}));
+    stage.run_for(1).await;
+    for _ in 0..6 {
+        stage.sink.refuse(Some(Rejected::retryable("queue_full", "the queue is full")));
+        stage.pass(10).await;
+        stage.sink.refuse(None);
+        stage.pass(10).await;
+    }
+    let said: Vec<_> = stage.said().into_iter().filter(|said| said.starts_with("batch")).collect();
+    assert_eq!(
+        said,
+        [
+            "batch_refused: the next component refused the observations of 1 cycle: the queue is full; they are lost, polling goes on",
+            "batch_accepted: the next component takes observations again; those of 1 cycle were lost",
+            "batch_refused: the next component refused the observations of 3 cycles: the queue is full; they are lost, polling goes on",
+            "batch_accepted: the next component takes observations again; those of 3 cycles were lost",
+        ]
+    );
+    assert_eq!(stage.poller.get_status().refused_batches, 6);
 }
