@@ -176,3 +176,16 @@ fn a_wrong_configuration_is_told_whole() {
     wrong.profile = Profile::Release;
     assert_eq!(told(&wrong).len(), 7, "the released server has that tool");
 }
+
+#[test]
+fn the_readme_shows_the_example_that_is_tested() {
+    let readme = include_str!("../README.md");
+    let example = include_str!("example.yaml");
+    let shown: String = example.lines().map(|line| format!("    {line}\n")).collect();
+    assert!(readme.contains(&shown), "the README's example is not:\n{shown}");
+    for kind in ["is_error", "success_false", "json_rpc_error", "garbage", "cut", "hang", "unavailable", "slow"] {
+        let parsed: FaultKind = serde_json::from_value(kind.into()).unwrap();
+        assert_eq!(parsed.name(), kind);
+        assert!(readme.contains(&format!("| `{kind}` |")), "{kind} is not described");
+    }
+}
