@@ -181,7 +181,7 @@ fn a_wrong_configuration_is_told_whole() {
 fn the_readme_shows_the_example_that_is_tested() {
     let readme = include_str!("../README.md");
     let example = include_str!("example.yaml");
-    let shown: String = example.lines().map(|line| format!("    {line}\n")).collect();
+    let shown = format!("    {}\n", example.trim_end().replace('\n', "\n    "));
     assert!(readme.contains(&shown), "the README's example is not:\n{shown}");
     for kind in ["is_error", "success_false", "json_rpc_error", "garbage", "cut", "hang", "unavailable", "slow"] {
         let parsed: FaultKind = serde_json::from_value(kind.into()).unwrap();

@@ -11,13 +11,14 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
         CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, ListToolsResult,
-        PaginatedRequestParams, ServerCapabilities, ServerConfig,
+        PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig,
     },
     service::RequestContext,
     transport::streamable_http_server::{
         StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
     },
 };
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -61,20 +62,22 @@ impl Process {
         body: Bytes,
         end: &CancellationToken,
     ) -> Response<Answer> {
-        let session = parts.headers.get("mcp-session-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-        let known = {
+        let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let message: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let holds = {
             let sessions = self.sessions.sessions.read().await;
-            if session.is_none() && sessions.len() >= MAX_SESSIONS {
+            if message["method"] == "initialize" && sessions.len() >= MAX_SESSIONS {
                 return plain(StatusCode::SERVICE_UNAVAILABLE, "", "too many sessions\n");
             }
-            session.is_some_and(|id| sessions.contains_key(id.as_str()))
-        };
-        // What is no call in a session that holds is rmcp's to answer, or to refuse.
-        if known && let Ok(message) = serde_json::from_slice(&body) {
-            let asked = Asked::of(&message);
-            if let Some(failure) = shared.suffer(&asked, end).await {
-                return failure;
+            match header("mcp-session-id") {
+                Some(id) => sessions.contains_key(id),
+                // From this version on there are no sessions.
+                None => header("mcp-protocol-version") >= Some(ProtocolVersion::NO_INITIALIZE.as_str()),
             }
+        };
+        // What is no call, or none that may be made, is rmcp's to answer, or to refuse.
+        if holds && let Some(failure) = shared.suffer(&Asked::of(&message), end).await {
+            return failure;
         }
         let request = Request::from_parts(parts, Full::new(body));
         match self.service.clone().oneshot(request).await {

@@ -168,3 +168,15 @@ async fn what_goes_wrong_by_the_plan_is_told() {
     Client::open(&harness).await;
     assert_eq!(harness.notices(), ["simulator_serves", "simulator_frozen", "simulator_restarted"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_a_session_suffers_where_its_version_has_none() {
+    let (harness, simulator) = with(failing(&[("*", FaultKind::Unavailable)])).await;
+    let client = Client { harness: &harness, session: None };
+    let call = call_of("get_workflow_metrics");
+    let newest = [("mcp-protocol-version", "2026-07-28")];
+    assert_eq!(client.send(Method::POST, &newest, &call).await.0, 503);
+    let older = [("mcp-protocol-version", "2025-11-25")];
+    assert_ne!(client.send(Method::POST, &older, &call).await.0, 503, "it is refused for want of a session");
+    assert_eq!(simulator.calls()["get_workflow_metrics"], 1);
+}
