@@ -5,7 +5,7 @@ mod codec;
 
 use std::{error::Error, sync::Arc};
 
-use http::{HeaderMap, Uri, uri::PathAndQuery};
+use http::{Uri, uri::PathAndQuery};
 use minicol_pdata::{Batch, Signal};
 use minicol_plugin::{
     ComponentError, Delivered, ExportError, Exporter, Factory, Flow, OtlpProtocol, Scope, Stability, async_trait, text,
@@ -15,9 +15,10 @@ use tonic_types::StatusExt;
 
 use crate::{
     MAX_ANSWER_BYTES,
-    config::{Compression, OtlpGrpcConfig, header_map},
+    config::{Compression, Encoding, Headers, OtlpGrpcConfig},
     failure::Peer,
-    outcome::{Request, delivered, grpc_cure, grpc_name, grpc_retry, unreadable},
+    outcome::{Request, delivered, grpc_cure, grpc_name, grpc_retry, grpc_too_large, unreadable},
+    parts::{Failed, Sizes},
     transport::Transport,
 };
 use channel::Channel;
@@ -28,7 +29,8 @@ pub struct OtlpGrpc {
     transport: Transport<Body>,
     origin: Uri,
     peer: Arc<Peer>,
-    headers: Arc<HeaderMap>,
+    headers: Headers,
+    sizes: Sizes,
     compression: Compression,
 }
 
@@ -48,14 +50,15 @@ impl Factory for OtlpGrpc {
     fn build(config: OtlpGrpcConfig, scope: &Scope) -> Result<Box<dyn Exporter>, ComponentError> {
         let fault = |error: Box<dyn Error + Send + Sync>| ComponentError::caused(error.to_string(), error);
         let origin = config.target().map_err(|error| fault(error.into()))?;
-        let headers = header_map(&config.headers).map_err(|error| fault(error.into()))?;
+        let headers = Headers::new(&config.headers, &config.header_files).map_err(|error| fault(error.into()))?;
         let secure = origin.scheme_str() == Some("https");
-        let transport =
-            Transport::new(scope, &config.tls, secure, OtlpProtocol::Grpc).map_err(|error| fault(error.into()))?;
+        let transport = Transport::new(scope, &config.tls, secure, OtlpProtocol::Grpc, config.keepalive)
+            .map_err(|error| fault(error.into()))?;
         Ok(Box::new(Self {
             peer: Arc::new(Peer::new(&origin, OtlpProtocol::Grpc, transport.ears())),
             origin,
-            headers: Arc::new(headers),
+            headers,
+            sizes: Sizes::new(),
             compression: config.compression,
             transport,
         }))
@@ -65,24 +68,7 @@ impl Factory for OtlpGrpc {
 #[async_trait]
 impl Exporter for OtlpGrpc {
     async fn export(&self, batch: Batch) -> Result<Delivered, ExportError> {
-        let request = Request::of(&batch)?;
-        let exchange = self.transport.begin();
-        let channel = Channel::new(exchange.client().clone(), Arc::clone(&self.headers), Arc::clone(&self.peer));
-        let verdict = channel.verdict();
-        // A Go server answers compressed where the request was, asked for or not.
-        let mut grpc = Grpc::with_origin(channel, self.origin.clone())
-            .max_decoding_message_size(MAX_ANSWER_BYTES)
-            .accept_compressed(CompressionEncoding::Gzip);
-        if self.compression == Compression::Gzip {
-            grpc = grpc.send_compressed(CompressionEncoding::Gzip);
-        }
-        grpc.ready().await?;
-        let answer = grpc.unary(tonic::Request::new(request.body), path(request.signal), Encoded).await;
-        exchange.over();
-        match answer {
-            Ok(answer) => Ok(delivered(request.signal, answer.get_ref())),
-            Err(status) => self.failed(&status, verdict.given()),
-        }
+        self.sizes.deliver(batch, |part| self.send(part)).await
     }
 
     async fn shutdown(&self) -> Result<(), ComponentError> {
@@ -92,6 +78,39 @@ impl Exporter for OtlpGrpc {
 }
 
 impl OtlpGrpc {
+    async fn send(&self, batch: Batch) -> Result<Delivered, Failed> {
+        let request = Request::of(&batch, Encoding::Proto)?;
+        let headers = Arc::new(self.headers.now().await?);
+        let exchange = self.transport.begin();
+        let channel = Channel::new(exchange.client().clone(), headers, Arc::clone(&self.peer));
+        let verdict = channel.verdict();
+        // A Go server answers compressed where the request was, asked for or not.
+        let mut grpc = Grpc::with_origin(channel, self.origin.clone())
+            .max_decoding_message_size(MAX_ANSWER_BYTES)
+            .accept_compressed(CompressionEncoding::Gzip);
+        match self.compression {
+            Compression::None => {}
+            Compression::Gzip => grpc = grpc.send_compressed(CompressionEncoding::Gzip),
+            Compression::Zstd => {
+                grpc = grpc.send_compressed(CompressionEncoding::Zstd).accept_compressed(CompressionEncoding::Zstd);
+            }
+        }
+        grpc.ready().await?;
+        let answer = grpc.unary(tonic::Request::new(request.body), path(request.signal), Encoded).await;
+        exchange.over();
+        match answer {
+            Ok(answer) => Ok(delivered(request.signal, answer.get_ref())),
+            Err(status) => self.failed(&status, verdict.given()).map_err(|error| {
+                let at_once = status.get_details_retry_info().is_none() && verdict.given().is_some();
+                if at_once && grpc_too_large(status.code(), status.message()) {
+                    Failed::TooLarge(error)
+                } else {
+                    Failed::Otherwise(error)
+                }
+            }),
+        }
+    }
+
     /// What a status means: a failure of our own that tonic wrapped, the server's verdict, or an answer that tonic could not read.
     fn failed(&self, status: &Status, verdict: Option<i32>) -> Result<Delivered, ExportError> {
         if let Some(failure) = status.source().and_then(|source| source.downcast_ref::<ExportError>()) {

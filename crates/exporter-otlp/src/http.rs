@@ -1,10 +1,10 @@
-//! OTLP over HTTP, in protobuf.
+//! OTLP over HTTP, in protobuf or JSON.
 
 use std::{error::Error, io::Write};
 
 use bytes::Bytes;
 use flate2::{Compression as Level, write::GzEncoder};
-use http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use minicol_pdata::{Batch, Signal};
@@ -15,9 +15,10 @@ use prost::Message;
 
 use crate::{
     MAX_ANSWER_BYTES,
-    config::{Compression, OtlpHttpConfig, header_map},
+    config::{Compression, Encoding, Headers, OtlpHttpConfig},
     failure::Peer,
-    outcome::{Request, delivered, http_cure, http_retry, unreadable},
+    outcome::{Request, delivered, delivered_json, http_cure, http_retry, unreadable},
+    parts::{Failed, Sizes},
     transport::{Bounded, Transport, read_bounded},
 };
 
@@ -27,8 +28,10 @@ pub struct OtlpHttp {
     metrics: Option<Target>,
     logs: Option<Target>,
     traces: Option<Target>,
-    headers: HeaderMap,
+    headers: Headers,
     compression: Compression,
+    encoding: Encoding,
+    sizes: Sizes,
     scope: Scope,
 }
 
@@ -39,13 +42,14 @@ struct Target {
 }
 
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 impl Factory for OtlpHttp {
     type Product = dyn Exporter;
     type Config = OtlpHttpConfig;
     const TYPE: &'static str = "otlphttp";
     const ALIASES: &'static [&'static str] = &["otlp_http"];
-    const DESCRIPTION: &'static str = "delivers metrics, logs and traces by OTLP over HTTP, in protobuf";
+    const DESCRIPTION: &'static str = "delivers metrics, logs and traces by OTLP over HTTP, in protobuf or JSON";
     const STABILITY: Stability = Stability::Beta;
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const FLOWS: &'static [Flow] =
@@ -58,30 +62,29 @@ impl Factory for OtlpHttp {
         let uri = |signal| config.target(signal).map_err(|error| fault(error.into()));
         let (metrics, logs, traces) = (uri(Signal::Metrics)?, uri(Signal::Logs)?, uri(Signal::Traces)?);
         let secure = [&metrics, &logs, &traces].into_iter().flatten().any(|uri| uri.scheme_str() == Some("https"));
-        let transport = Transport::new(scope, &config.tls, secure, OtlpProtocol::HttpProtobuf)
+        let transport = Transport::new(scope, &config.tls, secure, OtlpProtocol::HttpProtobuf, None)
             .map_err(|error| fault(error.into()))?;
         let target = |uri: Uri| Target { peer: Peer::new(&uri, OtlpProtocol::HttpProtobuf, transport.ears()), uri };
         let (metrics, logs, traces) = (metrics.map(target), logs.map(target), traces.map(target));
-        let headers = header_map(&config.headers).map_err(|error| fault(error.into()))?;
-        let compression = config.compression;
-        Ok(Box::new(Self { transport, metrics, logs, traces, headers, compression, scope: scope.clone() }))
+        let headers = Headers::new(&config.headers, &config.header_files).map_err(|error| fault(error.into()))?;
+        Ok(Box::new(Self {
+            transport,
+            metrics,
+            logs,
+            traces,
+            headers,
+            compression: config.compression,
+            encoding: config.encoding,
+            sizes: Sizes::new(),
+            scope: scope.clone(),
+        }))
     }
 }
 
 #[async_trait]
 impl Exporter for OtlpHttp {
     async fn export(&self, batch: Batch) -> Result<Delivered, ExportError> {
-        let Request { signal, body } = Request::of(&batch)?;
-        let target = self.target(signal)?;
-        let request = self.request(target, body)?;
-        let exchange = self.transport.begin();
-        let answer = match exchange.client().request(request).await {
-            Ok(response) => Ok(read(response).await),
-            Err(error) => Err(target.peer.failed(&error)),
-        };
-        exchange.over();
-        let answer = answer?;
-        if answer.status.is_success() { Ok(answer.delivered(signal)) } else { Err(self.refused(target, &answer)) }
+        self.sizes.deliver(batch, |part| self.send(part)).await
     }
 
     async fn shutdown(&self) -> Result<(), ComponentError> {
@@ -108,6 +111,24 @@ async fn read(response: Response<Incoming>) -> Answer {
 }
 
 impl OtlpHttp {
+    async fn send(&self, batch: Batch) -> Result<Delivered, Failed> {
+        let Request { signal, body } = Request::of(&batch, self.encoding)?;
+        let target = self.target(signal)?;
+        let request = self.request(target, self.headers.now().await?, &body)?;
+        let exchange = self.transport.begin();
+        let answer = match exchange.client().request(request).await {
+            Ok(response) => Ok(read(response).await),
+            Err(error) => Err(target.peer.failed(&error)),
+        };
+        exchange.over();
+        let answer = answer?;
+        match answer.status {
+            status if status.is_success() => Ok(answer.delivered(signal)),
+            StatusCode::PAYLOAD_TOO_LARGE => Err(Failed::TooLarge(self.refused(target, &answer))),
+            _ => Err(Failed::Otherwise(self.refused(target, &answer))),
+        }
+    }
+
     fn target(&self, signal: Signal) -> Result<&Target, ExportError> {
         let target = match signal {
             Signal::Metrics | Signal::Observations => &self.metrics,
@@ -122,17 +143,30 @@ impl OtlpHttp {
         })
     }
 
-    fn request(&self, target: &Target, body: Bytes) -> Result<http::Request<Full<Bytes>>, ExportError> {
+    fn request(
+        &self,
+        target: &Target,
+        headers: HeaderMap,
+        body: &Bytes,
+    ) -> Result<http::Request<Full<Bytes>>, ExportError> {
         let mut request = http::Request::new(Full::default());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = target.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        request.headers_mut().insert(header::CONTENT_TYPE, PROTOBUF);
+        *request.headers_mut() = headers;
+        let kind = match self.encoding {
+            Encoding::Proto => PROTOBUF,
+            Encoding::Json => JSON,
+        };
+        request.headers_mut().insert(header::CONTENT_TYPE, kind);
+        let mut packed = |name, bytes: Vec<u8>| {
+            request.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+            Full::from(bytes)
+        };
         *request.body_mut() = match self.compression {
-            Compression::None => body.into(),
-            Compression::Gzip => {
-                request.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-                gzip(&body)?.into()
+            Compression::None => body.clone().into(),
+            Compression::Gzip => packed("gzip", gzip(body)?),
+            Compression::Zstd => {
+                packed("zstd", zstd::encode_all(&body[..], 0).map_err(|error| not_compressed(&error))?)
             }
         };
         Ok(request)
@@ -164,6 +198,7 @@ impl Answer {
         match self.kind() {
             _ if self.body.cut => unreadable("it is too long or broke off"),
             _ if self.body.bytes.is_empty() => Delivered::default(),
+            Some(kind) if kind == "application/json" => delivered_json(signal, &self.body.bytes),
             Some(kind) if kind != "application/x-protobuf" => unreadable(&format!("its content type is {kind}")),
             _ => delivered(signal, &self.body.bytes),
         }
@@ -193,10 +228,11 @@ impl Answer {
 
 fn gzip(body: &Bytes) -> Result<Vec<u8>, ExportError> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Level::default());
-    encoder
-        .write_all(body)
-        .and_then(|()| encoder.finish())
-        .map_err(|error| ExportError::permanent("compression", format!("the batch cannot be compressed: {error}")))
+    encoder.write_all(body).and_then(|()| encoder.finish()).map_err(|error| not_compressed(&error))
+}
+
+fn not_compressed(error: &std::io::Error) -> ExportError {
+    ExportError::permanent("compression", format!("the batch cannot be compressed: {error}"))
 }
 
 impl std::fmt::Debug for OtlpHttp {

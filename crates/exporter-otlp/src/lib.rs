@@ -8,11 +8,12 @@ mod grpc;
 mod heard;
 mod http;
 mod outcome;
+mod parts;
 mod transport;
 
 use minicol_plugin::{Entry, Exporter};
 
-pub use config::{Compression, Encoding, OtlpGrpcConfig, OtlpHttpConfig};
+pub use config::{Compression, Encoding, Keepalive, OtlpGrpcConfig, OtlpHttpConfig};
 pub use grpc::OtlpGrpc;
 pub use http::OtlpHttp;
 

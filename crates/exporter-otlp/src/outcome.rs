@@ -13,6 +13,8 @@ use opentelemetry_proto::tonic::collector::{
 use prost::Message;
 use tonic::Code;
 
+use crate::config::Encoding;
+
 /// An OTLP request as it stands in the batch.
 pub(crate) struct Request {
     pub(crate) signal: Signal,
@@ -21,12 +23,15 @@ pub(crate) struct Request {
 
 impl Request {
     /// The bytes of a batch; observations are no OTLP.
-    pub(crate) fn of(batch: &Batch) -> Result<Self, ExportError> {
-        let body = match batch {
-            Batch::Metrics(batch) => batch.encode(),
-            Batch::Logs(batch) => batch.encode(),
-            Batch::Traces(batch) => batch.encode(),
-            Batch::Observations(_) => {
+    pub(crate) fn of(batch: &Batch, encoding: Encoding) -> Result<Self, ExportError> {
+        let body = match (batch, encoding) {
+            (Batch::Metrics(batch), Encoding::Proto) => batch.encode(),
+            (Batch::Metrics(batch), Encoding::Json) => batch.to_json(),
+            (Batch::Logs(batch), Encoding::Proto) => batch.encode(),
+            (Batch::Logs(batch), Encoding::Json) => batch.to_json(),
+            (Batch::Traces(batch), Encoding::Proto) => batch.encode(),
+            (Batch::Traces(batch), Encoding::Json) => batch.to_json(),
+            (Batch::Observations(_), _) => {
                 return Err(ExportError::permanent(
                     "signal",
                     "OTLP carries metrics, logs and traces, but no observations: put `mapping` before the exporter",
@@ -35,6 +40,30 @@ impl Request {
         };
         Ok(Self { signal: batch.signal(), body })
     }
+}
+
+/// The same in JSON.
+pub(crate) fn delivered_json(signal: Signal, answer: &[u8]) -> Delivered {
+    let answer: serde_json::Value = match serde_json::from_slice(answer) {
+        Ok(answer) => answer,
+        Err(error) => return unreadable(&error.to_string()),
+    };
+    let Some(partial) = answer.get("partialSuccess") else { return Delivered::default() };
+    let field = match signal {
+        Signal::Logs => "rejectedLogRecords",
+        Signal::Traces => "rejectedSpans",
+        Signal::Metrics | Signal::Observations => "rejectedDataPoints",
+    };
+    // 64-bit numbers are text in Protobuf's JSON, and numbers with some servers.
+    let rejected = partial.get(field).and_then(|count| count.as_u64().or_else(|| count.as_str()?.parse().ok()));
+    let message = partial.get("errorMessage").and_then(|message| message.as_str()).filter(|text| !text.is_empty());
+    Delivered { rejected: rejected.unwrap_or(0), message: message.map(text::foreign) }
+}
+
+/// Whether a refusal means that the message was too large: grpc-go, grpc-java, tonic and minicol say so in words of their own.
+pub(crate) fn grpc_too_large(code: Code, message: &str) -> bool {
+    matches!(code, Code::ResourceExhausted | Code::OutOfRange)
+        && ["larger than", "too large", "exceeds maximum size"].iter().any(|words| message.contains(words))
 }
 
 /// What an OTLP answer says: everything taken, or a part refused. An answer that is none came from a server that took the batch all the
@@ -148,8 +177,8 @@ pub(crate) const fn http_cure(status: StatusCode) -> &'static str {
         404 | 405 => {
             "; is OTLP over HTTP served under this path? `endpoint` is the base, to which /v1/metrics and the like are added"
         }
-        413 => "; the batch is larger than the server takes",
-        415 => "; the server does not take protobuf: is it OTLP over HTTP?",
+        413 => "; a single item is larger than the server takes",
+        415 => "; the server does not take this encoding or compression: is it OTLP over HTTP?",
         _ => "",
     }
 }

@@ -17,7 +17,7 @@ use minicol_plugin::{
     net::{ClientTls, HttpConnector, TlsError},
 };
 
-use crate::heard::Ears;
+use crate::{config::Keepalive, heard::Ears};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -26,8 +26,15 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) struct Transport<B> {
     ears: Ears,
     connector: HttpConnector,
-    protocol: OtlpProtocol,
+    kind: Kind,
     pool: Mutex<Pool<B>>,
+}
+
+/// What a client is made for.
+#[derive(Clone, Copy)]
+struct Kind {
+    protocol: OtlpProtocol,
+    keepalive: Option<Keepalive>,
 }
 
 struct Pool<B> {
@@ -55,7 +62,14 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     /// Connects through the scope's network, with TLS where `secure`. Nothing is connected yet.
-    pub(crate) fn new(scope: &Scope, tls: &ClientTls, secure: bool, protocol: OtlpProtocol) -> Result<Self, TlsError> {
+    pub(crate) fn new(
+        scope: &Scope,
+        tls: &ClientTls,
+        secure: bool,
+        protocol: OtlpProtocol,
+        keepalive: Option<Keepalive>,
+    ) -> Result<Self, TlsError> {
+        let kind = Kind { protocol, keepalive };
         let alpn: &[&[u8]] = match protocol {
             OtlpProtocol::Grpc => &[b"h2"],
             OtlpProtocol::HttpProtobuf => &[b"h2", b"http/1.1"],
@@ -63,8 +77,8 @@ where
         let (config, name) = if secure { (Some(tls.client_config(alpn)?), tls.server_name()?) } else { (None, None) };
         let ears = Ears::new(Arc::clone(scope.network()));
         let connector = HttpConnector::new(Arc::new(ears.clone()), config).server_name(name);
-        let client = client(&connector, protocol);
-        Ok(Self { ears, connector, protocol, pool: Mutex::new(Pool { generation: 0, client }) })
+        let client = client(&connector, kind);
+        Ok(Self { ears, connector, kind, pool: Mutex::new(Pool { generation: 0, client }) })
     }
 
     /// What servers said first.
@@ -87,7 +101,7 @@ where
     fn leave(&self, generation: u64) {
         let mut pool = self.pool();
         if pool.generation == generation {
-            *pool = Pool { generation: generation + 1, client: client(&self.connector, self.protocol) };
+            *pool = Pool { generation: generation + 1, client: client(&self.connector, self.kind) };
         }
     }
 
@@ -96,15 +110,22 @@ where
     }
 }
 
-fn client<B>(connector: &HttpConnector, protocol: OtlpProtocol) -> Client<HttpConnector, B>
+fn client<B>(connector: &HttpConnector, kind: Kind) -> Client<HttpConnector, B>
 where
     B: Body<Data = Bytes> + Send,
 {
-    Client::builder(TokioExecutor::new())
+    let mut builder = Client::builder(TokioExecutor::new());
+    if let Some(keepalive) = kind.keepalive {
+        builder
+            .http2_keep_alive_interval(keepalive.time.0)
+            .http2_keep_alive_timeout(keepalive.timeout.0)
+            .http2_keep_alive_while_idle(keepalive.permit_without_stream);
+    }
+    builder
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
-        .http2_only(matches!(protocol, OtlpProtocol::Grpc))
+        .http2_only(matches!(kind.protocol, OtlpProtocol::Grpc))
         .build(connector.clone())
 }
 

@@ -3,19 +3,19 @@
 mod endpoint;
 mod headers;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use ::http::Uri;
 use minicol_pdata::Signal;
 use minicol_plugin::{
-    config::{ComponentConfig, Problems, Secret},
+    config::{ComponentConfig, GoDuration, Problems, Secret},
     net::{ClientTls, is_loopback},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use endpoint::EndpointError;
-pub(crate) use headers::header_map;
+pub(crate) use headers::Headers;
 
 /// Configuration of `otlp`: OTLP over gRPC.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,8 +28,13 @@ pub struct OtlpGrpcConfig {
     pub tls: ClientTls,
     /// Sent with every request, as gRPC metadata. Values are never printed.
     pub headers: BTreeMap<String, Secret>,
+    /// Headers whose values stand in files, which are read again for each request: name to path.
+    pub header_files: BTreeMap<String, PathBuf>,
     /// How requests are compressed.
     pub compression: Compression,
+    /// Asks a silent connection whether its far end is still there. Unset: only a request finds out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keepalive: Option<Keepalive>,
 }
 
 /// Configuration of `otlphttp`: OTLP over HTTP.
@@ -52,6 +57,8 @@ pub struct OtlpHttpConfig {
     pub tls: ClientTls,
     /// Sent with every request. Values are never printed.
     pub headers: BTreeMap<String, Secret>,
+    /// Headers whose values stand in files, which are read again for each request: name to path.
+    pub header_files: BTreeMap<String, PathBuf>,
     /// How requests are compressed.
     pub compression: Compression,
     /// How requests are written.
@@ -65,6 +72,8 @@ pub enum Compression {
     /// Telemetry shrinks to about a tenth. Every OTLP server must take it.
     #[default]
     Gzip,
+    /// Smaller and faster than gzip, but not every server takes it.
+    Zstd,
     /// Not at all: on loopback it saves a little CPU.
     None,
 }
@@ -76,6 +85,36 @@ pub enum Encoding {
     /// Protobuf, which every OTLP server takes.
     #[default]
     Proto,
+    /// JSON, for a server that takes nothing else: larger, and slower to read.
+    Json,
+}
+
+/// How a connection is kept alive, in gRPC's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keepalive {
+    /// After how long a silence it is asked.
+    pub time: GoDuration,
+    /// How long its answer may take, before the connection is given up.
+    pub timeout: GoDuration,
+    /// Also while no request is under way. A server may take that for an attack.
+    pub permit_without_stream: bool,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self { time: GoDuration::from_secs(10), timeout: GoDuration::from_secs(10), permit_without_stream: false }
+    }
+}
+
+impl Keepalive {
+    fn validate(&self, problems: &mut Problems) {
+        for (field, value) in [("time", self.time), ("timeout", self.timeout)] {
+            if value < GoDuration::from_secs(1) {
+                problems.error(field, format!("must be at least 1s, but is {value}")).help("for example 10s");
+            }
+        }
+    }
 }
 
 /// The port that OTLP over gRPC has by convention.
@@ -84,6 +123,10 @@ const GRPC_PORT: u16 = 4317;
 const HTTP_PORT: u16 = 4318;
 
 impl OtlpGrpcConfig {
+    fn header_names(&self) -> impl Iterator<Item = &String> {
+        self.headers.keys().chain(self.header_files.keys())
+    }
+
     /// Where to deliver, as `http://` or `https://`, without a path.
     pub(crate) fn target(&self) -> Result<Uri, EndpointError> {
         endpoint::grpc(&self.endpoint, self.tls.insecure)
@@ -91,6 +134,10 @@ impl OtlpGrpcConfig {
 }
 
 impl OtlpHttpConfig {
+    fn header_names(&self) -> impl Iterator<Item = &String> {
+        self.headers.keys().chain(self.header_files.keys())
+    }
+
     /// Where a signal goes. `Ok(None)` where neither `endpoint` nor its own is set.
     pub(crate) fn target(&self, signal: Signal) -> Result<Option<Uri>, EndpointError> {
         match self.own_endpoint(signal) {
@@ -125,12 +172,15 @@ impl ComponentConfig for OtlpGrpcConfig {
                         .help("use port 4317, or the exporter `otlphttp`");
                 }
                 check_tls("endpoint", &self.tls, &[&target], problems);
-                check_credentials(&self.headers, &[&target], problems);
+                check_credentials(self.header_names(), &[&target], problems);
             }
             Err(error) => error.tell("endpoint", problems),
         }
+        if let Some(keepalive) = &self.keepalive {
+            problems.within("keepalive", |problems| keepalive.validate(problems));
+        }
         problems.within("tls", |problems| self.tls.validate(problems));
-        headers::validate(&self.headers, problems);
+        headers::validate(&self.headers, &self.header_files, problems);
     }
 }
 
@@ -163,9 +213,9 @@ impl ComponentConfig for OtlpHttpConfig {
         }
         let targets: Vec<&Uri> = targets.iter().collect();
         check_tls("endpoint", &self.tls, &targets, problems);
-        check_credentials(&self.headers, &targets, problems);
+        check_credentials(self.header_names(), &targets, problems);
         problems.within("tls", |problems| self.tls.validate(problems));
-        headers::validate(&self.headers, problems);
+        headers::validate(&self.headers, &self.header_files, problems);
     }
 }
 
@@ -201,10 +251,9 @@ fn check_tls(field: &str, tls: &ClientTls, targets: &[&Uri], problems: &mut Prob
 }
 
 /// Warns of credentials that everybody on the way can read.
-fn check_credentials(headers: &BTreeMap<String, Secret>, targets: &[&Uri], problems: &mut Problems) {
+fn check_credentials<'a>(mut names: impl Iterator<Item = &'a String>, targets: &[&Uri], problems: &mut Problems) {
     let exposed = targets.iter().find(|one| one.scheme_str() == Some("http") && !one.host().is_some_and(is_loopback));
-    if let (Some(target), Some(name)) = (exposed, headers.keys().find(|one| one.eq_ignore_ascii_case("authorization")))
-    {
+    if let (Some(target), Some(name)) = (exposed, names.find(|one| one.eq_ignore_ascii_case("authorization"))) {
         let host = target.host().unwrap_or_default();
         problems.within("headers", |problems| {
             problems

@@ -1,6 +1,10 @@
 use minicol_plugin::config::Segment;
 
-use super::*;
+use super::{headers::HeaderError, *};
+
+fn header_map(headers: &BTreeMap<String, Secret>) -> Result<::http::HeaderMap, HeaderError> {
+    Headers::new(headers, &BTreeMap::new()).map(|headers| headers.fixed().clone())
+}
 
 fn grpc(endpoint: &str) -> OtlpGrpcConfig {
     OtlpGrpcConfig { endpoint: endpoint.to_owned(), ..OtlpGrpcConfig::default() }

@@ -48,12 +48,13 @@ fn the_examples_of_the_readme_hold() {
 #[test]
 fn what_is_not_there_is_refused_by_name() {
     for (entry, yaml, said) in [
-        (OTLP, "compression: zstd", "unknown variant `zstd`, expected `gzip` or `none`"),
+        (OTLP, "compression: snappy", "unknown variant `snappy`, expected one of `gzip`, `zstd`, `none`"),
         (OTLP, "headers: [a]", "invalid type: sequence"),
-        (OTLP, "keepalive: {time: 10s}", "unknown field `keepalive`"),
+        (OTLP_HTTP, "keepalive: {time: 10s}", "unknown field `keepalive`"),
+        (OTLP, "encoding: json", "unknown field `encoding`"),
         (OTLP, "tls: {insecure_skip_verfy: true}", "unknown field `insecure_skip_verfy`"),
         (OTLP, "metrics_endpoint: x", "unknown field `metrics_endpoint`"),
-        (OTLP_HTTP, "encoding: json", "unknown variant `json`, expected `proto`"),
+        (OTLP_HTTP, "encoding: xml", "unknown variant `xml`, expected `proto` or `json`"),
     ] {
         let error = decode(&entry, yaml).unwrap_err();
         assert!(error.contains(said), "{yaml}: {error}");

@@ -7,5 +7,7 @@ mod bench;
 mod config;
 mod grpc;
 mod http;
+mod options;
+mod parts;
 mod sink;
 mod tls;

@@ -34,6 +34,8 @@ pub(crate) struct Received {
     pub(crate) message: Bytes,
     /// Whether it was compressed on the way.
     pub(crate) gzip: bool,
+    /// Whether it was compressed by zstd.
+    pub(crate) zstd: bool,
 }
 
 /// How it answers one request.
@@ -67,6 +69,9 @@ struct State {
     received: Mutex<Vec<Received>>,
     script: Mutex<VecDeque<Answer>>,
     connections: AtomicUsize,
+    /// What is larger is refused; 0: nothing is.
+    limit: AtomicUsize,
+    refused: AtomicUsize,
 }
 
 /// The server. It ends, with its connections, when it is dropped.
@@ -116,6 +121,16 @@ impl Sink {
         std::mem::take(&mut *self.state.received.lock().unwrap())
     }
 
+    /// From now on what is larger is refused as grpc-go does, and by 413 in HTTP.
+    pub(crate) fn take_at_most(&self, bytes: usize) {
+        self.state.limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How many requests were refused for their size.
+    pub(crate) fn refused(&self) -> usize {
+        self.state.refused.load(Ordering::Relaxed)
+    }
+
     /// Connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.state.connections.load(Ordering::Relaxed)
@@ -152,21 +167,35 @@ async fn handle(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
     let body = body.collect().await?.to_bytes();
     let is = |name, value: &str| parts.headers.get(name).is_some_and(|one| one == value);
     let grpc = is(header::CONTENT_TYPE, "application/grpc");
-    let (gzip, message) = if grpc {
+    let zstd = is(header::CONTENT_ENCODING, "zstd") || is(header::HeaderName::from_static("grpc-encoding"), "zstd");
+    let (packed, message) = if grpc {
         let (frame, message) = (&body[..5], body.slice(5..));
         assert_eq!(u32::from_be_bytes(frame[1..].try_into()?) as usize, message.len());
         (frame[0] == 1, message)
     } else {
-        (is(header::CONTENT_ENCODING, "gzip"), body)
+        (parts.headers.contains_key(header::CONTENT_ENCODING), body)
     };
+    let gzip = packed && !zstd;
     let mut plain = Vec::new();
-    let message = if gzip {
+    let message = if packed && zstd {
+        zstd::decode_all(&message[..])?.into()
+    } else if gzip {
         flate2::read::GzDecoder::new(&message[..]).read_to_end(&mut plain)?;
         plain.into()
     } else {
         message
     };
-    let received = Received { path: parts.uri.path().to_owned(), headers: parts.headers, message, gzip };
+    let limit = state.limit.load(Ordering::Relaxed);
+    if limit != 0 && message.len() > limit {
+        state.refused.fetch_add(1, Ordering::Relaxed);
+        if !grpc {
+            return Ok(plain_http(413, &[], Vec::new()));
+        }
+        let said = format!("grpc: received message larger than max ({} vs. {limit})", message.len());
+        let status = tonic::Status::resource_exhausted(said);
+        return Ok(status.into_http::<Full<Bytes>>().map(|body| body.map_err(Into::into).boxed_unsync()));
+    }
+    let received = Received { path: parts.uri.path().to_owned(), headers: parts.headers, message, gzip, zstd };
     state.received.lock().unwrap().push(received);
     let answer = state.script.lock().unwrap().pop_front().unwrap_or(Answer::Message(Vec::new()));
     match answer {
