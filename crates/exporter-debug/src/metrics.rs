@@ -95,6 +95,8 @@ fn full(value: &PointValue<'_>) -> String {
         PointValue::ExponentialHistogram {
             count,
             sum,
+            min,
+            max,
             scale,
             zero_count,
             positive_offset,
@@ -102,7 +104,9 @@ fn full(value: &PointValue<'_>) -> String {
             negative_offset,
             negative,
         } => {
-            let _ = writeln!(out, "    count: {count}, sum: {}, scale: {scale}, zero: {zero_count}", optional(sum));
+            let (sum, min, max) = (optional(sum), optional(min), optional(max));
+            let _ = writeln!(out, "    count: {count}, sum: {sum}, min: {min}, max: {max}");
+            let _ = writeln!(out, "    scale: {scale}, zero: {zero_count}");
             let _ = writeln!(out, "    positive from {positive_offset}: {positive:?}");
             let _ = writeln!(out, "    negative from {negative_offset}: {negative:?}");
         }

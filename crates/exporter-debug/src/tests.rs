@@ -1,8 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
 use minicol_pdata::{
-    Arrival, Attributes, Cut, HistogramPoint, MetricDescriptor, MetricKind, Metrics, MetricsBuilder, Number,
-    NumberPoint, Observation, Observations, Source, Timestamp,
+    Arrival, Attributes, Cut, ExponentialBuckets, ExponentialHistogramPoint, HistogramPoint, MetricDescriptor,
+    MetricKind, Metrics, MetricsBuilder, Number, NumberPoint, Observation, Observations, Source, Timestamp,
 };
 use minicol_plugin::Retry;
 use serde_json::json;
@@ -46,6 +46,21 @@ fn metrics() -> Batch {
     builder
         .metric(&descriptor("session_buddy.session.duration", "s", MetricKind::HISTOGRAM))
         .histogram(&Attributes::new().with("project", "/home/dev/x"), &buckets);
+    let point = ExponentialHistogramPoint {
+        start: NOON,
+        time: NOON + Duration::from_secs(30),
+        count: 5,
+        sum: None,
+        min: Some(-2.0),
+        max: Some(8.0),
+        scale: 0,
+        zero_count: 1,
+        positive: ExponentialBuckets { offset: 1, counts: &[2, 1] },
+        negative: ExponentialBuckets { offset: 0, counts: &[1] },
+    };
+    builder
+        .metric(&descriptor("session_buddy.session.drift", "s", MetricKind::EXPONENTIAL_HISTOGRAM))
+        .exponential(&Attributes::new(), &point);
     builder.build().into()
 }
 

@@ -13,8 +13,8 @@ mod time;
 pub use attributes::{AttributeValue, Attributes, Resource};
 pub use batch::{Batch, Signal};
 pub use metrics::{
-    HistogramPoint, MetricDescriptor, MetricKind, MetricView, MetricWriter, Metrics, MetricsBuilder, Number,
-    NumberPoint, PointValue, PointView, Temporality,
+    ExponentialBuckets, ExponentialHistogramPoint, HistogramPoint, MetricDescriptor, MetricKind, MetricView,
+    MetricWriter, Metrics, MetricsBuilder, Number, NumberPoint, PointValue, PointView, Temporality,
 };
 pub use observation::{Arrival, Cut, Observation, Observations, Outcome, POLL_REPORT, PollReport, Source, ToolOutcome};
 pub use otlp::{DecodeError, Logs, Otlp, Traces};

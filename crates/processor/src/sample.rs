@@ -13,8 +13,19 @@ pub(crate) struct Instrument {
     pub(crate) descriptor: MetricDescriptor,
     /// A histogram's upper boundaries, rising; empty for every other kind.
     pub(crate) bounds: Arc<[f64]>,
-    /// A histogram that takes values below zero (its lowest boundary lies there); it carries no sum.
+    /// The buckets of an exponential histogram; `None` for every other kind.
+    pub(crate) exponents: Option<Exponents>,
+    /// A histogram with boundaries that takes values below zero (its lowest boundary lies there); it carries no sum.
     pub(crate) negative: bool,
+}
+
+/// How fine an exponential histogram may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exponents {
+    /// Buckets for the values above zero, and as many for those below; at least 2.
+    pub(crate) max_size: u16,
+    /// The scale to begin with: bucket boundaries are powers of `2^(2^-scale)`.
+    pub(crate) max_scale: i8,
 }
 
 /// Everything that one source said in one cycle.
@@ -93,6 +104,13 @@ pub(crate) struct Told {
     pub(crate) arrival: Arrival,
 }
 
+impl Exponents {
+    /// At this scale two buckets hold every double.
+    pub(crate) const MIN_SCALE: i8 = -10;
+    /// The finest (OpenTelemetry, metrics SDK): beyond it a double's own precision is reached.
+    pub(crate) const MAX_SCALE: i8 = 20;
+}
+
 impl Instrument {
     /// True where the points of both belong to one stream.
     pub(crate) fn is_one_with(&self, other: &Self) -> bool {
@@ -100,6 +118,7 @@ impl Instrument {
             && self.descriptor.unit == other.descriptor.unit
             && self.descriptor.kind == other.descriptor.kind
             && self.bounds == other.bounds
+            && self.exponents == other.exponents
     }
 }
 

@@ -107,10 +107,26 @@ fn point_as_json(point: &PointView<'_>) -> Value {
             told["explicit_bounds"] = (*bounds).into();
             told["bucket_counts"] = (*buckets).into();
         }
-        PointValue::ExponentialHistogram { count, sum, scale, .. } => {
+        PointValue::ExponentialHistogram {
+            count,
+            sum,
+            min,
+            max,
+            scale,
+            zero_count,
+            positive_offset,
+            positive,
+            negative_offset,
+            negative,
+        } => {
             told["count"] = (*count).into();
             told["sum"] = (*sum).into();
+            told["min"] = (*min).into();
+            told["max"] = (*max).into();
             told["scale"] = (*scale).into();
+            told["zero_count"] = (*zero_count).into();
+            told["positive"] = json!({ "offset": positive_offset, "bucket_counts": positive });
+            told["negative"] = json!({ "offset": negative_offset, "bucket_counts": negative });
         }
         PointValue::Summary { count, sum, quantiles } => {
             told["count"] = (*count).into();

@@ -4,8 +4,9 @@ use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
     common::v1::InstrumentationScope,
     metrics::v1::{
-        AggregationTemporality, ExponentialHistogram, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint,
-        ResourceMetrics, ScopeMetrics, Sum, Summary, metric::Data, number_data_point::Value,
+        AggregationTemporality, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram,
+        HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary,
+        exponential_histogram_data_point::Buckets, metric::Data, number_data_point::Value,
     },
     resource::v1,
 };
@@ -65,6 +66,40 @@ pub struct HistogramPoint<'a> {
     pub bounds: &'a [f64],
     /// Values per bucket: one more than `bounds`.
     pub buckets: &'a [u64],
+}
+
+/// A point of an exponential histogram. Bucket `i` takes what is above `base^i` and up to `base^(i+1)`, where `base` is `2^(2^-scale)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExponentialHistogramPoint<'a> {
+    /// Since when it counts.
+    pub start: Timestamp,
+    /// When it was so.
+    pub time: Timestamp,
+    /// How many values.
+    pub count: u64,
+    /// Their sum; `None` where one was negative.
+    pub sum: Option<f64>,
+    /// The smallest.
+    pub min: Option<f64>,
+    /// The largest.
+    pub max: Option<f64>,
+    /// The resolution.
+    pub scale: i32,
+    /// Values that are zero.
+    pub zero_count: u64,
+    /// Values above zero.
+    pub positive: ExponentialBuckets<'a>,
+    /// Values below zero, by how far below they are.
+    pub negative: ExponentialBuckets<'a>,
+}
+
+/// Neighbouring buckets of an exponential histogram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExponentialBuckets<'a> {
+    /// The index of the first.
+    pub offset: i32,
+    /// Values per bucket.
+    pub counts: &'a [u64],
 }
 
 /// Makes [`Metrics`]: name a resource and scope, then a metric, then write its points.
@@ -173,6 +208,32 @@ impl MetricWriter<'_> {
         match &mut self.metric.data {
             Some(Data::Histogram(data)) => data.data_points.push(point),
             _ => debug_assert!(false, "a histogram point on {}", self.metric.name),
+        }
+        self
+    }
+
+    /// Adds a point to an exponential histogram. On another kind of metric it does nothing: the descriptor decides.
+    pub fn exponential(&mut self, attributes: &Attributes, point: &ExponentialHistogramPoint<'_>) -> &mut Self {
+        let side = |side: ExponentialBuckets<'_>| {
+            (!side.counts.is_empty()).then(|| Buckets { offset: side.offset, bucket_counts: side.counts.to_vec() })
+        };
+        let point = ExponentialHistogramDataPoint {
+            attributes: attributes.to_proto(),
+            start_time_unix_nano: point.start.as_nanos(),
+            time_unix_nano: point.time.as_nanos(),
+            count: point.count,
+            sum: point.sum,
+            min: point.min,
+            max: point.max,
+            scale: point.scale,
+            zero_count: point.zero_count,
+            positive: side(point.positive),
+            negative: side(point.negative),
+            ..ExponentialHistogramDataPoint::default()
+        };
+        match &mut self.metric.data {
+            Some(Data::ExponentialHistogram(data)) => data.data_points.push(point),
+            _ => debug_assert!(false, "an exponential histogram point on {}", self.metric.name),
         }
         self
     }

@@ -3,7 +3,10 @@
 mod build;
 mod view;
 
-pub use build::{HistogramPoint, MetricDescriptor, MetricWriter, MetricsBuilder, Number, NumberPoint};
+pub use build::{
+    ExponentialBuckets, ExponentialHistogramPoint, HistogramPoint, MetricDescriptor, MetricWriter, MetricsBuilder,
+    Number, NumberPoint,
+};
 pub use view::{MetricView, PointValue, PointView};
 
 use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
@@ -60,6 +63,9 @@ impl MetricKind {
     pub const UP_DOWN_COUNTER: Self = Self::Sum { monotonic: false, temporality: Temporality::Cumulative };
     /// A cumulative histogram with explicit boundaries.
     pub const HISTOGRAM: Self = Self::Histogram { temporality: Temporality::Cumulative };
+
+    /// A cumulative histogram with exponential buckets.
+    pub const EXPONENTIAL_HISTOGRAM: Self = Self::ExponentialHistogram { temporality: Temporality::Cumulative };
 
     /// As a rule's `type` names it.
     pub const fn name(self) -> &'static str {
@@ -154,6 +160,50 @@ mod tests {
         assert_eq!(points[0].value, PointValue::Number(Number::Int(3)));
         assert!(points[1].no_recorded_value && points[1].value == PointValue::None);
         assert_eq!(views[0].resource().get("service.name").and_then(|v| v.as_str()), Some("session-buddy"));
+    }
+
+    #[test]
+    fn an_exponential_histogram_survives_the_wire() {
+        let mut builder = MetricsBuilder::new();
+        let descriptor = MetricDescriptor {
+            name: "e".into(),
+            description: "d".into(),
+            unit: "s".into(),
+            kind: MetricKind::EXPONENTIAL_HISTOGRAM,
+        };
+        let point = ExponentialHistogramPoint {
+            start: Timestamp::from_nanos(1),
+            time: Timestamp::from_nanos(2),
+            count: 6,
+            sum: None,
+            min: Some(-4.0),
+            max: Some(3.0),
+            scale: -1,
+            zero_count: 1,
+            positive: ExponentialBuckets { offset: -2, counts: &[1, 0, 3] },
+            negative: ExponentialBuckets { offset: 0, counts: &[1] },
+        };
+        builder.metric(&descriptor).exponential(&Attributes::new().with("a", "b"), &point);
+        let metrics = Metrics::decode(builder.build().encode()).unwrap();
+        let view = metrics.iter().next().unwrap();
+        assert_eq!(view.kind(), Some(MetricKind::EXPONENTIAL_HISTOGRAM));
+        let read = &view.points()[0];
+        assert_eq!((read.start, read.time), (point.start, point.time));
+        assert_eq!(
+            read.value,
+            PointValue::ExponentialHistogram {
+                count: 6,
+                sum: None,
+                min: Some(-4.0),
+                max: Some(3.0),
+                scale: -1,
+                zero_count: 1,
+                positive_offset: -2,
+                positive: &[1, 0, 3],
+                negative_offset: 0,
+                negative: &[1],
+            }
+        );
     }
 
     #[test]

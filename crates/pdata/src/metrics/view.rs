@@ -61,6 +61,10 @@ pub enum PointValue<'a> {
         count: u64,
         /// Their sum.
         sum: Option<f64>,
+        /// The smallest.
+        min: Option<f64>,
+        /// The largest.
+        max: Option<f64>,
         /// The resolution.
         scale: i32,
         /// Values that count as zero.
@@ -227,6 +231,8 @@ impl<'a> From<&'a ExponentialHistogramDataPoint> for PointView<'a> {
         let value = PointValue::ExponentialHistogram {
             count: point.count,
             sum: point.sum,
+            min: point.min,
+            max: point.max,
             scale: point.scale,
             zero_count: point.zero_count,
             positive_offset,

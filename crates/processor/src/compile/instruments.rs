@@ -5,7 +5,8 @@ use std::{collections::HashMap, fmt::Write, sync::Arc};
 use minicol_pdata::{MetricDescriptor, MetricKind};
 use minicol_plugin::config::Problems;
 
-use crate::sample::Instrument;
+use super::{buckets::Buckets, words};
+use crate::sample::{Exponents, Instrument};
 
 /// What is known so far.
 #[derive(Debug, Default)]
@@ -27,7 +28,7 @@ impl Instruments {
         let known = &self.list[*first];
         if !known.is_one_with(&new) {
             let (field, differs) = difference(known, &new);
-            let message = format!("{differs} in {place}: one metric has one type, one unit and one set of boundaries");
+            let message = format!("{differs} in {place}: one metric has one type, one unit and one set of buckets");
             problems.error(field, message).help("make both alike, or give one of them another name");
             return None;
         }
@@ -56,9 +57,16 @@ fn difference(known: &Instrument, new: &Instrument) -> (&'static str, String) {
     if old.name != *name {
         ("name", format!("`{name}` is `{}`, but for the size of its letters,", old.name))
     } else if old.kind != new_one.kind {
-        ("type", format!("`{name}` is a {} here, but a {}", new_one.kind.name(), old.kind.name()))
+        ("type", format!("`{name}` is {} here, but {}", words::one(new_one.kind.name()), words::one(old.kind.name())))
     } else if old.unit != new_one.unit {
         ("unit", format!("`{name}` is in `{}` here, but in `{}`", new_one.unit, old.unit))
+    } else if let (Some(Exponents { max_size, max_scale }), Some(old)) = (new.exponents, known.exponents) {
+        let (field, new_one, old) = if max_size == old.max_size {
+            ("max_scale", i32::from(max_scale), i32::from(old.max_scale))
+        } else {
+            ("max_size", i32::from(max_size), i32::from(old.max_size))
+        };
+        (field, format!("`{name}` has the {field} {new_one} here, but {old}"))
     } else {
         ("boundaries", format!("`{name}` has the boundaries {} here, but {}", list(&new.bounds), list(&known.bounds)))
     }
@@ -74,7 +82,8 @@ fn list(bounds: &[f64]) -> String {
 }
 
 /// An instrument of a rule.
-pub(super) fn instrument(name: &str, unit: &str, description: &str, kind: MetricKind, bounds: Vec<f64>) -> Instrument {
+pub(super) fn instrument(name: &str, unit: &str, description: &str, kind: MetricKind, buckets: Buckets) -> Instrument {
+    let Buckets { bounds, exponents } = buckets;
     let negative = bounds.first().is_some_and(|lowest| *lowest < 0.0);
     Instrument {
         descriptor: MetricDescriptor {
@@ -84,6 +93,7 @@ pub(super) fn instrument(name: &str, unit: &str, description: &str, kind: Metric
             kind,
         },
         bounds: bounds.into(),
+        exponents,
         negative,
     }
 }

@@ -7,7 +7,7 @@ use minicol_plugin::config::Problems;
 use regex::Regex;
 
 use super::{
-    Attribute, Compiler, Kind, Metric, Path, Scalar, Source,
+    Attribute, Compiler, Kind, Metric, Path, Scalar, Source, buckets,
     instruments::instrument,
     rule::{self, NAME},
     words,
@@ -17,11 +17,7 @@ use crate::{
     extract::is_negative,
 };
 
-/// OpenTelemetry's own boundaries of a histogram (the SDK's default explicit bucket boundaries).
-const DEFAULT_BOUNDARIES: [f64; 15] =
-    [0.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2500.0, 5000.0, 7500.0, 10000.0];
-const MAX_BOUNDARIES: usize = 200;
-const TYPES: [&str; 4] = ["counter", "updowncounter", "gauge", "histogram"];
+const TYPES: [&str; 5] = ["counter", "updowncounter", "gauge", "histogram", "exponential_histogram"];
 /// A compiled regular expression may take so many bytes.
 const MAX_REGEX: usize = 1 << 20;
 
@@ -42,8 +38,8 @@ impl Compiler {
         let is_time = is_time(metric, kind, problems);
         let when = metric.when.as_ref().map(|when| rule::condition(when, prometheus, problems));
         let attributes = attributes(metric, rule, prometheus, problems);
-        let bounds = boundaries(metric, kind, problems);
-        let (kind, bounds) = (kind?, bounds?);
+        let buckets = buckets::buckets(metric, kind, problems);
+        let (kind, buckets) = (kind?, buckets?);
         if !prometheus {
             check_kind(metric, rule, kind, problems);
         }
@@ -53,17 +49,18 @@ impl Compiler {
             Kind::UpDownCounter => MetricKind::UP_DOWN_COUNTER,
             Kind::Gauge => MetricKind::Gauge,
             Kind::Histogram => MetricKind::HISTOGRAM,
+            Kind::ExponentialHistogram => MetricKind::EXPONENTIAL_HISTOGRAM,
         };
         let (value, pattern, attributes) = (value?, pattern?, attributes?);
         let when = rule::flat(when)?;
         if !named || !scaled {
             return None;
         }
-        let instrument = instrument(&metric.name, &metric.unit, &metric.description, otlp, bounds);
+        let instrument = instrument(&metric.name, &metric.unit, &metric.description, otlp, buckets);
         let negative = match kind {
             Kind::Counter => false,
             Kind::Histogram => instrument.negative,
-            Kind::Gauge | Kind::UpDownCounter => true,
+            Kind::Gauge | Kind::UpDownCounter | Kind::ExponentialHistogram => true,
         };
         let instrument = self.instruments.add(instrument, label, problems)?;
         Some(Metric {
@@ -102,6 +99,7 @@ fn kind(text: &str, problems: &mut Problems) -> Option<Kind> {
         "updowncounter" => Some(Kind::UpDownCounter),
         "gauge" => Some(Kind::Gauge),
         "histogram" => Some(Kind::Histogram),
+        "exponential_histogram" => Some(Kind::ExponentialHistogram),
         other => {
             let shown = minicol_plugin::text::foreign(other);
             let message = format!("unknown type: `{shown}` (valid values: [{}])", TYPES.join(", "));
@@ -191,8 +189,9 @@ fn is_time(metric: &MetricConfig, kind: Option<Kind>, problems: &mut Problems) -
 }
 
 fn check_kind(metric: &MetricConfig, rule: &RuleConfig, kind: Kind, problems: &mut Problems) {
-    if rule.key.is_some() && !matches!(kind, Kind::Counter | Kind::Histogram) {
-        let message = format!("a {} does not go with `key`: an item that is counted once has no level", metric.kind);
+    if rule.key.is_some() && !matches!(kind, Kind::Counter | Kind::Histogram | Kind::ExponentialHistogram) {
+        let message =
+            format!("{} does not go with `key`: an item that is counted once has no level", words::one(&metric.kind));
         problems.error("type", message).help("use a histogram or a counter; or leave the rule's `key` out");
     }
 }
@@ -212,41 +211,6 @@ fn check_scale(metric: &MetricConfig, kind: Kind, problems: &mut Problems) -> bo
         .error("scale", why)
         .help("write what the value is multiplied by: 60 makes seconds of minutes; or leave it out");
     false
-}
-
-/// `None` where they are wrong; none for what is no histogram.
-fn boundaries(metric: &MetricConfig, kind: Option<Kind>, problems: &mut Problems) -> Option<Vec<f64>> {
-    let Some(list) = &metric.boundaries else {
-        return Some(if kind == Some(Kind::Histogram) { DEFAULT_BOUNDARIES.to_vec() } else { Vec::new() });
-    };
-    if kind.is_some_and(|kind| kind != Kind::Histogram) {
-        problems
-            .error("boundaries", format!("are for histograms, and this is a {}", metric.kind))
-            .help("leave them out");
-        return None;
-    }
-    if list.len() > MAX_BOUNDARIES {
-        problems
-            .error("boundaries", format!("are {}; at most {MAX_BOUNDARIES} are taken", list.len()))
-            .help("use fewer");
-        return None;
-    }
-    if let Some(wrong) = list.iter().position(|bound| !bound.is_finite()) {
-        let help = "the last bucket has no boundary of its own: leave it out";
-        problems.within("boundaries", |problems| {
-            problems.item(wrong, |problems| problems.error("", format!("{} is no boundary", list[wrong])).help(help));
-        });
-        return None;
-    }
-    if let Some(wrong) = list.windows(2).position(|pair| pair[0] >= pair[1]) {
-        let message = format!("must rise, but {} follows {}", list[wrong + 1], list[wrong]);
-        problems.within("boundaries", |problems| {
-            problems.item(wrong + 1, |problems| problems.error("", message).help("sort them, each once"));
-        });
-        return None;
-    }
-    // -0 and 0 are one boundary.
-    Some(list.iter().map(|bound| bound + 0.0).collect())
 }
 
 type Attributes = Vec<(Arc<str>, Attribute)>;

@@ -1,5 +1,6 @@
 //! Rules as they are written become rules as they are run. Start from [`compile`]: whatever can never work is told here, at its place.
 
+mod buckets;
 mod instruments;
 mod metric;
 mod path;
@@ -149,6 +150,7 @@ pub(crate) enum Kind {
     UpDownCounter,
     Gauge,
     Histogram,
+    ExponentialHistogram,
 }
 
 /// Where a value is.

@@ -53,6 +53,9 @@ const METRICS: &[&str] = &[
     "{name: a, type: histogram, value: $.x, boundaries: [10, 5, 60]}",
     "{name: a, type: histogram, value: $.x, boundaries: [1, 1]}",
     "{name: a, type: histogram, value: $.x, boundaries: [1, .inf]}",
+    "{name: a, type: exponential_histogram, value: $.x, boundaries: [1, 2]}",
+    "{name: a, type: exponential_histogram, value: $.x, max_size: 1, max_scale: 21}",
+    "{name: a, type: histogram, value: $.x, max_size: 100, max_scale: 3}",
     "{name: a, type: gauge, value: $.x, when: '$.a = 1'}",
     "{name: a, type: gauge, value: $.x, attributes: {'a b': c}}",
     "{name: a, type: gauge, value: $.x, attributes: {c: '$.x['}}",
@@ -94,6 +97,8 @@ const CONFIGS: &[&str] = &[
     "rules: [{tool: t, metrics: [{name: a, type: gauge, value: $.x}, {name: a, type: counter, value: $.x}]}]",
     "rules: [{tool: t, metrics: [{name: a, type: gauge, value: $.x}, {name: A, type: gauge, value: $.x}]}]",
     "rules: [{tool: t, metrics: [{name: a, type: histogram, value: $.x, boundaries: [1, 2]}, {name: a, type: histogram, value: $.x, boundaries: [1, 2.5]}]}]",
+    "rules: [{tool: t, metrics: [{name: a, type: exponential_histogram, value: $.x}, {name: a, type: exponential_histogram, value: $.x, max_size: 80}]}]",
+    "rules: [{tool: t, metrics: [{name: a, type: exponential_histogram, value: $.x}, {name: a, type: exponential_histogram, value: $.x, max_scale: 5}]}]",
     "{presets: [session_buddy], rules: [{tool: t, metrics: [{name: session_buddy.sessions.active, type: counter, value: $.x}]}]}",
     "rules: [{tool: '', metrics: [{name: '', type: guage, value: x, unit: ' ', when: x}, {name: b, type: gauge}]}]",
 ];

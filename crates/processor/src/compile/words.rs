@@ -14,6 +14,12 @@ pub(super) fn suggest(word: &str, known: &[&str]) -> String {
     }
 }
 
+/// A type, with its article.
+pub(super) fn one(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {kind}")
+}
+
 /// Why OpenTelemetry takes no such instrument name, if it does not (the API's instrument name syntax).
 pub(super) fn wrong_metric_name(name: &str) -> Option<&'static str> {
     let mut letters = name.chars();

@@ -72,9 +72,9 @@ pub struct RuleConfig {
 pub struct MetricConfig {
     /// The metric's name: letters, digits, `_`, `.`, `-`, `/`; a letter first.
     pub name: String,
-    /// `counter`, `updowncounter`, `gauge` or `histogram`.
+    /// `counter`, `updowncounter`, `gauge`, `histogram` or `exponential_histogram`.
     #[serde(rename = "type")]
-    #[schemars(extend("enum" = ["counter", "updowncounter", "gauge", "histogram"]))]
+    #[schemars(extend("enum" = ["counter", "updowncounter", "gauge", "histogram", "exponential_histogram"]))]
     pub kind: String,
     /// The value: a path, or a number. With `format: prometheus` a selector. May be left out beside `match`: the whole answer (or item).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,6 +98,12 @@ pub struct MetricConfig {
     /// A histogram's upper boundaries, rising. Default: OpenTelemetry's, 0 to 10000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boundaries: Option<Vec<f64>>,
+    /// Buckets that an exponential histogram has at most for values above zero, and for those below. 2 to 1000. Default 160.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<i64>,
+    /// The scale that an exponential histogram begins with; it is lowered where the values do not fit. -10 to 20. Default 20.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_scale: Option<i64>,
     /// The metric is for answers (with `each`: for items) of which this holds; as the rule's own `when`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,

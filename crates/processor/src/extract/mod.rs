@@ -135,7 +135,7 @@ impl Extraction<'_> {
             (None, Kind::Counter) => Measured::Total(number),
             (None, Kind::UpDownCounter) => Measured::UpDown(number),
             (None, Kind::Gauge) => Measured::Level(number),
-            (None, Kind::Histogram) => Measured::Change(value::as_f64(number)),
+            (None, Kind::Histogram | Kind::ExponentialHistogram) => Measured::Change(value::as_f64(number)),
         };
         let sample = Sample {
             instrument: metric.instrument,

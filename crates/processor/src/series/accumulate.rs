@@ -122,8 +122,8 @@ impl Metric {
 
     fn empty_body(&self) -> Body {
         match self.instrument.descriptor.kind {
-            MetricKind::Histogram { .. } => {
-                Body::Histogram(Box::new(Histogram::new(self.instrument.bounds.len(), self.instrument.negative)))
+            MetricKind::Histogram { .. } | MetricKind::ExponentialHistogram { .. } => {
+                Body::Histogram(Box::new(Histogram::new(&self.instrument)))
             }
             _ => Body::Items(Number::Int(0)),
         }

@@ -1,13 +1,16 @@
 //! A histogram that minicol accumulates.
 
-use minicol_pdata::{HistogramPoint, Timestamp};
+use minicol_pdata::{Attributes, ExponentialHistogramPoint, HistogramPoint, MetricWriter, Timestamp};
+
+use super::exponential::Exponential;
+use crate::sample::Instrument;
 
 /// Counts per bucket, and what goes with them.
 #[derive(Debug)]
 pub(super) struct Histogram {
-    buckets: Box<[u64]>,
+    buckets: Buckets,
     count: u64,
-    /// `None` where values can be negative: it would not be monotonic.
+    /// `None` where values can be negative, or one was: it would not be monotonic.
     sum: Option<f64>,
     min: f64,
     max: f64,
@@ -15,24 +18,40 @@ pub(super) struct Histogram {
     latest: Option<f64>,
 }
 
+/// Where the values are counted.
+#[derive(Debug)]
+enum Buckets {
+    /// Between the instrument's boundaries.
+    Explicit(Box<[u64]>),
+    Exponential(Exponential),
+}
+
 impl Histogram {
-    /// Nothing observed yet; `bounds` is the number of boundaries.
-    pub(super) fn new(bounds: usize, negative: bool) -> Self {
+    /// Nothing observed yet.
+    pub(super) fn new(instrument: &Instrument) -> Self {
         Self {
-            buckets: vec![0; bounds + 1].into(),
+            buckets: match instrument.exponents {
+                Some(exponents) => Buckets::Exponential(Exponential::new(exponents)),
+                None => Buckets::Explicit(vec![0; instrument.bounds.len() + 1].into()),
+            },
             count: 0,
-            sum: (!negative).then_some(0.0),
+            sum: (!instrument.negative).then_some(0.0),
             min: f64::INFINITY,
             max: f64::NEG_INFINITY,
             latest: None,
         }
     }
 
-    /// Observes one value. Bucket `i` takes `(bounds[i-1], bounds[i]]`, as OTLP has it.
+    /// Observes one value. With boundaries, bucket `i` takes `(bounds[i-1], bounds[i]]`, as OTLP has it.
     pub(super) fn observe(&mut self, bounds: &[f64], value: f64) {
-        let bucket = bounds.partition_point(|&bound| bound < value);
-        if let Some(bucket) = self.buckets.get_mut(bucket) {
-            *bucket += 1;
+        match &mut self.buckets {
+            Buckets::Explicit(buckets) => {
+                let bucket = bounds.partition_point(|&bound| bound < value);
+                if let Some(bucket) = buckets.get_mut(bucket) {
+                    *bucket += 1;
+                }
+            }
+            Buckets::Exponential(exponential) => exponential.observe(value),
         }
         self.count += 1;
         self.sum = self.sum.filter(|_| value >= 0.0).map(|sum| (sum + value).min(f64::MAX));
@@ -47,28 +66,57 @@ impl Histogram {
         }
     }
 
-    /// As a point.
-    pub(super) fn point<'a>(&'a self, bounds: &'a [f64], start: Timestamp, time: Timestamp) -> HistogramPoint<'a> {
-        let seen = self.count > 0;
-        HistogramPoint {
-            start,
-            time,
-            count: self.count,
-            sum: self.sum,
-            min: seen.then_some(self.min),
-            max: seen.then_some(self.max),
-            bounds,
-            buckets: &self.buckets,
+    /// Writes it as a point.
+    pub(super) fn write(
+        &self,
+        writer: &mut MetricWriter<'_>,
+        attributes: &Attributes,
+        bounds: &[f64],
+        (start, time): (Timestamp, Timestamp),
+    ) {
+        let Self { count, sum, .. } = *self;
+        let (min, max) = if count > 0 { (Some(self.min), Some(self.max)) } else { (None, None) };
+        match &self.buckets {
+            Buckets::Explicit(buckets) => {
+                writer.histogram(attributes, &HistogramPoint { start, time, count, sum, min, max, bounds, buckets });
+            }
+            Buckets::Exponential(one) => {
+                let (positive, negative) = (one.positive(), one.negative());
+                let (scale, zero_count) = (one.scale, one.zero);
+                let point = ExponentialHistogramPoint {
+                    start,
+                    time,
+                    count,
+                    sum,
+                    min,
+                    max,
+                    scale,
+                    zero_count,
+                    positive,
+                    negative,
+                };
+                writer.exponential(attributes, &point);
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use minicol_pdata::{MetricDescriptor, MetricKind};
 
-    fn observed(bounds: &[f64], negative: bool, values: &[f64]) -> Histogram {
-        let mut histogram = Histogram::new(bounds.len(), negative);
+    use super::*;
+    use crate::sample::Exponents;
+
+    fn observed(bounds: &[f64], exponents: Option<Exponents>, values: &[f64]) -> Histogram {
+        let descriptor = MetricDescriptor {
+            name: "h".into(),
+            description: "d".into(),
+            unit: "s".into(),
+            kind: MetricKind::HISTOGRAM,
+        };
+        let negative = bounds.first().is_some_and(|bound| *bound < 0.0);
+        let mut histogram = Histogram::new(&Instrument { descriptor, bounds: bounds.into(), exponents, negative });
         for &value in values {
             histogram.observe(bounds, value);
         }
@@ -77,20 +125,23 @@ mod tests {
 
     #[test]
     fn a_boundary_belongs_to_the_bucket_below_it() {
-        let histogram = observed(&[10.0, 20.0], false, &[0.0, 10.0, 10.1, 20.0, 20.1]);
-        assert_eq!(*histogram.buckets, [2, 2, 1]);
-        let point = histogram.point(&[10.0, 20.0], Timestamp::UNSET, Timestamp::UNSET);
-        assert_eq!((point.count, point.sum, point.min, point.max), (5, Some(60.2), Some(0.0), Some(20.1)));
+        let histogram = observed(&[10.0, 20.0], None, &[0.0, 10.0, 10.1, 20.0, 20.1]);
+        let Buckets::Explicit(buckets) = &histogram.buckets else { panic!("{histogram:?}") };
+        assert_eq!(**buckets, [2, 2, 1]);
+        assert_eq!((histogram.count, histogram.sum, histogram.min, histogram.max), (5, Some(60.2), 0.0, 20.1));
     }
 
     #[test]
-    fn where_values_can_be_negative_there_is_no_sum() {
-        assert_eq!(observed(&[-1.0, 1.0], true, &[5.0]).sum, None);
-        assert_eq!(observed(&[1.0], false, &[5.0, -5.0, 5.0]).sum, None);
+    fn where_values_can_be_negative_or_one_was_there_is_no_sum() {
+        assert_eq!(observed(&[-1.0, 1.0], None, &[5.0]).sum, None);
+        assert_eq!(observed(&[1.0], None, &[5.0, -5.0, 5.0]).sum, None);
+        let exponents = Some(Exponents { max_size: 4, max_scale: 20 });
+        assert_eq!(observed(&[], exponents, &[5.0, 0.0]).sum, Some(5.0));
+        assert_eq!(observed(&[], exponents, &[5.0, -5.0, 5.0]).sum, None);
     }
 
     #[test]
     fn a_sum_stays_finite() {
-        assert_eq!(observed(&[], false, &[f64::MAX, f64::MAX]).sum, Some(f64::MAX));
+        assert_eq!(observed(&[], None, &[f64::MAX, f64::MAX]).sum, Some(f64::MAX));
     }
 }

@@ -84,10 +84,13 @@ impl Metric {
             (MetricKind::Sum { monotonic: true, .. }, Measured::Total(value)) if as_f64(value) >= 0.0 => {
                 self.polled(attributes, Polled::Total(value, tellers), taking);
             }
-            (MetricKind::Histogram { .. }, Measured::Change(value)) => self.change(attributes, value, taking),
-            (MetricKind::Histogram { .. }, Measured::Item { key, ended, value }) => {
-                self.item(&attributes, Item { key, ended, value }, taking);
+            (MetricKind::Histogram { .. } | MetricKind::ExponentialHistogram { .. }, Measured::Change(value)) => {
+                self.change(attributes, value, taking);
             }
+            (
+                MetricKind::Histogram { .. } | MetricKind::ExponentialHistogram { .. },
+                Measured::Item { key, ended, value },
+            ) => self.item(&attributes, Item { key, ended, value }, taking),
             (MetricKind::Sum { monotonic: true, .. }, Measured::Item { key, ended, value }) if as_f64(value) >= 0.0 => {
                 self.item(&attributes, Item { key, ended, value }, taking);
             }
@@ -136,7 +139,7 @@ impl Metric {
             let (start, time) = (one.start, stamp.max(one.last + STEP));
             one.last = time;
             if let Body::Histogram(histogram) = &one.body {
-                writer.histogram(attributes, &histogram.point(bounds, start, time));
+                histogram.write(&mut writer, attributes, bounds, (start, time));
             } else {
                 let value = one.number().filter(|_| !one.ended);
                 writer.number(attributes, &NumberPoint { start, time, value });

@@ -5,6 +5,7 @@
 
 mod accumulate;
 mod clock;
+mod exponential;
 mod histogram;
 mod life;
 mod memory;

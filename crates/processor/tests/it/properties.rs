@@ -27,6 +27,7 @@ rules:
       - {name: any.gauge, type: gauge, value: $.value, as: time}
       - {name: any.histogram, type: histogram, value: $.value}
       - {name: any.signed, type: histogram, value: $.value, boundaries: [-1, 0, 1]}
+      - {name: any.exponential, type: exponential_histogram, value: $.value, max_size: 3}
       - {name: any.match, type: gauge, match: "(\\d+) sessions"}
       - {name: any.deep, type: gauge, value: $..value}
   - tool: any
@@ -35,6 +36,7 @@ rules:
     time: $.ended
     metrics:
       - {name: item.histogram, type: histogram, value: $.value}
+      - {name: item.exponential, type: exponential_histogram, value: $.value, max_scale: 3}
       - {name: item.counter, type: counter, value: 1, when: $.value > 0}
     attributes: {project: $.project}
   - tool: any
@@ -128,7 +130,7 @@ fn hold(metrics: &Metrics, seen: &mut Seen) {
     for metric in metrics.iter() {
         let kind = metric.kind().unwrap();
         let monotonic = matches!(kind, MetricKind::Sum { monotonic: true, temporality: Temporality::Cumulative })
-            || matches!(kind, MetricKind::Histogram { .. });
+            || matches!(kind, MetricKind::Histogram { .. } | MetricKind::ExponentialHistogram { .. });
         for point in metric.points() {
             let name = format!("{} {:?}", metric.name(), point.attributes());
             assert!(!point.time.is_unset(), "{name}: no time");
@@ -145,6 +147,12 @@ fn hold(metrics: &Metrics, seen: &mut Seen) {
                     assert_eq!(buckets.len(), bounds.len() + 1, "{name}");
                     assert_eq!(buckets.iter().sum::<u64>(), count, "{name}");
                     assert!(sum.is_none_or(f64::is_finite), "{name}: {sum:?}");
+                    count as f64
+                }
+                PointValue::ExponentialHistogram { count, zero_count, positive, negative, sum, scale, .. } => {
+                    assert_eq!(positive.iter().chain(negative).sum::<u64>() + zero_count, count, "{name}");
+                    assert!(positive.len().max(negative.len()) <= 160 && (-10..=20).contains(&scale), "{name}");
+                    assert!(sum.is_none_or(|sum| sum.is_finite() && sum >= 0.0), "{name}: {sum:?}");
                     count as f64
                 }
                 ref other => panic!("{name}: {other:?}"),

@@ -20,7 +20,11 @@ pub(super) enum Value {
     None,
     Number(Number),
     Histogram { count: u64, sum: Option<f64>, min: Option<f64>, max: Option<f64>, buckets: Vec<u64>, bounds: Vec<f64> },
+    Exponential { count: u64, sum: Option<f64>, range: Option<(f64, f64)>, scale: i32, zero: u64, sides: [Side; 2] },
 }
+
+/// The offset and the counts of the buckets for values above zero, or below.
+pub(super) type Side = (i32, Vec<u64>);
 
 pub(super) fn points(metrics: &Metrics) -> Vec<Point> {
     let mut points = Vec::new();
@@ -40,7 +44,26 @@ pub(super) fn points(metrics: &Metrics) -> Vec<Point> {
                     buckets: buckets.to_vec(),
                     bounds: bounds.to_vec(),
                 },
-                other => panic!("no point of ours: {other:?}"),
+                PointValue::ExponentialHistogram {
+                    count,
+                    sum,
+                    min,
+                    max,
+                    scale,
+                    zero_count,
+                    positive_offset,
+                    positive,
+                    negative_offset,
+                    negative,
+                } => Value::Exponential {
+                    count: *count,
+                    sum: *sum,
+                    range: min.zip(*max),
+                    scale: *scale,
+                    zero: *zero_count,
+                    sides: [(*positive_offset, positive.to_vec()), (*negative_offset, negative.to_vec())],
+                },
+                other @ PointValue::Summary { .. } => panic!("no point of ours: {other:?}"),
             };
             points.push(Point {
                 series: format!("{}{attributes}", metric.name()),
@@ -61,7 +84,7 @@ impl Value {
         match self {
             Self::None => None,
             Self::Number(number) => Some(as_f64(*number)),
-            Self::Histogram { count, .. } => Some(*count as f64),
+            Self::Histogram { count, .. } | Self::Exponential { count, .. } => Some(*count as f64),
         }
     }
 }
@@ -147,6 +170,18 @@ fn check_point(point: &Point) -> Result<(), &'static str> {
             }
             Ok(())
         }
+        Value::Exponential { count, sum, range, zero, sides, .. } => {
+            if sides.iter().flat_map(|side| &side.1).sum::<u64>() + zero != *count {
+                return Err("buckets do not add up");
+            }
+            if *count == 0
+                || range.is_none_or(|(min, max)| min > max)
+                || sum.is_some_and(|sum| !sum.is_finite() || sum < 0.0)
+            {
+                return Err("sum, min or max cannot be");
+            }
+            Ok(())
+        }
         _ => Ok(()),
     }
 }
@@ -171,7 +206,21 @@ fn check_pair(before: &Point, point: &Point) -> Result<(), &'static str> {
         (Value::Histogram { buckets: a, .. }, Value::Histogram { buckets: b, .. }) => {
             a.iter().zip(b).any(|(a, b)| b < a)
         }
+        (
+            Value::Exponential { scale: from, sides: a, zero: x, .. },
+            Value::Exponential { scale: to, sides: b, zero: y, .. },
+        ) => to > from || y < x || a.iter().zip(b).any(|(a, b)| !holds(b, a, from - to)),
         _ => matches!((before.value.total(), point.value.total()), (Some(a), Some(b)) if b < a),
     };
     if falls && point.kind != MetricKind::UP_DOWN_COUNTER { Err("fell under one start") } else { Ok(()) }
+}
+
+/// True where one side holds what the other did before the scale was lowered by so much.
+fn holds((offset, counts): &Side, before: &Side, by: i32) -> bool {
+    let mut merged = std::collections::BTreeMap::new();
+    for (index, count) in (before.0..).zip(&before.1) {
+        *merged.entry(index >> by).or_insert(0) += count;
+    }
+    let now = |index: i32| usize::try_from(index - offset).ok().and_then(|at| counts.get(at)).copied().unwrap_or(0);
+    merged.into_iter().all(|(index, count)| now(index) >= count)
 }

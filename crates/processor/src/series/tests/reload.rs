@@ -102,7 +102,13 @@ fn a_metric_of_another_kind_begins_a_new_life_after_the_points_it_had() {
         MetricKind::UP_DOWN_COUNTER => Measured::UpDown(Number::Int(value)),
         _ => Measured::Change(value as f64),
     };
-    let kinds = [MetricKind::COUNTER, MetricKind::HISTOGRAM, MetricKind::UP_DOWN_COUNTER, MetricKind::Gauge];
+    let kinds = [
+        MetricKind::COUNTER,
+        MetricKind::HISTOGRAM,
+        MetricKind::UP_DOWN_COUNTER,
+        MetricKind::Gauge,
+        MetricKind::EXPONENTIAL_HISTOGRAM,
+    ];
     let mut world = World::new(Vec::new(), LIMITS, BEGAN);
     let mut last = Timestamp::UNSET;
     for (nth, kind) in (1..).zip(kinds.into_iter().chain(kinds).chain([MetricKind::HISTOGRAM, MetricKind::COUNTER])) {

@@ -6,7 +6,7 @@ use std::{fmt::Write, path::Path, time::Duration};
 use minicol_pdata::{Attributes, MetricKind, Number, Timestamp};
 
 use super::{
-    backend::{Backend, Point, Value, points},
+    backend::{Backend, Point, Side, Value, points},
     world::{Says, World, instrument},
 };
 use crate::sample::{Instrument, Limits, Measured, ToldStart};
@@ -19,19 +19,22 @@ const DAY: u64 = 1_767_225_600 * SECOND;
 const STAMPS_GO_BACK: &str = "set back by more than 5 s";
 
 /// The metrics of the page, by the tool that feeds them.
-const METRICS: [(&str, &str); 7] = [
+const METRICS: [(&str, &str); 9] = [
     ("total", "stats"),
     ("level", "stats"),
     ("balance", "stats"),
     ("average", "stats"),
     ("drift", "stats"),
+    ("spread", "stats"),
     ("finished", "items"),
     ("length", "items"),
+    ("extent", "items"),
 ];
 
 fn instruments() -> Vec<Instrument> {
     let one = |(name, _): &(&str, &str)| match *name {
         "total" | "finished" => instrument(name, "{x}", MetricKind::COUNTER, &[]),
+        "spread" | "extent" => instrument(name, "s", MetricKind::EXPONENTIAL_HISTOGRAM, &[]),
         "level" => instrument(name, "{x}", MetricKind::Gauge, &[]),
         "balance" => instrument(name, "{x}", MetricKind::UP_DOWN_COUNTER, &[]),
         "drift" => instrument(name, "s", MetricKind::HISTOGRAM, &[-10.0, 10.0]),
@@ -173,7 +176,7 @@ fn value(word: &str) -> (usize, Attributes, Measured) {
         "total" => Measured::Total(number),
         "level" => Measured::Level(number),
         "balance" => Measured::UpDown(number),
-        "average" | "drift" => Measured::Change(double),
+        "average" | "drift" | "spread" => Measured::Change(double),
         _ => Measured::Item {
             key: key.into(),
             ended: (!ended.is_empty()).then(|| Timestamp::from_nanos(moment(ended))),
@@ -213,6 +216,17 @@ fn cells_of(point: &Point) -> String {
             let number = |name, value: &Option<f64>| value.map_or(String::new(), |value| format!(" {name} {value}"));
             let (sum, min, max) = (number("sum", sum), number("min", min), number("max", max));
             format!("n {count}{sum}{min}{max} buckets {buckets:?}")
+        }
+        Value::Exponential { count, sum, range, scale, zero, sides } => {
+            let sum = sum.map_or(String::new(), |sum| format!(" sum {sum}"));
+            let range = range.map_or(String::new(), |(min, max)| format!(" min {min} max {max}"));
+            let zero = if *zero == 0 { String::new() } else { format!(" zero {zero}") };
+            let side = |name, (offset, counts): &Side| match counts.as_slice() {
+                [] => String::new(),
+                counts => format!(" {name} from {offset} {counts:?}"),
+            };
+            let (above, below) = (side("above", &sides[0]), side("below", &sides[1]));
+            format!("n {count}{sum}{range} scale {scale}{zero}{above}{below}")
         }
     };
     let start = if point.start.is_unset() { String::new() } else { time_of_day(point.start) };

@@ -7,7 +7,7 @@ use minicol_pdata::{
 };
 
 use crate::{
-    sample::{Answer, Cycle, Instrument, Limits, Measured, Sample, Tally, Told, ToldStart},
+    sample::{Answer, Cycle, Exponents, Instrument, Limits, Measured, Sample, Tally, Told, ToldStart},
     series::SeriesStore,
 };
 
@@ -40,7 +40,15 @@ pub(super) struct Says {
 
 pub(super) fn instrument(name: &str, unit: &str, kind: MetricKind, bounds: &[f64]) -> Instrument {
     let descriptor = MetricDescriptor { name: name.into(), description: "d".into(), unit: unit.into(), kind };
-    Instrument { descriptor, bounds: bounds.into(), negative: bounds.first().is_some_and(|&bound| bound < 0.0) }
+    let exponential = matches!(kind, MetricKind::ExponentialHistogram { .. });
+    // Few buckets, so that they are merged early.
+    let exponents = exponential.then_some(Exponents { max_size: 4, max_scale: 20 });
+    Instrument {
+        descriptor,
+        bounds: bounds.into(),
+        exponents,
+        negative: bounds.first().is_some_and(|&bound| bound < 0.0),
+    }
 }
 
 impl World {
