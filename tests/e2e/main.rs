@@ -5,6 +5,7 @@ mod common;
 mod delivery;
 mod from_mahavishnu;
 mod house;
+mod otlp;
 mod program;
 mod simulate;
 mod thin_path;

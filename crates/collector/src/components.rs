@@ -3,7 +3,8 @@
 use minicol_host::Registry;
 use minicol_plugin::{Entry, Exporter, Extension, Processor, Receiver};
 
-const RECEIVERS: &[Entry<dyn Receiver>] = &[Entry::of::<minicol_receiver_session_buddy::SessionBuddyFactory>()];
+const RECEIVERS: &[Entry<dyn Receiver>] =
+    &[Entry::of::<minicol_receiver_session_buddy::SessionBuddyFactory>(), minicol_receiver_otlp::ENTRY];
 
 const PROCESSORS: &[Entry<dyn Processor>] = &[Entry::of::<minicol_processor::MappingFactory>()];
 

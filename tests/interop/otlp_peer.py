@@ -1,0 +1,184 @@
+"""An OTLP peer that is not minicol's: Python's own Protobuf classes, grpcio, and the standard library's HTTP.
+
+otlp_peer.py GRPC_IN HTTP_IN OUT EXPORTER
+
+Serves OTLP on the port OUT (gRPC for the exporter `otlp`, HTTP for the others), sends every signal to minicol by gRPC and by HTTP, plain and by gzip, and
+compares, field by field, what comes out with what was sent. Exit 0 where all is equal.
+"""
+
+import gzip
+import http.server
+import queue
+import random
+import sys
+import threading
+import urllib.request
+from concurrent import futures
+
+import grpc
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs, logs_service_pb2_grpc as logs_grpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics, metrics_service_pb2_grpc as metrics_grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces, trace_service_pb2_grpc as traces_grpc
+
+SIGNALS = {
+    "metrics": (metrics.ExportMetricsServiceRequest, metrics.ExportMetricsServiceResponse, metrics_grpc.MetricsServiceStub),
+    "logs": (logs.ExportLogsServiceRequest, logs.ExportLogsServiceResponse, logs_grpc.LogsServiceStub),
+    "traces": (traces.ExportTraceServiceRequest, traces.ExportTraceServiceResponse, traces_grpc.TraceServiceStub),
+}
+BYTES_OF = {"trace_id": 16, "span_id": 8, "parent_span_id": 8}
+arrived = queue.Queue()
+
+
+def fill(message, choose, depth=0):
+    """Sets every field of a message; of a choice (oneof) a random one."""
+    taken = {oneof.name: choose.choice(oneof.fields).name for oneof in message.DESCRIPTOR.oneofs if len(oneof.fields) > 1}
+    for field in message.DESCRIPTOR.fields:
+        oneof = field.containing_oneof
+        if oneof is not None and len(oneof.fields) > 1 and taken[oneof.name] != field.name:
+            continue
+        if field.message_type is not None and depth > 12:
+            continue
+        if field.is_repeated if hasattr(field, "is_repeated") else field.label == FieldDescriptor.LABEL_REPEATED:
+            many = getattr(message, field.name)
+            for _ in range(2 if depth < 8 else 1):
+                if field.message_type is not None:
+                    fill(many.add(), choose, depth + 1)
+                else:
+                    many.append(scalar(field, choose))
+        elif field.message_type is not None:
+            one = getattr(message, field.name)
+            one.SetInParent()
+            fill(one, choose, depth + 1)
+        else:
+            setattr(message, field.name, scalar(field, choose))
+
+
+def scalar(field, choose):
+    kinds = FieldDescriptor
+    if field.type == kinds.TYPE_STRING:
+        return "text \u00e9 " + str(choose.randrange(1000))
+    if field.type == kinds.TYPE_BYTES:
+        return choose.randbytes(BYTES_OF.get(field.name, 5))
+    if field.type == kinds.TYPE_BOOL:
+        return True
+    if field.type in (kinds.TYPE_DOUBLE, kinds.TYPE_FLOAT):
+        return choose.uniform(-1e6, 1e6)
+    if field.type == kinds.TYPE_ENUM:
+        return choose.choice([value.number for value in field.enum_type.values if value.number])
+    if field.type in (kinds.TYPE_INT64, kinds.TYPE_SINT64, kinds.TYPE_SFIXED64):
+        return choose.randrange(-(2**63), 2**63)
+    if field.type in (kinds.TYPE_UINT64, kinds.TYPE_FIXED64):
+        return choose.randrange(1, 2**64)
+    if field.type in (kinds.TYPE_INT32, kinds.TYPE_SINT32, kinds.TYPE_SFIXED32):
+        return choose.randrange(-(2**31), 2**31)
+    return choose.randrange(1, 2**32)
+
+
+def fields(message):
+    """How many scalar fields are set, at any depth."""
+    count = 0
+    for field, value in message.ListFields():
+        for one in value if hasattr(value, "append") or hasattr(value, "add") else [value]:
+            count += fields(one) if field.message_type is not None else 1
+    return count
+
+
+def from_otlp_json(text, request):
+    """OTLP's JSON writes ids in hexadecimal where Protobuf's writes base64."""
+    import base64, json
+
+    def mend(node):
+        if isinstance(node, dict):
+            return {
+                key: base64.b64encode(bytes.fromhex(value)).decode() if key in ("traceId", "spanId", "parentSpanId") else mend(value)
+                for key, value in node.items()
+            }
+        return [mend(one) for one in node] if isinstance(node, list) else node
+
+    return json_format.ParseDict(mend(json.loads(text)), request())
+
+
+def serve_grpc(port):
+    server = grpc.server(futures.ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", 64 << 20)])
+    for signal, (request, response, stub) in SIGNALS.items():
+        def handle(got, _, signal=signal, response=response):
+            arrived.put((signal, got))
+            return response()
+        names = {"metrics": "metrics.v1.MetricsService", "logs": "logs.v1.LogsService", "traces": "trace.v1.TraceService"}
+        method = grpc.unary_unary_rpc_method_handler(
+            handle, request_deserializer=request.FromString, response_serializer=response.SerializeToString
+        )
+        service = "opentelemetry.proto.collector." + names[signal]
+        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {"Export": method})])
+    assert server.add_insecure_port(f"127.0.0.1:{port}") == port
+    server.start()
+    return server
+
+
+class Http(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if self.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        signal = self.path.rsplit("/", 1)[1]
+        request, response, _ = SIGNALS[signal]
+        kind = self.headers["content-type"]
+        got = from_otlp_json(body, request) if kind == "application/json" else request.FromString(body)
+        arrived.put((signal, got))
+        answer = b"{}" if kind == "application/json" else response().SerializeToString()
+        self.send_response(200)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_):
+        pass
+
+
+def send_http(port, signal, message, packed):
+    body = message.SerializeToString()
+    headers = {"content-type": "application/x-protobuf"}
+    if packed:
+        body, headers["content-encoding"] = gzip.compress(body), "gzip"
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/{signal}", body, headers)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert answer.status == 200, answer.status
+
+
+def main():
+    grpc_in, http_in, out, exporter = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    if exporter == "otlp":
+        server = serve_grpc(out)
+    else:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", out), Http)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    channel = grpc.insecure_channel(f"127.0.0.1:{grpc_in}")
+    messages = compared = 0
+    for seed in range(12):
+        for signal, (request, _, stub) in SIGNALS.items():
+            message = request()
+            fill(message, random.Random(f"{seed} {signal}"))
+            if seed % 4 < 2:
+                packed = grpc.Compression.Gzip if seed % 2 else grpc.Compression.NoCompression
+                stub(channel).Export(message, timeout=20, compression=packed)
+            else:
+                send_http(http_in, signal, message, seed % 2 == 1)
+            name, got = arrived.get(timeout=20)
+            if name != signal or got != message:
+                print(f"{signal} (seed {seed}) differs:\n--- sent\n{message}\n--- arrived\n{got}"[:20000])
+                return 1
+            messages, compared = messages + 1, compared + fields(got)
+    print(f"{messages} messages, {compared} fields: equal")
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    import os
+    os._exit(code)
