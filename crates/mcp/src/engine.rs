@@ -16,6 +16,9 @@ use crate::{
     transport::{Link, LinkParts},
 };
 
+/// How long a server is waited for that does not answer whether it speaks without sessions, at most.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// One MCP server, without policies.
 pub(crate) struct Engine {
     pub(crate) settings: TargetSettings,
@@ -150,14 +153,18 @@ impl Engine {
             endpoint: self.settings.endpoint.clone(),
             headers: self.settings.headers.clone(),
             authorize: self.settings.authorize.clone(),
+            probe_timeout: PROBE_TIMEOUT.min(self.settings.timeout / 3),
             max_response_bytes: self.settings.max_response_bytes,
             clock: Arc::clone(&self.clock),
         });
-        let number = self.state.lock().next_session_number();
-        let made = Box::pin(Session::connect(link, number));
+        let (number, probe) = {
+            let mut known = self.state.lock();
+            (known.next_session_number(), known.probe_is_due(cycle.tick, &self.settings))
+        };
+        let made = Box::pin(Session::connect(link, number, probe));
         let made = self.attempt(cycle, &Step::Initialize, self.settings.timeout, None, made).await;
         let session = Arc::new(made.map_err(Failure::without_session)?);
-        self.state.lock().keep_session(&session);
+        self.state.lock().keep_session(&session, probe.then_some(cycle.tick));
         Ok(session)
     }
 

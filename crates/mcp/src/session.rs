@@ -11,7 +11,7 @@ use std::{
 
 use minicol_plugin::text::foreign;
 use rmcp::{
-    RoleClient, ServiceExt,
+    ClientLifecycleMode, ClientServiceExt, RoleClient,
     model::{
         CallToolRequest, CallToolRequestParams, ClientCapabilities, ClientConfig, ClientRequest, Implementation,
         ListToolsRequest, PaginatedRequestParams, PingRequest, ProtocolVersion, ServerResult,
@@ -47,6 +47,8 @@ pub(crate) struct Session {
     pub(crate) protocol_version: String,
     /// Name and version of the server, escaped and shortened.
     pub(crate) server: Option<String>,
+    /// Whether the server was initialized, as servers before 2026-07-28 are.
+    pub(crate) initialized: bool,
     link: Link,
     peer: Peer<RoleClient>,
     running: Mutex<Option<Running>>,
@@ -60,8 +62,8 @@ struct Pending<'a> {
 }
 
 impl Session {
-    /// Connects and initializes.
-    pub(crate) async fn connect(link: Link, number: u64) -> Result<Self, Cause> {
+    /// Connects. With `probe`, asks first whether the server speaks without sessions (2026-07-28); initializes where it does not.
+    pub(crate) async fn connect(link: Link, number: u64, probe: bool) -> Result<Self, Cause> {
         let guard = CutOnDrop(Some(link.clone()));
         let client =
             ClientConfig::new(ClientCapabilities::default(), Implementation::new("minicol", env!("CARGO_PKG_VERSION")))
@@ -71,8 +73,15 @@ impl Session {
         config.reinit_on_expired_session = false;
         config.max_concurrent_requests = MAX_CONCURRENT;
         config.control_request_timeout = CANCEL_TIMEOUT;
+        let lifecycle = if probe {
+            let preferred_versions = vec![ProtocolVersion::NO_INITIALIZE];
+            ClientLifecycleMode::Auto { preferred_versions, legacy_version: None }
+        } else {
+            ClientLifecycleMode::Initialize
+        };
         let transport = StreamableHttpClientTransport::with_client(link.clone(), config);
-        let running = client.serve(transport).await.map_err(|error| initialize_cause(error, &link))?;
+        let running =
+            client.serve_with_lifecycle(transport, lifecycle).await.map_err(|error| initialize_cause(error, &link))?;
         if let Some(cause) = link.last_failure() {
             if matches!(cause, Cause::SessionLost(_)) {
                 link.without_farewell();
@@ -87,6 +96,7 @@ impl Session {
         let server = info.as_ref().and_then(|info| info.server_info.as_ref());
         Ok(Self {
             number,
+            initialized: info.as_ref().is_none_or(|info| info.protocol_version.has_initialize()),
             protocol_version: version.map_or_else(|| "other".to_owned(), ToString::to_string),
             server: server.map(|server| foreign(&format!("{} {}", server.name, server.version))),
             link,

@@ -26,6 +26,8 @@ pub(crate) struct Known {
     identity: Option<Identity>,
     pub(crate) session: Option<Arc<Session>>,
     sessions: u64,
+    /// When the server was last found to speak with sessions only.
+    initialized_at: Option<Instant>,
     pub(crate) catalog: Option<Arc<Catalog>>,
     /// Set where the list is known to be wrong.
     pub(crate) stale: bool,
@@ -140,7 +142,16 @@ impl Known {
         self.sessions
     }
 
-    pub(crate) fn keep_session(&mut self, session: &Arc<Session>) {
+    /// Whether a new connection shall ask if the server speaks without sessions: not where it said no a short while ago.
+    pub(crate) fn probe_is_due(&self, tick: Instant, settings: &TargetSettings) -> bool {
+        self.initialized_at.is_none_or(|at| tick.saturating_duration_since(at) >= settings.discovery_interval)
+    }
+
+    /// `probed`: the tick of a connection that asked whether the server speaks without sessions.
+    pub(crate) fn keep_session(&mut self, session: &Arc<Session>, probed: Option<Instant>) {
+        if probed.is_some() {
+            self.initialized_at = probed.filter(|_| session.initialized);
+        }
         self.protocol_version = Some(session.protocol_version.clone());
         self.server.clone_from(&session.server);
         self.session = Some(Arc::clone(session));

@@ -74,6 +74,7 @@ struct State {
     sessions: HashSet<String>,
     session_count: usize,
     requests: Vec<Seen>,
+    probes: usize,
     running: CancellationToken,
 }
 
@@ -95,6 +96,7 @@ impl FaultServer {
             sessions: HashSet::new(),
             session_count: 0,
             requests: Vec::new(),
+            probes: 0,
             running: CancellationToken::new(),
         })));
         server.start_again(network).await;
@@ -201,6 +203,11 @@ impl FaultServer {
         self.state().sessions.clear();
     }
 
+    /// How often it was asked whether it speaks without sessions (`server/discover`), which no other list or count of requests holds.
+    pub fn probes(&self) -> usize {
+        self.state().probes
+    }
+
     /// Every request so far, oldest first.
     pub fn requests(&self) -> Vec<Seen> {
         self.state().requests.clone()
@@ -229,7 +236,11 @@ impl FaultServer {
     fn answer(&self, seen: &Seen) -> Reply {
         let mut state = self.state();
         let kind = seen.kind();
-        state.requests.push(seen.clone());
+        if kind == "server/discover" {
+            state.probes += 1;
+        } else {
+            state.requests.push(seen.clone());
+        }
         let guard = state.guard.clone();
         drop(state);
         if let Some(answer) = guard.and_then(|guard| guard(seen)) {

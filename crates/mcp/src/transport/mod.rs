@@ -23,7 +23,7 @@ use minicol_plugin::{Clock, text::foreign};
 use rmcp::{
     model::{
         ClientJsonRpcMessage, ClientNotification, ClientRequest, CustomResult, ErrorCode, ErrorData, InitializeResult,
-        RequestId, ServerJsonRpcMessage, ServerResult,
+        ProtocolVersion, RequestId, ServerJsonRpcMessage, ServerResult,
     },
     transport::streamable_http_client::{
         SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse, StreamableHttpResponseLimits,
@@ -34,7 +34,7 @@ use sse_stream::Sse;
 use tokio_util::sync::CancellationToken;
 
 use self::{exchange::Outgoing, reply::Envelope};
-use crate::{Authorize, Cause, Endpoint, HttpClient};
+use crate::{Authorize, Cause, Class, Endpoint, HttpClient};
 
 /// How long the DELETE that ends a session may take: it is a courtesy.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -46,6 +46,8 @@ pub(crate) struct LinkParts {
     pub(crate) headers: HeaderMap,
     pub(crate) authorize: Option<Arc<dyn Authorize>>,
     pub(crate) max_response_bytes: usize,
+    /// How long the server may take to say that it speaks without sessions.
+    pub(crate) probe_timeout: Duration,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -106,6 +108,25 @@ impl Link {
     }
 }
 
+impl Link {
+    /// Asks whether the server speaks the version without sessions. Where it does not clearly say so it is initialized, as every older server;
+    /// where it is not there, or lets nobody in, that is a failure now.
+    async fn probe(
+        &self,
+        message: &ClientJsonRpcMessage,
+        extra: &HashMap<HeaderName, HeaderValue>,
+    ) -> Result<StreamableHttpPostResponse, Cause> {
+        let older = || refused(message, ErrorCode::INVALID_REQUEST).ok_or(Cause::Cancelled);
+        match tokio::time::timeout(self.0.parts.probe_timeout, self.post(message, None, extra)).await {
+            Ok(Ok(StreamableHttpPostResponse::Json(reply, _))) if speaks_without_sessions(&reply) => {
+                Ok(StreamableHttpPostResponse::Json(reply, None))
+            }
+            Ok(Err(cause)) if !matches!(cause.class(), Class::Protocol | Class::Session | Class::Timeout) => Err(cause),
+            _ => older(),
+        }
+    }
+}
+
 impl StreamableHttpClient for Link {
     type Error = Cause;
 
@@ -117,10 +138,17 @@ impl StreamableHttpClient for Link {
         _: Option<String>,
         extra: HashMap<HeaderName, HeaderValue>,
     ) -> Posted {
+        let work = async {
+            if is_probe(&message) {
+                self.probe(&message, &extra).await
+            } else {
+                self.post(&message, session.as_deref(), &extra).await
+            }
+        };
         let posted = tokio::select! {
             biased;
             () = self.0.cut.cancelled() => Err(Cause::Cancelled),
-            posted = self.post(&message, session.as_deref(), &extra) => posted,
+            posted = Box::pin(work) => posted,
         };
         posted.or_else(|cause| {
             *self.0.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause.clone());
@@ -174,10 +202,10 @@ impl StreamableHttpClient for Link {
 fn not_an_end(message: &ClientJsonRpcMessage) -> Option<StreamableHttpPostResponse> {
     match message {
         ClientJsonRpcMessage::Request(request) if matches!(request.request, ClientRequest::InitializeRequest(_)) => {
-            let error = ErrorData::new(ErrorCode::INTERNAL_ERROR, "not initialized", None::<Value>);
-            let reply = ServerJsonRpcMessage::error(error, Some(request.id.clone()));
-            Some(StreamableHttpPostResponse::Json(reply, None))
+            refused(message, ErrorCode::INTERNAL_ERROR)
         }
+        // An error after which rmcp does not try to initialize.
+        message if is_probe(message) => refused(message, ErrorCode::HEADER_MISMATCH),
         ClientJsonRpcMessage::Notification(notification)
             if matches!(notification.notification, ClientNotification::InitializedNotification(_)) =>
         {
@@ -187,7 +215,23 @@ fn not_an_end(message: &ClientJsonRpcMessage) -> Option<StreamableHttpPostRespon
     }
 }
 
-/// As rmcp wants it. Results stay as they came, but that of `initialize`: rmcp's own types refuse a whole result, or a whole list, for one
+/// A JSON-RPC error in the server's place.
+fn refused(message: &ClientJsonRpcMessage, code: ErrorCode) -> Option<StreamableHttpPostResponse> {
+    let ClientJsonRpcMessage::Request(request) = message else { return None };
+    let error = ErrorData::new(code, "not initialized", None::<Value>);
+    Some(StreamableHttpPostResponse::Json(ServerJsonRpcMessage::error(error, Some(request.id.clone())), None))
+}
+
+fn is_probe(message: &ClientJsonRpcMessage) -> bool {
+    matches!(message, ClientJsonRpcMessage::Request(request) if matches!(request.request, ClientRequest::DiscoverRequest(_)))
+}
+
+fn speaks_without_sessions(reply: &ServerJsonRpcMessage) -> bool {
+    let ServerJsonRpcMessage::Response(response) = reply else { return false };
+    matches!(&response.result, ServerResult::DiscoverResult(found) if found.supported_versions.contains(&ProtocolVersion::NO_INITIALIZE))
+}
+
+/// As rmcp wants it. Results stay as they came, but those of `initialize` and `server/discover`: rmcp's own types refuse a whole result, or a whole list, for one
 /// block they do not know.
 fn as_message(envelope: Envelope, request: &ClientRequest, id: &RequestId) -> Result<ServerJsonRpcMessage, Cause> {
     let result = match envelope {
@@ -202,6 +246,11 @@ fn as_message(envelope: Envelope, request: &ClientRequest, id: &RequestId) -> Re
             Cause::Malformed(format!("the answer to initialize is not one ({})", foreign(&error.to_string())))
         })?;
         ServerResult::InitializeResult(result)
+    } else if matches!(request, ClientRequest::DiscoverRequest(_)) {
+        let result = serde_json::from_value(result).map_err(|error| {
+            Cause::Malformed(format!("the answer to server/discover is not one ({})", foreign(&error.to_string())))
+        })?;
+        ServerResult::DiscoverResult(result)
     } else {
         ServerResult::CustomResult(CustomResult(result))
     };

@@ -9,6 +9,7 @@ mod discovery;
 mod failures;
 mod faults;
 mod frozen;
+mod lifecycle;
 mod outside;
 mod policies;
 mod sessions;

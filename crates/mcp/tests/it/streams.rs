@@ -61,13 +61,15 @@ async fn a_stream_that_ends_after_an_id_is_resumed_after_the_time_that_the_serve
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_breaks_after_an_id_is_resumed_too() {
     let world = World::new().await;
-    world.server.once("tools/call get_a", primed().wait(Duration::from_secs(1)).then_cut());
-    world.server.always(
-        "GET",
-        Reply::events().chunk("data: {\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{\"structuredContent\":{\"x\":1}}}\n\n"),
-    );
+    let id = std::sync::Arc::new(std::sync::Mutex::new(json!(null)));
+    let seen_id = id.clone();
+    world.server.always_with("tools/call get_a", move |seen| {
+        *seen_id.lock().unwrap() = seen.id();
+        primed().wait(Duration::from_secs(1)).then_cut()
+    });
+    world.server.always_with("GET", move |_| Reply::events().chunk(reply_event(&id.lock().unwrap())));
     let outcome = world.cycle(&["a"]).await;
-    assert_eq!(answer(&outcome, "get_a").document, json!({"x": 1}));
+    assert_eq!(answer(&outcome, "get_a").document, json!({"late": true}));
     assert_eq!(world.server.count("GET"), 1);
 }
 

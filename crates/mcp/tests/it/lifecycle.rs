@@ -1,0 +1,182 @@
+//! How a server is met: without a session where it speaks 2026-07-28, else by `initialize`.
+
+use std::{
+    borrow::Cow,
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use http::{HeaderMap, Request};
+use hyper::body::Incoming;
+use minicol_mcp::{Class, CyclePlan, PollTarget, TargetSettings, TargetState, testing::Reply};
+use minicol_plugin::{CancellationToken, net::HttpServer};
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, ListToolsResult,
+        PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
+    },
+    service::RequestContext,
+    transport::streamable_http_server::{
+        StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
+    },
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tower::{ServiceExt, service_fn};
+
+use crate::world::{INTERVAL, World, answer, target};
+
+/// A server on rmcp, as its users write them.
+#[derive(Clone)]
+struct Official(&'static [ProtocolVersion]);
+
+impl ServerHandler for Official {
+    fn get_info(&self) -> ServerConfig {
+        let capabilities = ServerCapabilities::builder().enable_tools().build();
+        ServerConfig::new(capabilities).with_server_info(Implementation::new("official", "1.2.3"))
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Cow::Borrowed(self.0)
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let Value::Object(schema) = json!({"type": "object", "properties": {"x": {}}}) else { unreachable!() };
+        Ok(ListToolsResult::with_all_items(vec![Tool::new("get_echo", "gives its arguments back", schema)]))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        Ok(CallToolResult::structured(json!({"got": request.arguments})).into())
+    }
+}
+
+/// What a request carried: its method, its headers.
+type Heads = Arc<Mutex<Vec<(String, HeaderMap)>>>;
+
+/// Serves `server` on `official:80`.
+async fn serve(world: &World, server: Official, config: StreamableHttpServerConfig) -> Heads {
+    let service: StreamableHttpService<Official, LocalSessionManager> =
+        StreamableHttpService::new(move || Ok(server.clone()), Arc::default(), config.disable_allowed_hosts());
+    let heads = Heads::default();
+    let seen = Arc::clone(&heads);
+    let recorded = service_fn(move |request: Request<Incoming>| {
+        seen.lock().unwrap().push((request.method().to_string(), request.headers().clone()));
+        let service = service.clone();
+        async move { Ok::<_, Infallible>(service.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+    });
+    let listener = world.harness.network.listen("official:80").await.unwrap();
+    tokio::spawn(HttpServer::new(listener).serve(recorded, CancellationToken::new()));
+    heads
+}
+
+fn plan(world: &World) -> CyclePlan {
+    let tick = Instant::now();
+    let mut plan = CyclePlan { tick, deadline: tick + INTERVAL, ..world.plan(&["echo"]) };
+    plan.tools[0].arguments.insert("x".to_owned(), json!(7));
+    plan
+}
+
+/// Three cycles with a server on rmcp; gives what it saw, and the protocol version agreed on.
+async fn meet(
+    versions: &'static [ProtocolVersion],
+    config: StreamableHttpServerConfig,
+) -> (Vec<(String, HeaderMap)>, String) {
+    let world = World::new().await;
+    let heads = serve(&world, Official(versions), config).await;
+    let settings = TargetSettings { max_retries: 0, ..TargetSettings::new("http://official/mcp".parse().unwrap()) };
+    let target = target(settings, &Arc::new(TargetState::default()), &world.scope);
+    for _ in 0..3 {
+        let outcome = target.cycle(&plan(&world)).await;
+        assert_eq!(answer(&outcome, "get_echo").document, json!({"got": {"x": 7}}));
+    }
+    let snapshot = target.snapshot();
+    assert_eq!(snapshot.server.as_deref(), Some("official 1.2.3"));
+    target.close().await;
+    let seen = heads.lock().unwrap().clone();
+    (seen, snapshot.protocol_version.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_speaks_without_sessions_is_asked_so() {
+    for json in [true, false] {
+        let config = StreamableHttpServerConfig::default().with_json_response(json).with_legacy_session_mode(!json);
+        let (seen, version) = meet(ProtocolVersion::KNOWN_VERSIONS, config).await;
+        assert_eq!(version, "2026-07-28");
+        assert_eq!(seen.len(), 1 + 1 + 3, "server/discover, tools/list and three calls, and no farewell: {seen:?}");
+        assert!(seen.iter().all(|(method, headers)| method == "POST" && !headers.contains_key("mcp-session-id")));
+        assert!(seen.iter().all(|(_, headers)| headers["mcp-protocol-version"] == "2026-07-28"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_server_is_initialized_and_its_session_ended() {
+    let older = &[ProtocolVersion::V_2025_06_18, ProtocolVersion::V_2025_11_25];
+    for (sessions, json) in [(true, false), (false, true), (false, false)] {
+        let config = StreamableHttpServerConfig::default().with_legacy_session_mode(sessions).with_json_response(json);
+        let (seen, version) = meet(older, config).await;
+        assert_eq!(version, "2025-11-25");
+        let (method, headers) = seen.last().unwrap();
+        assert_eq!((method == "DELETE", headers.contains_key("mcp-session-id")), (sessions, sessions), "{seen:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_an_older_server_says_to_the_question_it_is_initialized_and_not_asked_again_soon() {
+    for reply in [
+        Reply::hang(),
+        Reply::status(404),
+        Reply::status(405),
+        Reply::status(500),
+        Reply::status(202),
+        Reply::json("{nope"),
+        Reply::error(-32601, "Method not found"),
+        Reply::error(-32022, "Unsupported protocol version"),
+        Reply::result(json!({})),
+        Reply::result(
+            json!({"resultType": "complete", "supportedVersions": ["2025-11-25"], "capabilities": {}, "ttlMs": 0, "cacheScope": "public"}),
+        ),
+    ] {
+        let mut world = World::new().await;
+        world.server.guard(move |seen| (seen.kind() == "server/discover").then(|| reply.clone()));
+        let before = Instant::now();
+        answer(&world.cycle(&["a"]).await, "get_a");
+        assert!(before.elapsed() <= Duration::from_secs(2), "{:?}", before.elapsed());
+        assert_eq!(world.target.snapshot().protocol_version.as_deref(), Some("2025-11-25"));
+        world.server.forget_sessions();
+        world.next_tick().await;
+        answer(&world.cycle(&["a"]).await, "get_a");
+        assert_eq!((world.server.count("initialize"), world.server.probes()), (2, 1));
+        for _ in 0..20 {
+            world.next_tick().await;
+        }
+        world.server.forget_sessions();
+        answer(&world.cycle(&["a"]).await, "get_a");
+        assert_eq!(world.server.probes(), 2, "ten minutes later");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_not_there_or_lets_nobody_in_is_not_initialized_first() {
+    for (reply, class) in [
+        (Reply::status(503), Class::Unavailable),
+        (Reply::cut(), Class::Unavailable),
+        (Reply::status(403), Class::Auth),
+        (Reply::status(429), Class::Throttled),
+    ] {
+        let world = World::with(|settings| TargetSettings { max_retries: 0, ..settings }).await;
+        world.server.guard(move |seen| (seen.kind() == "server/discover").then(|| reply.clone()));
+        let failure = world.cycle(&["a"]).await.setup.unwrap();
+        assert_eq!(failure.class(), class, "{failure}");
+        assert_eq!(world.server.requests().len(), 0);
+    }
+}
