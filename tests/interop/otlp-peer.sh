@@ -7,7 +7,7 @@ dir=$here/../../target/otlp-peer
 if ! command -v python3 >/dev/null; then echo "no Python was found" >&2; exit 77; fi
 if [ ! -e "$dir/installed" ]; then
   python3 -m venv --clear "$dir" >&2 || exit 77
-  "$dir/bin/pip" install --quiet --disable-pip-version-check grpcio opentelemetry-proto >&2 || exit 77
+  "$dir/bin/pip" install --quiet --disable-pip-version-check grpcio==1.85.1 opentelemetry-proto==1.45.2 protobuf==7.36.2 >&2 || exit 77
   touch "$dir/installed"
 fi
 exec "$dir/bin/python" "$here/otlp_peer.py" "$@"
