@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use minicol_pdata::{Arrival, Attributes, Cut, MetricDescriptor, Number, Source, Timestamp};
+use minicol_pdata::{Arrival, Attributes, Cut, MetricDescriptor, MetricKind, Number, Source, Temporality, Timestamp};
 
 /// A metric that rules feed. Two are one stream where name, unit, kind and boundaries are the same (the rules hold that one name has one
 /// of each); only the description may differ, and goes with the sample that was seen last.
@@ -112,6 +112,16 @@ impl Exponents {
 }
 
 impl Instrument {
+    /// True where each point tells what came since the one before.
+    pub(crate) fn is_delta(&self) -> bool {
+        match self.descriptor.kind {
+            MetricKind::Sum { temporality, .. }
+            | MetricKind::Histogram { temporality }
+            | MetricKind::ExponentialHistogram { temporality } => temporality == Temporality::Delta,
+            MetricKind::Gauge | MetricKind::Summary => false,
+        }
+    }
+
     /// True where the points of both belong to one stream.
     pub(crate) fn is_one_with(&self, other: &Self) -> bool {
         self.descriptor.name == other.descriptor.name

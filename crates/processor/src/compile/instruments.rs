@@ -56,6 +56,9 @@ fn difference(known: &Instrument, new: &Instrument) -> (&'static str, String) {
     let name = &new_one.name;
     if old.name != *name {
         ("name", format!("`{name}` is `{}`, but for the size of its letters,", old.name))
+    } else if known.is_delta() != new.is_delta() && old.kind.name() == new_one.kind.name() {
+        let word = |one: &Instrument| if one.is_delta() { "delta" } else { "cumulative" };
+        ("temporality", format!("`{name}` is {} here, but {}", word(new), word(known)))
     } else if old.kind != new_one.kind {
         ("type", format!("`{name}` is {} here, but {}", words::one(new_one.kind.name()), words::one(old.kind.name())))
     } else if old.unit != new_one.unit {

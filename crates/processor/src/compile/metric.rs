@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use minicol_pdata::{AttributeValue, MetricKind, Number};
+use minicol_pdata::{AttributeValue, MetricKind, Number, Temporality};
 use minicol_plugin::config::Problems;
 use regex::Regex;
 
@@ -39,17 +39,18 @@ impl Compiler {
         let when = metric.when.as_ref().map(|when| rule::condition(when, prometheus, problems));
         let attributes = attributes(metric, rule, prometheus, problems);
         let buckets = buckets::buckets(metric, kind, problems);
-        let (kind, buckets) = (kind?, buckets?);
+        let temporality = temporality(metric, kind, problems);
+        let (kind, buckets, temporality) = (kind?, buckets?, temporality?);
         if !prometheus {
             check_kind(metric, rule, kind, problems);
         }
         let scaled = check_scale(metric, kind, problems);
         let otlp = match kind {
-            Kind::Counter => MetricKind::COUNTER,
+            Kind::Counter => MetricKind::Sum { monotonic: true, temporality },
             Kind::UpDownCounter => MetricKind::UP_DOWN_COUNTER,
             Kind::Gauge => MetricKind::Gauge,
-            Kind::Histogram => MetricKind::HISTOGRAM,
-            Kind::ExponentialHistogram => MetricKind::EXPONENTIAL_HISTOGRAM,
+            Kind::Histogram => MetricKind::Histogram { temporality },
+            Kind::ExponentialHistogram => MetricKind::ExponentialHistogram { temporality },
         };
         let (value, pattern, attributes) = (value?, pattern?, attributes?);
         let when = rule::flat(when)?;
@@ -107,6 +108,29 @@ fn kind(text: &str, problems: &mut Problems) -> Option<Kind> {
             None
         }
     }
+}
+
+/// `None` where it is wrong.
+fn temporality(metric: &MetricConfig, kind: Option<Kind>, problems: &mut Problems) -> Option<Temporality> {
+    let Some(text) = metric.temporality.as_deref() else { return Some(Temporality::Cumulative) };
+    let (message, help) = match (text, kind) {
+        ("cumulative" | "delta", Some(Kind::Gauge)) => {
+            ("is for counters and histograms: a gauge has none".to_owned(), "leave it out".to_owned())
+        }
+        ("delta", Some(Kind::UpDownCounter)) => {
+            let help = "leave it out, or use a counter where the total never falls".to_owned();
+            ("`delta` does not go with a balance: only the whole of it says where it stands".to_owned(), help)
+        }
+        ("cumulative", _) => return Some(Temporality::Cumulative),
+        ("delta", _) => return Some(Temporality::Delta),
+        (other, _) => {
+            let shown = minicol_plugin::text::foreign(other);
+            let message = format!("unknown temporality `{shown}` (valid values: [cumulative, delta])");
+            (message, words::suggest(other, &["cumulative", "delta"]))
+        }
+    };
+    problems.error("temporality", message).help(help);
+    None
 }
 
 fn value(metric: &MetricConfig, prometheus: bool, problems: &mut Problems) -> Option<Source> {

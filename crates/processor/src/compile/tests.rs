@@ -56,6 +56,9 @@ const METRICS: &[&str] = &[
     "{name: a, type: exponential_histogram, value: $.x, boundaries: [1, 2]}",
     "{name: a, type: exponential_histogram, value: $.x, max_size: 1, max_scale: 21}",
     "{name: a, type: histogram, value: $.x, max_size: 100, max_scale: 3}",
+    "{name: a, type: counter, value: $.x, temporality: dleta}",
+    "{name: a, type: gauge, value: $.x, temporality: cumulative}",
+    "{name: a, type: updowncounter, value: $.x, temporality: delta}",
     "{name: a, type: gauge, value: $.x, when: '$.a = 1'}",
     "{name: a, type: gauge, value: $.x, attributes: {'a b': c}}",
     "{name: a, type: gauge, value: $.x, attributes: {c: '$.x['}}",
@@ -99,6 +102,7 @@ const CONFIGS: &[&str] = &[
     "rules: [{tool: t, metrics: [{name: a, type: histogram, value: $.x, boundaries: [1, 2]}, {name: a, type: histogram, value: $.x, boundaries: [1, 2.5]}]}]",
     "rules: [{tool: t, metrics: [{name: a, type: exponential_histogram, value: $.x}, {name: a, type: exponential_histogram, value: $.x, max_size: 80}]}]",
     "rules: [{tool: t, metrics: [{name: a, type: exponential_histogram, value: $.x}, {name: a, type: exponential_histogram, value: $.x, max_scale: 5}]}]",
+    "rules: [{tool: t, metrics: [{name: a, type: counter, value: $.x}, {name: a, type: counter, value: $.x, temporality: delta}]}]",
     "{presets: [session_buddy], rules: [{tool: t, metrics: [{name: session_buddy.sessions.active, type: counter, value: $.x}]}]}",
     "rules: [{tool: '', metrics: [{name: '', type: guage, value: x, unit: ' ', when: x}, {name: b, type: gauge}]}]",
 ];

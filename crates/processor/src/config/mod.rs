@@ -76,6 +76,11 @@ pub struct MetricConfig {
     #[serde(rename = "type")]
     #[schemars(extend("enum" = ["counter", "updowncounter", "gauge", "histogram", "exponential_histogram"]))]
     pub kind: String,
+    /// Since when each point counts: `cumulative` (the default; since the series' start) or `delta` (since the point before). For counters
+    /// and histograms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["cumulative", "delta", null]))]
+    pub temporality: Option<String>,
     /// The value: a path, or a number. With `format: prometheus` a selector. May be left out beside `match`: the whole answer (or item).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<ValueConfig>,

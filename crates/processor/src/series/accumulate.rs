@@ -69,7 +69,13 @@ impl Metric {
             }
             return;
         }
+        let delta = self.instrument.is_delta();
+        if delta && self.was_there(item.ended, moment) {
+            return;
+        }
         let start = match item.ended {
+            // Whatever is first seen came since minicol began to watch.
+            _ if delta => moment.watched_since(),
             _ if moment.cut => moment.first.min(moment.stamp),
             Some(ended) => ended.min(moment.stamp) - JUST_BEFORE,
             None => moment.watched_since(),
@@ -88,6 +94,12 @@ impl Metric {
             Body::Items(sum) => *sum = add(*sum, item.value),
             Body::Level(_) | Body::UpDown(_) | Body::Total(_) => taking.tally.dropped += 1,
         }
+    }
+
+    /// True for an item that was there when minicol looked for the first time: another minicol may have told it, and a delta is told once.
+    fn was_there(&self, ended: Option<Timestamp>, moment: &Moment) -> bool {
+        let first = !self.answered || moment.previous.is_none();
+        first && ended.is_none_or(|ended| ended <= moment.began)
     }
 
     /// The series of these attributes; a new one (true) where there is none, it may be made, and there is room.

@@ -66,6 +66,11 @@ impl Histogram {
         }
     }
 
+    /// Forgets the values, but not which was the latest.
+    pub(super) fn reset(&mut self, instrument: &Instrument) {
+        *self = Self { latest: self.latest, ..Self::new(instrument) };
+    }
+
     /// Writes it as a point.
     pub(super) fn write(
         &self,

@@ -80,6 +80,8 @@ pub(super) enum Body {
 #[derive(Clone, Debug)]
 pub(super) struct Total {
     value: Number,
+    /// With delta temporality: what of it the points of this life have told, or what was there when minicol began to watch it.
+    told: Option<Number>,
     /// Whose word counts, and how many restarts it had told of when the value was last heard.
     teller: Option<Arc<str>>,
     restarts: u64,
@@ -121,7 +123,7 @@ impl Series {
         grave: Option<Grave>,
     ) -> Self {
         let process = tellers.process(names, moment);
-        let fresh = Total { value, teller: process.teller, restarts: process.restarts, fell_at: None };
+        let fresh = Total { value, told: None, teller: process.teller, restarts: process.restarts, fell_at: None };
         let Some(grave) = grave else {
             let start = process.start.unwrap_or(moment.stamp).min(moment.stamp);
             return Self::new(moment, start, Body::Total(fresh));
@@ -202,6 +204,30 @@ impl Series {
         Some(Grave { start: self.start, last: self.last, total })
     }
 
+    /// A total that began before minicol watched it: another minicol may have told what it is, so with delta temporality only its rise counts.
+    pub(super) fn counts_from_now(&mut self, moment: &Moment) {
+        if let Body::Total(Total { told: None, .. }) = self.body
+            && self.start < moment.began
+        {
+            self.start = moment.stamp;
+        }
+    }
+
+    /// What came since the last point, and counts as told from now on; `None` for what has no delta, and for a histogram.
+    pub(super) fn rise(&mut self) -> Option<Number> {
+        match &mut self.body {
+            Body::Total(total) => {
+                let before = total.told.replace(total.value);
+                Some(before.map_or(total.value, |before| rise(before, total.value)))
+            }
+            Body::Items(sum) => {
+                let none = if let Number::Int(_) = sum { Number::Int(0) } else { Number::Double(0.0) };
+                Some(std::mem::replace(sum, none))
+            }
+            Body::Level(_) | Body::UpDown(_) | Body::Histogram(_) => None,
+        }
+    }
+
     /// A polled total's next value; false where this is none. Call it before [`Series::seen`].
     pub(super) fn next_total(&mut self, value: Number, names: &[Arc<str>], tellers: &Tellers, moment: &Moment) -> bool {
         let Body::Total(total) = &mut self.body else { return false };
@@ -217,9 +243,11 @@ impl Series {
         if restarted {
             self.start = process.start.unwrap_or(earliest).min(moment.stamp).max(earliest);
             total.fell_at = None;
+            total.told = None;
         } else if less(value, total.value) {
             self.start = earliest;
             total.fell_at = Some(process.tellings);
+            total.told = None;
         }
         total.restarts = process.restarts;
         if total.teller != process.teller {
@@ -276,6 +304,16 @@ pub(super) fn add(a: Number, b: Number) -> Number {
         return Number::Int(sum);
     }
     Number::Double((as_f64(a) + as_f64(b)).min(f64::MAX))
+}
+
+/// By how much a total rose: whole as long as both are and it fits, and never below zero.
+fn rise(from: Number, to: Number) -> Number {
+    if let (Number::Int(from), Number::Int(to)) = (from, to)
+        && let Some(rise) = to.checked_sub(from)
+    {
+        return Number::Int(rise.max(0));
+    }
+    Number::Double((as_f64(to) - as_f64(from)).max(0.0))
 }
 
 #[cfg(test)]

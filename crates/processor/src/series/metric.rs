@@ -30,6 +30,8 @@ pub(super) struct Metric {
     full_in: u64,
     /// Points that the cycle owes.
     due: bool,
+    /// An answer was taken in full.
+    pub(super) answered: bool,
 }
 
 /// An answer that is being taken.
@@ -53,6 +55,7 @@ impl Metric {
             wanted,
             full_in: 0,
             due: false,
+            answered: false,
         }
     }
 
@@ -112,6 +115,7 @@ impl Metric {
             }
         }
         self.due = true;
+        self.answered = true;
         self.keys.trim(limits.max_keys, latest);
         self.hidden.trim(limits.max_keys, latest);
     }
@@ -132,14 +136,30 @@ impl Metric {
             return;
         }
         let bounds = &self.instrument.bounds;
+        let delta = self.instrument.is_delta();
         let mut writer = out.metric(&self.instrument.descriptor);
         let overflow = self.overflow.iter_mut().map(|pair| (&pair.0, &mut pair.1));
         for (attributes, one) in self.series.iter_mut().chain(overflow) {
             let Some(stamp) = one.due.take() else { continue };
-            let (start, time) = (one.start, stamp.max(one.last + STEP));
+            if delta && one.ended {
+                // A delta stream that ends just stops: what comes back counts from the last point.
+                continue;
+            }
+            let time = stamp.max(one.last + STEP);
+            let start = if delta { one.start.max(one.last) } else { one.start };
             one.last = time;
-            if let Body::Histogram(histogram) = &one.body {
+            if delta && let Some(rise) = one.rise() {
+                // Of a life that begins with this very answer nothing came yet.
+                if start < time {
+                    writer.number(attributes, &NumberPoint { start, time, value: Some(rise) });
+                }
+                continue;
+            }
+            if let Body::Histogram(histogram) = &mut one.body {
                 histogram.write(&mut writer, attributes, bounds, (start, time));
+                if delta {
+                    histogram.reset(&self.instrument);
+                }
             } else {
                 let value = one.number().filter(|_| !one.ended);
                 writer.number(attributes, &NumberPoint { start, time, value });
@@ -205,7 +225,11 @@ impl Metric {
             Polled::UpDown(value) => Series::up_down(moment, value),
             Polled::Total(value, tellers) => {
                 let grave = self.forgotten.exhume(&attributes);
-                Series::total(moment, value, &tellers, taking.tellers, grave)
+                let mut one = Series::total(moment, value, &tellers, taking.tellers, grave);
+                if self.instrument.is_delta() {
+                    one.counts_from_now(moment);
+                }
+                one
             }
         };
         self.series.insert(attributes, one);

@@ -97,7 +97,7 @@ impl SourceState {
         let longest = self.tools.values().map(|tool| tool.asked_by.interval).fold(source.interval, Duration::max);
         self.remembered = limits.expiry.max(longest.saturating_mul(REMEMBERED_INTERVALS));
         self.heard = self.heard.max(now.monotonic);
-        self.expire(limits, tally);
+        self.expire(stamps.now, limits, tally);
     }
 
     /// Stamps everything that arrived. After a setting back of the wall clock that cannot be bridged nothing is known any more.
@@ -223,14 +223,22 @@ impl SourceState {
     }
 
     /// Forgets what got no more values, and what no rule has asked for as long.
-    fn expire(&mut self, limits: Limits, tally: &mut Tally) {
+    fn expire(&mut self, stamp: Timestamp, limits: Limits, tally: &mut Tally) {
         let (now, remembered) = (self.heard, self.remembered);
         self.live = 0;
         for metric in self.metrics.values_mut() {
             self.live += metric.expire(now, remembered, limits, tally);
         }
         let stale = |heard: Duration| now.saturating_sub(heard) > remembered;
-        self.metrics.retain(|_, metric| !stale(metric.wanted) || !metric.is_empty());
+        let began = &mut self.began;
+        self.metrics.retain(|_, metric| {
+            let keep = !stale(metric.wanted) || !metric.is_empty();
+            if !keep && metric.instrument.is_delta() {
+                // Nothing is known any more of what was told: should a rule come back, it counts from here.
+                *began = stamp;
+            }
+            keep
+        });
         self.tools.retain(|_, tool| !stale(tool.heard));
     }
 

@@ -23,6 +23,8 @@ rules:
     start: [{time: $.started}, {tool: other, uptime: $.uptime}]
     metrics:
       - {name: any.counter, type: counter, value: $.value, scale: 1.5}
+      - {name: any.delta, type: counter, temporality: delta, value: $.value}
+      - {name: any.recent, type: exponential_histogram, temporality: delta, value: $.value}
       - {name: any.updown, type: updowncounter, value: $.value}
       - {name: any.gauge, type: gauge, value: $.value, as: time}
       - {name: any.histogram, type: histogram, value: $.value}
@@ -37,6 +39,7 @@ rules:
     metrics:
       - {name: item.histogram, type: histogram, value: $.value}
       - {name: item.exponential, type: exponential_histogram, value: $.value, max_scale: 3}
+      - {name: item.delta, type: counter, temporality: delta, value: 1}
       - {name: item.counter, type: counter, value: 1, when: $.value > 0}
     attributes: {project: $.project}
   - tool: any
@@ -130,7 +133,7 @@ fn hold(metrics: &Metrics, seen: &mut Seen) {
     for metric in metrics.iter() {
         let kind = metric.kind().unwrap();
         let monotonic = matches!(kind, MetricKind::Sum { monotonic: true, temporality: Temporality::Cumulative })
-            || matches!(kind, MetricKind::Histogram { .. } | MetricKind::ExponentialHistogram { .. });
+            || matches!(kind, MetricKind::HISTOGRAM | MetricKind::EXPONENTIAL_HISTOGRAM);
         for point in metric.points() {
             let name = format!("{} {:?}", metric.name(), point.attributes());
             assert!(!point.time.is_unset(), "{name}: no time");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use minicol_pdata::{MetricKind, Metrics, Number, PointValue, Timestamp};
+use minicol_pdata::{MetricKind, Metrics, Number, PointValue, Temporality, Timestamp};
 
 /// One point, as it arrived.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,17 +155,25 @@ fn check_point(point: &Point) -> Result<(), &'static str> {
     if point.start > point.time {
         return Err("start after time");
     }
+    if is_delta(point.kind) && (point.flagged || point.start == point.time) {
+        return Err("a delta of nothing");
+    }
     if point.flagged != (point.value == Value::None) {
         return Err("a value beside the flag, or neither");
     }
     match &point.value {
         Value::Number(number) if !as_f64(*number).is_finite() => Err("not finite"),
-        Value::Number(number) if point.kind == MetricKind::COUNTER && as_f64(*number) < 0.0 => Err("negative"),
+        Value::Number(number)
+            if matches!(point.kind, MetricKind::Sum { monotonic: true, .. }) && as_f64(*number) < 0.0 =>
+        {
+            Err("negative")
+        }
         Value::Histogram { count, buckets, bounds, sum, min, max } => {
             if buckets.iter().sum::<u64>() != *count || buckets.len() != bounds.len() + 1 {
                 return Err("buckets do not add up");
             }
-            if *count == 0 || min > max || sum.is_some_and(|sum| !sum.is_finite() || sum < 0.0) {
+            let empty = *count == 0 && !is_delta(point.kind);
+            if empty || min > max || sum.is_some_and(|sum| !sum.is_finite() || sum < 0.0) {
                 return Err("sum, min or max cannot be");
             }
             Ok(())
@@ -174,8 +182,10 @@ fn check_point(point: &Point) -> Result<(), &'static str> {
             if sides.iter().flat_map(|side| &side.1).sum::<u64>() + zero != *count {
                 return Err("buckets do not add up");
             }
-            if *count == 0
-                || range.is_none_or(|(min, max)| min > max)
+            let empty = *count == 0 && !is_delta(point.kind);
+            if empty
+                || range.is_none() != (*count == 0)
+                || range.is_some_and(|(min, max)| min > max)
                 || sum.is_some_and(|sum| !sum.is_finite() || sum < 0.0)
             {
                 return Err("sum, min or max cannot be");
@@ -186,12 +196,24 @@ fn check_point(point: &Point) -> Result<(), &'static str> {
     }
 }
 
+fn is_delta(kind: MetricKind) -> bool {
+    matches!(
+        kind,
+        MetricKind::Sum { temporality: Temporality::Delta, .. }
+            | MetricKind::Histogram { temporality: Temporality::Delta }
+            | MetricKind::ExponentialHistogram { temporality: Temporality::Delta }
+    )
+}
+
 fn check_pair(before: &Point, point: &Point) -> Result<(), &'static str> {
     if point.time <= before.time {
         return Err("time does not rise");
     }
     if point.kind == MetricKind::Gauge {
         return if point.flagged && before.flagged { Err("ended twice") } else { Ok(()) };
+    }
+    if is_delta(point.kind) {
+        return if point.start < before.time { Err("two points tell of one moment") } else { Ok(()) };
     }
     if point.flagged && (before.flagged || before.start != point.start) {
         return Err("ended twice, or under another start");

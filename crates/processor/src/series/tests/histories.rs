@@ -7,13 +7,16 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::{
     backend::{Backend, points},
-    world::{Says, World, instrument},
+    world::{DELTA_COUNTER, DELTA_HISTOGRAM, Says, World, instrument},
 };
 use crate::sample::{Instrument, Limits, Measured, ToldStart};
 
 const SECOND: u64 = 1_000_000_000;
 const BEGAN: u64 = 1_800_000_000 * SECOND;
 const LIMITS: Limits = Limits { max_series: 3, max_keys: 6, expiry: Duration::from_secs(150) };
+
+const NAMES: [&str; 11] =
+    ["total", "level", "balance", "average", "drift", "finished", "length", "spread", "rise", "news", "ends"];
 
 /// One cycle.
 #[derive(Clone, Debug)]
@@ -58,6 +61,10 @@ fn instruments() -> Vec<Instrument> {
         instrument("drift", "1", MetricKind::HISTOGRAM, &[-5.0, 5.0]),
         instrument("finished", "1", MetricKind::COUNTER, &[]),
         instrument("length", "1", MetricKind::HISTOGRAM, &[5.0]),
+        instrument("spread", "1", MetricKind::EXPONENTIAL_HISTOGRAM, &[]),
+        instrument("rise", "1", DELTA_COUNTER, &[]),
+        instrument("news", "1", DELTA_HISTOGRAM, &[5.0]),
+        instrument("ends", "1", DELTA_COUNTER, &[]),
     ]
 }
 
@@ -68,7 +75,7 @@ fn answered() -> impl Strategy<Value = Answered> {
         (0_u64..2000).prop_map(Told::Uptime),
         any::<u64>().prop_map(Told::Uptime),
     ]);
-    let values = vec((0_usize..7, 0_u8..5, -20_i16..60, 0_u8..12), 0..12);
+    let values = vec((0_usize..NAMES.len(), 0_u8..5, -20_i16..60, 0_u8..12), 0..12);
     (0_u64..29_000, prop::bool::weighted(0.1), told, values).prop_map(|(late_millis, cut, told, values)| Answered {
         late_millis,
         cut,
@@ -101,7 +108,7 @@ impl Answered {
             Told::Uptime(uptime) => ToldStart::Uptime(Duration::from_secs(*uptime)),
         });
         let values = self.values.iter().map(|&(metric, attribute, value, key)| {
-            let name = ["total", "level", "balance", "average", "drift", "finished", "length"][metric];
+            let name = NAMES[metric];
             let place = instruments.iter().position(|one| &*one.descriptor.name == name).unwrap();
             let number = if key % 2 == 0 { Number::Int(value.into()) } else { Number::Double(f64::from(value) / 4.0) };
             let ended =
@@ -112,10 +119,10 @@ impl Answered {
                 value: number,
             };
             let measured = match name {
-                "total" => Measured::Total(number),
+                "total" | "rise" => Measured::Total(number),
                 "level" => Measured::Level(number),
                 "balance" => Measured::UpDown(number),
-                "average" | "drift" => Measured::Change(value.into()),
+                "average" | "drift" | "spread" | "news" => Measured::Change(value.into()),
                 _ => item(),
             };
             let attributes = Attributes::new().with("a", i64::from(attribute));

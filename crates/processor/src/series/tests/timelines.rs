@@ -7,7 +7,7 @@ use minicol_pdata::{Attributes, MetricKind, Number, Timestamp};
 
 use super::{
     backend::{Backend, Point, Side, Value, points},
-    world::{Says, World, instrument},
+    world::{DELTA_COUNTER, DELTA_HISTOGRAM, Says, World, instrument},
 };
 use crate::sample::{Instrument, Limits, Measured, ToldStart};
 
@@ -19,21 +19,26 @@ const DAY: u64 = 1_767_225_600 * SECOND;
 const STAMPS_GO_BACK: &str = "set back by more than 5 s";
 
 /// The metrics of the page, by the tool that feeds them.
-const METRICS: [(&str, &str); 9] = [
+const METRICS: [(&str, &str); 12] = [
     ("total", "stats"),
     ("level", "stats"),
     ("balance", "stats"),
     ("average", "stats"),
     ("drift", "stats"),
     ("spread", "stats"),
+    ("rise", "stats"),
+    ("news", "stats"),
     ("finished", "items"),
     ("length", "items"),
     ("extent", "items"),
+    ("ends", "items"),
 ];
 
 fn instruments() -> Vec<Instrument> {
     let one = |(name, _): &(&str, &str)| match *name {
         "total" | "finished" => instrument(name, "{x}", MetricKind::COUNTER, &[]),
+        "rise" | "ends" => instrument(name, "{x}", DELTA_COUNTER, &[]),
+        "news" => instrument(name, "s", DELTA_HISTOGRAM, &[10.0, 20.0]),
         "spread" | "extent" => instrument(name, "s", MetricKind::EXPONENTIAL_HISTOGRAM, &[]),
         "level" => instrument(name, "{x}", MetricKind::Gauge, &[]),
         "balance" => instrument(name, "{x}", MetricKind::UP_DOWN_COUNTER, &[]),
@@ -173,10 +178,10 @@ fn value(word: &str) -> (usize, Attributes, Measured) {
         Number::Double(value) => value,
     };
     let value = match name {
-        "total" => Measured::Total(number),
+        "total" | "rise" => Measured::Total(number),
         "level" => Measured::Level(number),
         "balance" => Measured::UpDown(number),
-        "average" | "drift" | "spread" => Measured::Change(double),
+        "average" | "drift" | "spread" | "news" => Measured::Change(double),
         _ => Measured::Item {
             key: key.into(),
             ended: (!ended.is_empty()).then(|| Timestamp::from_nanos(moment(ended))),

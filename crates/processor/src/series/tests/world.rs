@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use minicol_pdata::{
-    Arrival, Attributes, Cut, MetricDescriptor, MetricKind, Metrics, MetricsBuilder, Source, Timestamp,
+    Arrival, Attributes, Cut, MetricDescriptor, MetricKind, Metrics, MetricsBuilder, Source, Temporality, Timestamp,
 };
 
 use crate::{
@@ -37,6 +37,9 @@ pub(super) struct Says {
     pub(super) told: Option<ToldStart>,
     pub(super) feeds: Vec<usize>,
 }
+
+pub(super) const DELTA_COUNTER: MetricKind = MetricKind::Sum { monotonic: true, temporality: Temporality::Delta };
+pub(super) const DELTA_HISTOGRAM: MetricKind = MetricKind::Histogram { temporality: Temporality::Delta };
 
 pub(super) fn instrument(name: &str, unit: &str, kind: MetricKind, bounds: &[f64]) -> Instrument {
     let descriptor = MetricDescriptor { name: name.into(), description: "d".into(), unit: unit.into(), kind };
