@@ -31,7 +31,9 @@ impl Network for SystemNetwork {
     }
 
     fn proxy_variables(&self) -> ProxyVariables {
-        let of = |names: [&str; 2]| names.into_iter().find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()));
+        let of = |names: [&str; 2]| {
+            names.into_iter().find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()))
+        };
         ProxyVariables {
             http: of(["http_proxy", "HTTP_PROXY"]),
             https: of(["https_proxy", "HTTPS_PROXY"]),
