@@ -8,7 +8,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     backend::{Backend, points},
-    world::{Says, World, instrument},
+    world::{DELTA_COUNTER, Says, World, instrument},
 };
 use crate::sample::{Limits, Measured, ToldStart};
 
@@ -55,7 +55,9 @@ fn limits(expiry: u64) -> Limits {
 }
 
 fn total(steps: &[Step], tell: impl Fn(&Process, u64) -> Option<ToldStart>, told_start: bool) -> (Backend, f64) {
-    let mut world = World::new(vec![instrument("total", "1", MetricKind::COUNTER, &[])], limits(150), BEGAN);
+    let kinds = [("total", MetricKind::COUNTER), ("rise", DELTA_COUNTER)];
+    let instruments = kinds.map(|(name, kind)| instrument(name, "1", kind, &[])).into();
+    let mut world = World::new(instruments, limits(150), BEGAN);
     let mut process = Process { began: BEGAN - 500 * SECOND, total: 0, polled: 0, before: 0 };
     let mut backend = Backend::default();
     for (nth, step) in steps.iter().enumerate() {
@@ -73,12 +75,12 @@ fn total(steps: &[Step], tell: impl Fn(&Process, u64) -> Option<ToldStart>, told
         }
         process.total += step.more;
         let values = if step.holds_value {
-            vec![(0, Attributes::new(), Measured::Total(Number::Int(process.total.into())))]
+            [0, 1].map(|metric| (metric, Attributes::new(), Measured::Total(Number::Int(process.total.into())))).into()
         } else {
             Vec::new()
         };
         let told = tell(&process, at);
-        let says = Says { tool: "stats".into(), at, cut: false, values, told, feeds: vec![0] };
+        let says = Says { tool: "stats".into(), at, cut: false, values, told, feeds: vec![0, 1] };
         if step.answers && step.holds_value {
             process.polled = process.total;
         }
@@ -113,6 +115,19 @@ proptest! {
         let (backend, happened) = total(&steps, |_, _| None, false);
         prop_assert!(backend.sum_of_deltas("total") <= happened);
         prop_assert!(backend.check().is_ok(), "{}", backend.check().unwrap_err());
+    }
+
+    /// Whoever restarts: no two deltas tell of one moment, their sum is no more than what happened, and where no start is told it is what
+    /// the cumulative points add up to.
+    #[test]
+    fn a_delta_is_told_once(steps in steps(), tells_start: bool) {
+        let tell = |process: &Process, _| tells_start.then(|| ToldStart::At(Timestamp::from_nanos(process.began)));
+        let (backend, happened) = total(&steps, tell, tells_start);
+        let deltas = backend.of("rise");
+        prop_assert!(deltas.windows(2).all(|pair| pair[0].time <= pair[1].start), "{deltas:?}");
+        let sum = deltas.iter().filter_map(|point| point.value.total()).sum::<f64>();
+        prop_assert!(sum <= happened);
+        prop_assert!(tells_start || sum == backend.sum_of_deltas("total"), "{sum}");
     }
 
     /// Each item counts once in a counter and in a histogram, through pauses and expiry.
