@@ -73,6 +73,11 @@ fn likeness(tool: &str, wanted: &[Arc<str>]) -> f64 {
     wanted.iter().map(|name| strsim::normalized_damerau_levenshtein(&tool, &plain(name))).fold(0.0, f64::max)
 }
 
+/// `1 cycle`, `2 cycles`.
+pub(super) fn cycles(number: u64) -> String {
+    if number == 1 { "1 cycle".to_owned() } else { format!("{number} cycles") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,9 +102,4 @@ mod tests {
         assert!(said.ends_with("and 191 others") && said.contains("t000\\u{1b}"), "{said}");
         assert_eq!(not_offered("e", &tools(&["get_t"]), &[]), "e does not offer get_t; it offers no tools at all");
     }
-}
-
-/// `1 cycle`, `2 cycles`.
-pub(super) fn cycles(number: u64) -> String {
-    if number == 1 { "1 cycle".to_owned() } else { format!("{number} cycles") }
 }
