@@ -1,4 +1,4 @@
-use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
+use std::{any::Any, collections::VecDeque, panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt;
 use minicol_pdata::Batch;
@@ -7,25 +7,61 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{backoff::Waits, delivery::Shared, lane::Lane, ledger::Settlement};
 
-/// How a batch ended, and why, for a person.
+/// How a batch, or a part of one, ended, and why, for a person.
 pub(crate) struct Outcome {
     pub(crate) settlement: Settlement,
     pub(crate) why: String,
     /// Whether offering the batch again may help its sender.
     pub(crate) retry: Retry,
+    /// What of it has not ended.
+    rest: Vec<Batch>,
+}
+
+/// What is not settled of a batch in delivery. It begins as the whole batch; an exporter may deliver it in parts.
+pub(crate) struct Unsettled {
+    parts: VecDeque<Batch>,
+    /// The far end has some of it.
+    arrived: bool,
 }
 
 /// The longest wait that a timer is set for; a retry later than that is as good as never.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Shared {
-    /// Delivers one batch, with its retries, until it is settled or the shutdown abandons it.
-    pub(crate) async fn deliver(&self, lane: &Lane, batch: &Batch) -> Outcome {
+    /// Delivers one batch, with its retries, until all of it is settled and booked, or the shutdown abandons it. How its last part ended.
+    pub(crate) async fn deliver(&self, lane: &Lane, batch: &mut Unsettled) -> Outcome {
         tokio::select! {
             biased;
-            () = self.abandon.cancelled() => Outcome::dropped("the program ended while they were on their way"),
-            outcome = self.try_until_settled(lane, batch) => outcome,
+            () = self.abandon.cancelled() => {
+                let outcome = Outcome::dropped("the program ended while they were on their way");
+                self.settle(lane, batch.take(), &outcome);
+                outcome
+            }
+            outcome = self.deliver_parts(lane, batch) => outcome,
         }
+    }
+
+    /// Each part has retries of its own, and is booked when it is settled.
+    async fn deliver_parts(&self, lane: &Lane, batch: &mut Unsettled) -> Outcome {
+        loop {
+            let Some(part) = batch.parts.front() else { return Outcome::nothing() };
+            let mut outcome = self.try_until_settled(lane, part).await;
+            let rest = std::mem::take(&mut outcome.rest);
+            let settled = match outcome.settlement {
+                // The other parts would come too late as well.
+                Settlement::Dropped => batch.take(),
+                Settlement::Failed { .. } | Settlement::Sent { .. } => batch.settle_first(rest),
+            };
+            batch.arrived |= settled > 0 && matches!(outcome.settlement, Settlement::Sent { .. });
+            self.settle(lane, settled, &outcome);
+            if batch.parts.is_empty() {
+                return outcome;
+            }
+        }
+    }
+
+    fn settle(&self, lane: &Lane, items: u64, outcome: &Outcome) {
+        lane.settle(items, &outcome.settlement, &outcome.why, &self.health);
     }
 
     async fn try_until_settled(&self, lane: &Lane, batch: &Batch) -> Outcome {
@@ -34,8 +70,13 @@ impl Shared {
         let began = Instant::now();
         loop {
             let error = match self.attempt(lane, batch.clone()).await {
+                Ok(delivered) if gets_nowhere(batch, &delivered.rest) => {
+                    return Outcome::failed("no_progress".to_owned(), &stuck());
+                }
                 Ok(delivered) => {
-                    self.health.attempt_succeeded();
+                    if items(&delivered.rest) < batch.items() as u64 {
+                        self.health.attempt_succeeded();
+                    }
                     return self.sent(delivered);
                 }
                 Err(error) => error,
@@ -68,7 +109,8 @@ impl Shared {
             self.health.warned(&message);
         }
         let why = if message.is_empty() { "the far end refused them and gave no reason".to_owned() } else { message };
-        Outcome { settlement: Settlement::Sent { rejected: delivered.rejected }, why, retry: Retry::Never }
+        let settlement = Settlement::Sent { rejected: delivered.rejected };
+        Outcome { settlement, why, retry: Retry::Never, rest: delivered.rest }
     }
 
     /// One attempt: within the timeout, and a panic is an error.
@@ -117,12 +159,55 @@ impl Shared {
 
 impl Outcome {
     fn failed(reason: String, error: &ExportError) -> Self {
-        Self { settlement: Settlement::Failed { reason }, why: error.message.clone(), retry: error.retry }
+        let settlement = Settlement::Failed { reason };
+        Self { settlement, why: error.message.clone(), retry: error.retry, rest: Vec::new() }
     }
 
     fn dropped(why: &str) -> Self {
-        Self { settlement: Settlement::Dropped, why: why.to_owned(), retry: Retry::Backoff }
+        Self { settlement: Settlement::Dropped, why: why.to_owned(), retry: Retry::Backoff, rest: Vec::new() }
     }
+
+    fn nothing() -> Self {
+        Self { settlement: Settlement::Sent { rejected: 0 }, why: String::new(), retry: Retry::Never, rest: Vec::new() }
+    }
+}
+
+impl Unsettled {
+    pub(crate) fn new(batch: Batch) -> Self {
+        Self { parts: VecDeque::from([batch]), arrived: false }
+    }
+
+    /// Whether the far end has some of it.
+    pub(crate) fn arrived(&self) -> bool {
+        self.arrived
+    }
+
+    /// How many items that is; nothing is left.
+    pub(crate) fn take(&mut self) -> u64 {
+        self.parts.drain(..).map(|part| part.items() as u64).sum()
+    }
+
+    /// The first part is settled but for `rest`; how many items that settles.
+    fn settle_first(&mut self, rest: Vec<Batch>) -> u64 {
+        let settled = self.parts.pop_front().map_or(0, |part| part.items() as u64);
+        let left = items(&rest);
+        rest.into_iter().rev().filter(|part| !part.is_empty()).for_each(|part| self.parts.push_front(part));
+        settled.saturating_sub(left)
+    }
+}
+
+fn items(parts: &[Batch]) -> u64 {
+    parts.iter().map(|part| part.items() as u64).sum()
+}
+
+/// Whether what is left is no smaller: then there would be no end.
+fn gets_nowhere(batch: &Batch, rest: &[Batch]) -> bool {
+    let (all, left) = (batch.items() as u64, items(rest));
+    left > all || (left == all && rest.iter().filter(|part| !part.is_empty()).count() < 2)
+}
+
+fn stuck() -> ExportError {
+    ExportError::permanent("no_progress", "the exporter delivered nothing and did not fail, which is a bug in minicol")
 }
 
 /// What a panic said.

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     DeliveryConfig, DeliveryCounts,
+    attempt::Unsettled,
     health::Health,
     lane::{Lane, stopping},
     ledger::Settlement,
@@ -141,8 +142,7 @@ impl Shared {
                 next = queue.pop() => next,
             };
             let Some(queued) = next else { return };
-            let outcome = self.deliver(lane, &queued.batch).await;
-            lane.settle(queued.batch.items() as u64, &outcome.settlement, &outcome.why, &self.health);
+            self.deliver(lane, &mut Unsettled::new(queued.batch.clone())).await;
             lane.release(queue, queued);
         }
     }
@@ -156,11 +156,12 @@ impl Shared {
             return Err(rejected);
         }
         lane.ledger.accept(items);
-        let unsettled = Unsettled { shared: self, lane, items, armed: true };
-        let outcome = self.deliver(lane, &batch).await;
-        unsettled.settle(&outcome.settlement, &outcome.why);
+        let mut waited = WaitedFor { shared: self, lane, batch: Unsettled::new(batch) };
+        let outcome = self.deliver(lane, &mut waited.batch).await;
         let reason = match outcome.settlement {
             Settlement::Sent { .. } => return Ok(()),
+            // Offered again, it would arrive twice: what is lost of it is counted and told.
+            _ if waited.batch.arrived() => return Ok(()),
             Settlement::Failed { .. } => "send_failed",
             Settlement::Dropped => "shutdown",
         };
@@ -168,26 +169,19 @@ impl Shared {
     }
 }
 
-/// A delivery whose sender may stop waiting: then its items are booked as failed.
-struct Unsettled<'a> {
+/// A delivery whose sender may stop waiting: then what is not settled is booked as failed.
+struct WaitedFor<'a> {
     shared: &'a Shared,
     lane: &'a Lane,
-    items: u64,
-    armed: bool,
+    batch: Unsettled,
 }
 
-impl Unsettled<'_> {
-    fn settle(mut self, how: &Settlement, why: &str) {
-        self.armed = false;
-        self.lane.settle(self.items, how, why, &self.shared.health);
-    }
-}
-
-impl Drop for Unsettled<'_> {
+impl Drop for WaitedFor<'_> {
     fn drop(&mut self) {
-        if self.armed {
+        let left = self.batch.take();
+        if left > 0 {
             let how = Settlement::Failed { reason: "cancelled".to_owned() };
-            self.lane.settle(self.items, &how, "the sender stopped waiting", &self.shared.health);
+            self.lane.settle(left, &how, "the sender stopped waiting", &self.shared.health);
         }
     }
 }

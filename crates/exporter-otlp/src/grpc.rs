@@ -58,7 +58,7 @@ impl Factory for OtlpGrpc {
             peer: Arc::new(Peer::new(&origin, OtlpProtocol::Grpc, transport.ears())),
             origin,
             headers,
-            sizes: Sizes::new(),
+            sizes: Sizes::new(Encoding::Proto, config.max_send_bytes()),
             compression: config.compression,
             transport,
         }))
@@ -68,7 +68,7 @@ impl Factory for OtlpGrpc {
 #[async_trait]
 impl Exporter for OtlpGrpc {
     async fn export(&self, batch: Batch) -> Result<Delivered, ExportError> {
-        self.sizes.deliver(batch, |part| self.send(part)).await
+        self.sizes.deliver(batch, |request| self.send(request)).await
     }
 
     async fn shutdown(&self) -> Result<(), ComponentError> {
@@ -78,8 +78,7 @@ impl Exporter for OtlpGrpc {
 }
 
 impl OtlpGrpc {
-    async fn send(&self, batch: Batch) -> Result<Delivered, Failed> {
-        let request = Request::of(&batch, Encoding::Proto)?;
+    async fn send(&self, request: Request) -> Result<Delivered, Failed> {
         let headers = Arc::new(self.headers.now().await?);
         let exchange = self.transport.begin();
         let channel = Channel::new(exchange.client().clone(), headers, Arc::clone(&self.peer));

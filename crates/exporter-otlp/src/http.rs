@@ -75,7 +75,7 @@ impl Factory for OtlpHttp {
             headers,
             compression: config.compression,
             encoding: config.encoding,
-            sizes: Sizes::new(),
+            sizes: Sizes::new(config.encoding, config.max_send_bytes()),
             scope: scope.clone(),
         }))
     }
@@ -84,7 +84,7 @@ impl Factory for OtlpHttp {
 #[async_trait]
 impl Exporter for OtlpHttp {
     async fn export(&self, batch: Batch) -> Result<Delivered, ExportError> {
-        self.sizes.deliver(batch, |part| self.send(part)).await
+        self.sizes.deliver(batch, |request| self.send(request)).await
     }
 
     async fn shutdown(&self) -> Result<(), ComponentError> {
@@ -111,8 +111,7 @@ async fn read(response: Response<Incoming>) -> Answer {
 }
 
 impl OtlpHttp {
-    async fn send(&self, batch: Batch) -> Result<Delivered, Failed> {
-        let Request { signal, body } = Request::of(&batch, self.encoding)?;
+    async fn send(&self, Request { signal, body }: Request) -> Result<Delivered, Failed> {
         let target = self.target(signal)?;
         let request = self.request(target, self.headers.now().await?, &body)?;
         let exchange = self.transport.begin();

@@ -57,7 +57,7 @@ pub(crate) fn delivered_json(signal: Signal, answer: &[u8]) -> Delivered {
     // 64-bit numbers are text in Protobuf's JSON, and numbers with some servers.
     let rejected = partial.get(field).and_then(|count| count.as_u64().or_else(|| count.as_str()?.parse().ok()));
     let message = partial.get("errorMessage").and_then(|message| message.as_str()).filter(|text| !text.is_empty());
-    Delivered { rejected: rejected.unwrap_or(0), message: message.map(text::foreign) }
+    Delivered { rejected: rejected.unwrap_or(0), message: message.map(text::foreign), rest: Vec::new() }
 }
 
 /// Whether a refusal means that the message was too large: grpc-go, grpc-java, tonic and minicol say so in words of their own.
@@ -75,6 +75,7 @@ pub(crate) fn delivered(signal: Signal, answer: &[u8]) -> Delivered {
             // A negative count is a server's mistake.
             rejected: u64::try_from(rejected).unwrap_or(0),
             message: (!message.is_empty()).then(|| text::foreign(&message)),
+            rest: Vec::new(),
         },
         Err(error) => unreadable(&error.to_string()),
     }
@@ -83,7 +84,7 @@ pub(crate) fn delivered(signal: Signal, answer: &[u8]) -> Delivered {
 /// Delivered, but the answer cannot be read.
 pub(crate) fn unreadable(why: &str) -> Delivered {
     let message = format!("the server took the batch, but its answer is no OTLP answer: {}", text::foreign(why));
-    Delivered { rejected: 0, message: Some(message) }
+    Delivered { message: Some(message), ..Delivered::default() }
 }
 
 fn partial_success(signal: Signal, answer: &[u8]) -> Result<Option<(i64, String)>, prost::DecodeError> {

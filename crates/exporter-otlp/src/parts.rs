@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use minicol_pdata::Batch;
-use minicol_plugin::{Delivered, ExportError, Retry};
+use minicol_plugin::{Delivered, ExportError};
+
+use crate::{config::Encoding, outcome::Request};
 
 /// A request that failed.
 pub(crate) enum Failed {
@@ -13,72 +15,81 @@ pub(crate) enum Failed {
     Otherwise(ExportError),
 }
 
-/// What the far end has been found not to take.
+/// How large a request may be, in bytes as it is before it is compressed.
 #[derive(Debug)]
 pub(crate) struct Sizes {
-    /// The smallest size in bytes that was refused for being too large.
+    /// As it is configured.
+    max: usize,
+    /// The smallest that was refused for being too large.
     refused: AtomicUsize,
+    encoding: Encoding,
 }
 
 impl Sizes {
-    pub(crate) fn new() -> Self {
-        Self { refused: AtomicUsize::new(usize::MAX) }
+    /// `max`: the largest request; none: only the far end tells.
+    pub(crate) fn new(encoding: Encoding, max: Option<usize>) -> Self {
+        Self { max: max.unwrap_or(usize::MAX), refused: AtomicUsize::new(usize::MAX), encoding }
     }
 
-    /// Sends a batch, in halves of halves where it is too large; none is tried that is as large as one that was refused before. One item that is
-    /// too large alone is counted as rejected, the others are delivered. An error means that the whole batch is to be delivered again,
-    /// or is lost: after an error that may pass, parts that were taken already come twice.
-    pub(crate) async fn deliver<F>(&self, batch: Batch, send: impl Fn(Batch) -> F) -> Result<Delivered, ExportError>
+    /// Sends a batch. What is too large is not sent but handed back in parts, each smaller than all that was refused before. One item that is too
+    /// large alone fails for good.
+    pub(crate) async fn deliver<F>(
+        &self,
+        batch: Batch,
+        send: impl FnOnce(Request) -> F,
+    ) -> Result<Delivered, ExportError>
     where
         F: Future<Output = Result<Delivered, Failed>>,
     {
-        let (mut parts, mut total, mut taken) = (vec![batch], Delivered::default(), false);
-        while let Some(part) = parts.pop() {
-            let (items, bytes) = (part.items(), part.bytes());
-            if items > 1 && bytes >= self.refused.load(Ordering::Relaxed) {
-                parts.extend(halves(part));
-                continue;
+        let request = Request::of(&batch, self.encoding)?;
+        let (items, bytes) = (batch.items(), request.body.len());
+        if items > 1 && !self.fits(bytes) {
+            return self.in_parts(batch);
+        }
+        if bytes > self.max {
+            return Err(self.too_large(bytes));
+        }
+        match send(request).await {
+            Ok(delivered) => Ok(delivered),
+            Err(Failed::TooLarge(_)) if items > 1 => {
+                self.refused.fetch_min(bytes, Ordering::Relaxed);
+                self.in_parts(batch)
             }
-            match send(part.clone()).await {
-                Ok(delivered) => {
-                    taken = true;
-                    total.rejected += delivered.rejected;
-                    total.message = delivered.message.or(total.message);
-                }
-                Err(Failed::TooLarge(_)) if items > 1 => {
-                    self.refused.fetch_min(bytes, Ordering::Relaxed);
-                    parts.extend(halves(part));
-                }
-                Err(Failed::TooLarge(error)) if taken || !parts.is_empty() => {
-                    total.rejected += items as u64;
-                    total.message = Some(error.message);
-                }
-                Err(Failed::Otherwise(error)) if taken && error.retry == Retry::Never => {
-                    // Some is delivered: what is left is lost, and counted so.
-                    total.rejected += (items + parts.iter().map(Batch::items).sum::<usize>()) as u64;
-                    total.message = Some(error.message);
-                    return Ok(total);
-                }
-                Err(Failed::TooLarge(error) | Failed::Otherwise(error)) => return Err(error),
+            Err(Failed::TooLarge(error) | Failed::Otherwise(error)) => Err(error),
+        }
+    }
+
+    fn fits(&self, bytes: usize) -> bool {
+        bytes <= self.max && bytes < self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Halves, and halves of halves, until each fits or is one item.
+    fn in_parts(&self, batch: Batch) -> Result<Delivered, ExportError> {
+        let (mut next, mut rest) = (vec![batch], Vec::new());
+        while let Some(part) = next.pop() {
+            let small = part.items() < 2 || self.fits(Request::of(&part, self.encoding)?.body.len());
+            match part {
+                part if small => rest.push(part),
+                Batch::Metrics(part) => next.extend(halves(part.items(), |keep| part.split_at(keep))),
+                Batch::Logs(part) => next.extend(halves(part.items(), |keep| part.split_at(keep))),
+                Batch::Traces(part) => next.extend(halves(part.items(), |keep| part.split_at(keep))),
+                // They are no OTLP, and were refused before.
+                Batch::Observations(part) => rest.push(part.into()),
             }
         }
-        Ok(total)
+        Ok(Delivered { rest, ..Delivered::default() })
+    }
+
+    fn too_large(&self, bytes: usize) -> ExportError {
+        let max = self.max;
+        let message = format!("one item makes a request of {bytes} bytes, but none may be larger than {max}");
+        ExportError::permanent("too_large", message)
     }
 }
 
-/// Two halves, the second first: the last is sent next.
-fn halves(batch: Batch) -> [Batch; 2] {
-    let keep = batch.items() / 2;
-    match batch {
-        Batch::Metrics(batch) => turned(batch.split_at(keep)),
-        Batch::Logs(batch) => turned(batch.split_at(keep)),
-        Batch::Traces(batch) => turned(batch.split_at(keep)),
-        // They are no OTLP and are refused before.
-        Batch::Observations(batch) => [Batch::Observations(batch), Batch::Metrics(minicol_pdata::Metrics::default())],
-    }
-}
-
-fn turned<T: Into<Batch>>((first, second): (T, T)) -> [Batch; 2] {
+/// Two halves, the second first: the last is looked at next.
+fn halves<T: Into<Batch>>(items: usize, split_at: impl FnOnce(usize) -> (T, T)) -> [Batch; 2] {
+    let (first, second) = split_at(items / 2);
     [second.into(), first.into()]
 }
 

@@ -19,7 +19,7 @@ pub enum Signal {
 }
 
 /// What passes an arrow at once. Cloning is cheap: what is shared is copied only when somebody writes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Batch {
     /// JSON documents as a source answered them.
     Observations(Observations),

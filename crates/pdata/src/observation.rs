@@ -9,7 +9,7 @@ use crate::{Resource, Timestamp};
 pub const POLL_REPORT: &str = "@poll";
 
 /// What a cycle of one receiver brought: an observation per tool that answered, then the poll's own report.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observations(Arc<Vec<Observation>>);
 
 /// One JSON document that a source answered with.

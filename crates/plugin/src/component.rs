@@ -33,13 +33,27 @@ pub trait Processor: Send + Sync {
 /// Delivers one batch, once. Queue, retry, timeout and counting are the host's, the same for every exporter.
 #[async_trait]
 pub trait Exporter: Send + Sync {
-    /// Delivers, or says whether trying again may help. May be called from several tasks at once.
+    /// Delivers, or says whether trying again may help. May be called from several tasks at once. An error means that nothing of the batch
+    /// has arrived. Where the batch has to go in parts, the exporter hands them back as [`Delivered::rest`].
     async fn export(&self, batch: Batch) -> Result<Delivered, ExportError>;
 
     /// Lets go of connections and files, after the last batch.
     async fn shutdown(&self) -> Result<(), ComponentError> {
         Ok(())
     }
+}
+
+/// Delivers a batch and all parts it falls into, each once; the first that fails ends it. For who has no queue and no books, such as a push of
+/// what comes again anyway.
+pub async fn export_all(exporter: &dyn Exporter, batch: Batch) -> Result<Delivered, ExportError> {
+    let (mut left, mut all) = (vec![batch], Delivered::default());
+    while let Some(part) = left.pop() {
+        let delivered = exporter.export(part).await?;
+        all.rejected += delivered.rejected;
+        all.message = delivered.message.or(all.message);
+        left.extend(delivered.rest.into_iter().rev());
+    }
+    Ok(all)
 }
 
 /// Serves the program itself: a health page, a storage, a simulator.
@@ -50,10 +64,13 @@ pub trait Extension: Send {
 }
 
 /// A delivery that the far end took.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Delivered {
     /// Items that the far end refused all the same (OTLP partial success).
     pub rejected: u64,
+    /// What of the batch is still to be delivered, in order; all of it, in two parts or more, where the far end takes none of that size. What is
+    /// not in here is settled: it is counted now, and never sent again. Each part is delivered like a batch of its own.
+    pub rest: Vec<Batch>,
     /// Why, in its words; a message without rejected items is a warning.
     pub message: Option<String>,
 }

@@ -16,7 +16,9 @@ mod status;
 pub mod testing;
 pub mod text;
 
-pub use component::{ComponentError, Delivered, ExportError, Exporter, Extension, Processor, Receiver, Retry};
+pub use component::{
+    ComponentError, Delivered, ExportError, Exporter, Extension, Processor, Receiver, Retry, export_all,
+};
 pub use consumer::{Consumer, Next, Rejected};
 pub use environment::{Clock, Environment, Random, SeededRandom, SimulatedClock, SystemClock};
 pub use factory::{

@@ -2,7 +2,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use minicol_pdata::{Batch, Metrics};
-use minicol_plugin::{ExportError, Exporter, text};
+use minicol_plugin::{ExportError, Exporter, export_all, text};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at},
@@ -56,7 +56,7 @@ impl Push {
 
     async fn push(&self, limit: Duration) -> Result<(), ExportError> {
         let batch = Batch::Metrics((self.take)());
-        let export = AssertUnwindSafe(async { self.exporter.export(batch).await }).catch_unwind();
+        let export = AssertUnwindSafe(export_all(&*self.exporter, batch)).catch_unwind();
         match timeout(limit, export).await {
             Ok(Ok(Ok(delivered))) if delivered.rejected > 0 => {
                 let message = text::foreign(delivered.message.as_deref().unwrap_or("no reason given"));

@@ -17,6 +17,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Fail(Retry::Never, "invalid")),
         2 => (0_u64..8_000).prop_map(|ms| Step::Slow(Duration::from_millis(ms))),
         1 => Just(Step::Hang),
+        3 => (0_usize..5, 0_u64..3).prop_map(|(items, rejected)| Step::TakePart { items, rejected }),
+        1 => Just(Step::TakeNothing),
     ]
 }
 

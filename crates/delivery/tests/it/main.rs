@@ -4,6 +4,7 @@
 mod books;
 mod drain;
 mod metrics;
+mod parts;
 mod queue;
 mod retry;
 mod said;

@@ -24,6 +24,13 @@ pub(crate) enum Step {
         rejected: u64,
         message: &'static str,
     },
+    /// It takes so many items of the batch; what is left comes in two parts.
+    TakePart {
+        items: usize,
+        rejected: u64,
+    },
+    /// It says that it took a part, but leaves everything.
+    TakeNothing,
     Warn(&'static str),
     Fail(Retry, &'static str),
     /// After a while it takes the batch.
@@ -85,6 +92,16 @@ impl Exporter for Script {
         let (rejected, message) = match step {
             Step::Take => (0, None),
             Step::TakeBut { rejected, message } => (rejected, Some(message.to_owned())),
+            Step::TakePart { items: wanted, rejected } if wanted < batch.items() => {
+                let (_, rest) = split(batch, wanted);
+                let half = rest.items() / 2;
+                let rest = if half == 0 { vec![rest] } else { <[Batch; 2]>::from(split(rest, half)).into() };
+                let rejected = rejected.min(wanted as u64);
+                *self.taken.lock().unwrap() += wanted as u64 - rejected;
+                return Ok(Delivered { rejected, message: None, rest });
+            }
+            Step::TakePart { rejected, .. } => (rejected, None),
+            Step::TakeNothing => return Ok(Delivered { rest: vec![batch], ..Delivered::default() }),
             Step::Warn(message) => (0, Some(message.to_owned())),
             Step::Fail(retry, kind) => {
                 return Err(ExportError {
@@ -101,7 +118,7 @@ impl Exporter for Script {
             Step::Panic => panic!("boom\u{1b}[31m"),
         };
         *self.taken.lock().unwrap() += items - rejected.min(items);
-        Ok(Delivered { rejected, message })
+        Ok(Delivered { rejected, message, rest: Vec::new() })
     }
 
     async fn shutdown(&self) -> Result<(), ComponentError> {
@@ -127,6 +144,12 @@ pub(crate) fn points(points: usize) -> Batch {
         metric.number(&Attributes::new(), &point);
     }
     Batch::Metrics(builder.build())
+}
+
+fn split(batch: Batch, keep: usize) -> (Batch, Batch) {
+    let Batch::Metrics(metrics) = batch else { panic!("metrics") };
+    let (first, second) = metrics.split_at(keep);
+    (first.into(), second.into())
 }
 
 /// A batch of one observation.

@@ -32,6 +32,9 @@ pub struct OtlpGrpcConfig {
     pub header_files: BTreeMap<String, PathBuf>,
     /// How requests are compressed.
     pub compression: Compression,
+    /// The largest request in MiB, before it is compressed; what is larger is sent in parts. Unset: as large as the server turns out to take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_send_msg_size_mib: Option<u32>,
     /// Asks a silent connection whether its far end is still there. Unset: only a request finds out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keepalive: Option<Keepalive>,
@@ -63,6 +66,9 @@ pub struct OtlpHttpConfig {
     pub compression: Compression,
     /// How requests are written.
     pub encoding: Encoding,
+    /// The largest request in bytes, before it is compressed; what is larger is sent in parts. Unset: as large as the server turns out to take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_request_body_size: Option<u32>,
 }
 
 /// How requests are compressed.
@@ -122,7 +128,14 @@ const GRPC_PORT: u16 = 4317;
 /// The port that OTLP over HTTP has by convention.
 const HTTP_PORT: u16 = 4318;
 
+const MIB: u32 = 1 << 20;
+
 impl OtlpGrpcConfig {
+    /// The largest request, in bytes.
+    pub(crate) fn max_send_bytes(&self) -> Option<usize> {
+        self.max_send_msg_size_mib.map(|mib| mib as usize * MIB as usize)
+    }
+
     fn header_names(&self) -> impl Iterator<Item = &String> {
         self.headers.keys().chain(self.header_files.keys())
     }
@@ -134,6 +147,11 @@ impl OtlpGrpcConfig {
 }
 
 impl OtlpHttpConfig {
+    /// The largest request, in bytes.
+    pub(crate) fn max_send_bytes(&self) -> Option<usize> {
+        self.max_request_body_size.map(|bytes| bytes as usize)
+    }
+
     fn header_names(&self) -> impl Iterator<Item = &String> {
         self.headers.keys().chain(self.header_files.keys())
     }
@@ -179,6 +197,9 @@ impl ComponentConfig for OtlpGrpcConfig {
         if let Some(keepalive) = &self.keepalive {
             problems.within("keepalive", |problems| keepalive.validate(problems));
         }
+        if let Some(mib) = self.max_send_msg_size_mib {
+            problems.range("max_send_msg_size_mib", f64::from(mib), 1.0, 1024.0);
+        }
         problems.within("tls", |problems| self.tls.validate(problems));
         headers::validate(&self.headers, &self.header_files, problems);
     }
@@ -214,6 +235,9 @@ impl ComponentConfig for OtlpHttpConfig {
         let targets: Vec<&Uri> = targets.iter().collect();
         check_tls("endpoint", &self.tls, &targets, problems);
         check_credentials(self.header_names(), &targets, problems);
+        if let Some(bytes) = self.max_request_body_size {
+            problems.range("max_request_body_size", f64::from(bytes), 1024.0, f64::from(1024 * MIB));
+        }
         problems.within("tls", |problems| self.tls.validate(problems));
         headers::validate(&self.headers, &self.header_files, problems);
     }

@@ -119,7 +119,7 @@ async fn a_partial_success_is_told_for_each_signal() {
     ] {
         sink.answer(Answer::Message(answer));
         let delivered = exporter.export(batch).await.unwrap();
-        assert_eq!(delivered, Delivered { rejected, message: Some("too\\nold".to_owned()) });
+        assert_eq!(delivered, Delivered { rejected, message: Some("too\\nold".to_owned()), rest: Vec::new() });
     }
     // Compressed, as a Go server answers.
     sink.answer(Answer::Gzip(metrics_answer.encode_to_vec()));

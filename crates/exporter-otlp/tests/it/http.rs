@@ -127,7 +127,7 @@ async fn a_success_is_a_success_whatever_the_body() {
     };
     sink.answer(Answer::Message(partial.encode_to_vec()));
     let delivered = exporter.export(metrics(3)).await.unwrap();
-    assert_eq!(delivered, Delivered { rejected: 2, message: Some("old".to_owned()) });
+    assert_eq!(delivered, Delivered { rejected: 2, message: Some("old".to_owned()), rest: Vec::new() });
     for nothing in [Answer::Http(200, Vec::new(), Vec::new()), Answer::Http(204, Vec::new(), Vec::new())] {
         sink.answer(nothing);
         assert_eq!(exporter.export(metrics(1)).await.unwrap(), Delivered::default());

@@ -1,23 +1,45 @@
 //! What is larger than the far end takes is delivered in parts.
 
+use std::collections::VecDeque;
+
 use minicol_pdata::{Batch, Metrics};
-use minicol_plugin::{Exporter, Retry, testing::Harness};
+use minicol_plugin::{Delivered, ExportError, Exporter, Retry, testing::Harness};
 use tonic::Status;
 
 use crate::{
     bench::{encoded, in_memory, logs, metrics, otlp, otlphttp, traces},
-    sink::{Answer, Sink},
+    sink::{Answer, Received, Sink},
 };
 
 fn both(harness: &Harness) -> [Box<dyn Exporter>; 2] {
-    let yaml = "endpoint: 'http://localhost:4317'";
-    [otlp(harness, yaml), otlphttp(harness, yaml)]
+    both_with(harness, "", "")
+}
+
+fn both_with(harness: &Harness, grpc: &str, http: &str) -> [Box<dyn Exporter>; 2] {
+    let yaml = |more| format!("{{endpoint: 'http://localhost:4317'{more}}}");
+    [otlp(harness, &yaml(grpc)), otlphttp(harness, &yaml(http))]
+}
+
+/// Delivers all parts, as the host does; what fails is given up. Every outcome, oldest first.
+async fn deliver(exporter: &dyn Exporter, batch: Batch) -> Vec<Result<Delivered, ExportError>> {
+    let (mut left, mut outcomes) = (VecDeque::from([batch]), Vec::new());
+    while let Some(part) = left.pop_front() {
+        let mut outcome = exporter.export(part).await;
+        if let Ok(delivered) = &mut outcome {
+            std::mem::take(&mut delivered.rest).into_iter().rev().for_each(|part| left.push_front(part));
+        }
+        outcomes.push(outcome);
+    }
+    outcomes
 }
 
 /// The points of what arrived, as text, in order.
-fn points(received: &[crate::sink::Received]) -> Vec<String> {
-    let batches = received.iter().map(|one| Metrics::decode(one.message.clone()).unwrap());
-    batches.flat_map(|batch| read(&batch)).collect()
+fn points(received: &[Received]) -> Vec<String> {
+    let decode = |one: &Received| match one.headers["content-type"].as_bytes() {
+        b"application/json" => Metrics::from_json(&one.message).unwrap(),
+        _ => Metrics::decode(one.message.clone()).unwrap(),
+    };
+    received.iter().flat_map(|one| read(&decode(one))).collect()
 }
 
 fn read(batch: &Metrics) -> Vec<String> {
@@ -27,61 +49,114 @@ fn read(batch: &Metrics) -> Vec<String> {
         .collect()
 }
 
+fn many(points: i64) -> Metrics {
+    let Batch::Metrics(whole) = metrics(points) else { panic!("metrics") };
+    whole
+}
+
 #[tokio::test]
 async fn every_point_arrives_once_and_in_order() {
     let harness = in_memory();
     let sink = Sink::start(&harness.network, "localhost:4317").await;
-    let Batch::Metrics(whole) = metrics(1000) else { panic!("metrics") };
+    let whole = many(1000);
     let limit = whole.bytes() / 3;
     sink.take_at_most(limit);
     for exporter in both(&harness) {
-        let delivered = exporter.export(metrics(1000)).await.unwrap();
-        assert_eq!((delivered.rejected, delivered.message), (0, None));
+        let outcomes = deliver(&*exporter, metrics(1000)).await;
+        assert!(outcomes.iter().all(|one| one.as_ref().is_ok_and(|one| *one == Delivered::default())), "{outcomes:?}");
         let received = sink.take();
         assert_eq!(points(&received), read(&whole));
         assert!(received.len() >= 4 && received.iter().all(|one| one.message.len() <= limit), "{}", received.len());
         // What is refused once is not tried again.
         let refused = sink.refused();
-        exporter.export(metrics(1000)).await.unwrap();
+        deliver(&*exporter, metrics(1000)).await;
         assert_eq!((points(&sink.take()), sink.refused()), (read(&whole), refused));
     }
 }
 
 #[tokio::test]
-async fn logs_and_traces_are_split_too_and_what_no_splitting_helps_is_counted() {
+async fn what_is_larger_than_is_configured_is_never_sent_whole() {
+    let harness = in_memory();
+    let sink = Sink::start(&harness.network, "localhost:4317").await;
+    let [grpc, http] = both_with(&harness, ", max_send_msg_size_mib: 1", ", max_request_body_size: 9000");
+    let [_, json] = both_with(&harness, "", ", max_request_body_size: 9000, encoding: json");
+    for (exporter, limit, whole) in [(grpc, 1 << 20, many(30_000)), (http, 9000, many(1000)), (json, 9000, many(200))] {
+        assert!(whole.bytes().max(whole.to_json().len()) > limit);
+        deliver(&*exporter, whole.clone().into()).await;
+        let received = sink.take();
+        assert_eq!(points(&received), read(&whole));
+        assert!(received.iter().all(|one| one.message.len() <= limit), "as it is before it is compressed");
+    }
+    assert_eq!(sink.refused(), 0);
+    // One item cannot be split.
+    let [_, small] = both_with(&harness, "", ", max_request_body_size: 1024");
+    let error = small.export(long_metric()).await.unwrap_err();
+    assert_eq!((error.retry, error.error_type.as_str()), (Retry::Never, "too_large"));
+    assert!(error.message.ends_with("bytes, but none may be larger than 1024"), "{error}");
+    assert!(sink.take().is_empty());
+}
+
+/// One point with a description of two thousand characters.
+fn long_metric() -> Batch {
+    let mut builder = minicol_pdata::MetricsBuilder::new();
+    builder.resource(&minicol_pdata::Attributes::new(), "test", "1");
+    let descriptor = minicol_pdata::MetricDescriptor {
+        name: "m".into(),
+        description: "d".repeat(2000).into(),
+        unit: "1".into(),
+        kind: minicol_pdata::MetricKind::Gauge,
+    };
+    builder.metric(&descriptor).number(
+        &minicol_pdata::Attributes::new(),
+        &minicol_pdata::NumberPoint {
+            start: minicol_pdata::Timestamp::UNSET,
+            time: minicol_pdata::Timestamp::from_nanos(1),
+            value: Some(minicol_pdata::Number::Int(1)),
+        },
+    );
+    builder.build().into()
+}
+
+#[tokio::test]
+async fn logs_and_traces_are_split_too_and_what_no_splitting_helps_fails() {
     let harness = in_memory();
     let sink = Sink::start(&harness.network, "localhost:4317").await;
     for exporter in both(&harness) {
         // Two records that differ in nothing: each half is smaller.
         sink.take_at_most(encoded(&logs()).len() - 1);
-        exporter.export(logs()).await.unwrap();
+        deliver(&*exporter, logs()).await;
         assert_eq!(sink.take().len(), 2);
         sink.take_at_most(1);
         let error = exporter.export(traces()).await.unwrap_err();
         assert_eq!(error.retry, Retry::Never, "one span cannot be split: {error}");
-        let error = exporter.export(metrics(3)).await.unwrap_err();
-        assert_eq!(error.retry, Retry::Never, "each alone is too large: {error}");
+        let outcomes = deliver(&*exporter, metrics(3)).await;
+        let failed = outcomes.iter().filter(|one| one.as_ref().is_err_and(|error| error.retry == Retry::Never));
+        assert_eq!(failed.count(), 3, "each alone is too large: {outcomes:?}");
         assert!(sink.take().is_empty());
     }
 }
 
 #[tokio::test]
-async fn what_fails_in_the_middle_is_told() {
+async fn what_fails_is_one_part_and_not_the_others() {
     let harness = in_memory();
     let sink = Sink::start(&harness.network, "localhost:4317").await;
-    let [grpc, http] = both(&harness);
-    let Batch::Metrics(whole) = metrics(100) else { panic!("metrics") };
+    let whole = many(100);
     sink.take_at_most(whole.bytes() * 2 / 3);
-    // The first part arrives, the second may pass later: all of it is tried again.
-    sink.answer(Answer::Message(Vec::new()));
-    sink.answer(Answer::Status(Status::unavailable("later")));
-    assert_eq!(grpc.export(metrics(100)).await.unwrap_err().retry, Retry::Backoff);
-    // The first part arrives, the second never will: that is counted.
-    sink.answer(Answer::Message(Vec::new()));
-    sink.answer(Answer::Http(400, Vec::new(), Vec::new()));
-    let delivered = http.export(metrics(100)).await.unwrap();
-    assert_eq!(delivered.rejected, 50);
-    assert!(delivered.message.unwrap().contains("HTTP 400"));
+    for (exporter, code) in both(&harness).into_iter().zip(["INVALID_ARGUMENT", "400"]) {
+        // It is refused for its size once, and comes back in two parts; nothing has arrived.
+        let delivered = exporter.export(metrics(100)).await.unwrap();
+        assert_eq!((delivered.rejected, delivered.rest.len(), sink.take().len()), (0, 2, 0));
+        let [first, second] = <[Batch; 2]>::try_from(delivered.rest).unwrap();
+        assert_eq!((first.items(), second.items()), (50, 50));
+        for answer in [Answer::Status(Status::invalid_argument("no")), Answer::Http(400, Vec::new(), Vec::new())] {
+            if matches!(answer, Answer::Http(..)) == (code == "400") {
+                sink.answer(answer);
+            }
+        }
+        assert_eq!(exporter.export(first).await.unwrap_err().error_type, code);
+        exporter.export(second).await.unwrap();
+        assert_eq!(points(&sink.take()[1..]), read(&whole)[50..]);
+    }
 }
 
 #[tokio::test]
