@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use minicol_extension_simulator::SimulatorConfig;
-use minicol_tests::{OtlpSink, Program, free_port, http_get, simulator, wait_until};
+use minicol_tests::{OtlpSink, Program, books_at_rest, free_port, http_get, simulator, unbalanced_totals, wait_until};
 
 use crate::common::{File, pipeline, pipeline_with};
 
@@ -183,7 +183,8 @@ async fn health_and_status_tell_the_truth() {
         )
         .replace("service:\n", "service:\n  extensions: [health_check]\n");
     let file = File::new(&text);
-    let program = Program::start(&["run", "--config", file.path()], &[]);
+    let json = "service.telemetry.logs.encoding=json";
+    let program = Program::start(&["run", "--config", file.path(), "--set", json], &[]);
     let address = format!("127.0.0.1:{health}");
     let status = async || -> serde_json::Value {
         match http_get(&address, "/status").await {
@@ -217,7 +218,12 @@ async fn health_and_status_tell_the_truth() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(seen["status"], "OK", "it recovers by itself: {seen}");
-    assert_eq!(program.stop().await.code, 0);
+    let books = books_at_rest(&address, Duration::from_secs(30)).await;
+    assert!(books.accounts.iter().any(|account| account.out > 0), "{books:?}");
+    let output = program.stop().await;
+    assert_eq!(output.code, 0);
+    let wrong = unbalanced_totals(&output.stderr);
+    assert!(wrong.is_empty(), "{wrong:?}");
 }
 
 /// The names that dashboards are built on. A change here breaks users.

@@ -4,11 +4,13 @@
 // Helpers of tests: they panic with a message rather than return errors.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::missing_panics_doc)]
 
+mod books;
 mod program;
 mod recorded;
 mod simulated;
 mod sink;
 
+pub use books::{books, books_at_rest, unbalanced_totals};
 pub use program::{Output, Program, free_port, http_get, minicol, wait_until};
 pub use recorded::RecordedBuddy;
 pub use simulated::{machine, simulator};

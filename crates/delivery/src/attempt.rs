@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::{backoff::Waits, delivery::Shared, lane::Lane, ledger::Settlement};
 
 /// How a batch, or a part of one, ended, and why, for a person.
+#[derive(Clone)]
 pub(crate) struct Outcome {
     pub(crate) settlement: Settlement,
     pub(crate) why: String,
@@ -22,6 +23,9 @@ pub(crate) struct Unsettled {
     parts: VecDeque<Batch>,
     /// The far end has some of it.
     arrived: bool,
+    /// Its sender waits, and nothing of it is taken on before it has arrived: what is lost is booked when that is known.
+    waited_for: bool,
+    lost: Vec<(u64, Outcome)>,
 }
 
 /// The longest wait that a timer is set for; a retry later than that is as good as never.
@@ -33,9 +37,8 @@ impl Shared {
         tokio::select! {
             biased;
             () = self.abandon.cancelled() => {
-                let outcome = Outcome::dropped("the program ended while they were on their way");
-                self.settle(lane, batch.take(), &outcome);
-                outcome
+                let left = batch.take();
+                self.settle(lane, batch, left, Outcome::dropped("the program ended while they were on their way"))
             }
             outcome = self.deliver_parts(lane, batch) => outcome,
         }
@@ -53,14 +56,28 @@ impl Shared {
                 Settlement::Failed { .. } | Settlement::Sent { .. } => batch.settle_first(rest),
             };
             batch.arrived |= settled > 0 && matches!(outcome.settlement, Settlement::Sent { .. });
-            self.settle(lane, settled, &outcome);
+            let outcome = self.settle(lane, batch, settled, outcome);
             if batch.parts.is_empty() {
                 return outcome;
             }
         }
     }
 
-    fn settle(&self, lane: &Lane, items: u64, outcome: &Outcome) {
+    /// Books how a part ended, or keeps it until it is known whether that is a loss.
+    fn settle(&self, lane: &Lane, batch: &mut Unsettled, items: u64, outcome: Outcome) -> Outcome {
+        match outcome.settlement {
+            Settlement::Sent { .. } if batch.waited_for => self.book(lane, items, &outcome),
+            Settlement::Failed { .. } | Settlement::Dropped if batch.waited_for => {
+                batch.lost.push((items, outcome.clone()));
+            }
+            _ => lane.settle(items, &outcome.settlement, &outcome.why, &self.health),
+        }
+        outcome
+    }
+
+    /// Takes a part on that its sender waited for, and books how it ended.
+    pub(crate) fn book(&self, lane: &Lane, items: u64, outcome: &Outcome) {
+        lane.ledger.accept(items);
         lane.settle(items, &outcome.settlement, &outcome.why, &self.health);
     }
 
@@ -173,13 +190,24 @@ impl Outcome {
 }
 
 impl Unsettled {
-    pub(crate) fn new(batch: Batch) -> Self {
-        Self { parts: VecDeque::from([batch]), arrived: false }
+    /// One that was taken on.
+    pub(crate) fn queued(batch: Batch) -> Self {
+        Self { parts: VecDeque::from([batch]), arrived: false, waited_for: false, lost: Vec::new() }
+    }
+
+    /// One whose sender waits.
+    pub(crate) fn waited_for(batch: Batch) -> Self {
+        Self { waited_for: true, ..Self::queued(batch) }
     }
 
     /// Whether the far end has some of it.
     pub(crate) fn arrived(&self) -> bool {
         self.arrived
+    }
+
+    /// What ended otherwise, and is not booked.
+    pub(crate) fn take_lost(&mut self) -> Vec<(u64, Outcome)> {
+        std::mem::take(&mut self.lost)
     }
 
     /// How many items that is; nothing is left.

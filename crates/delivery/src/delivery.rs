@@ -81,7 +81,7 @@ impl Delivery {
 
     /// The books of one signal.
     pub fn counts_of(&self, signal: Signal) -> DeliveryCounts {
-        self.0.lane(signal).map(|lane| lane.ledger.counts()).unwrap_or_default()
+        self.0.counts_of(signal)
     }
 
     /// How it is configured.
@@ -94,6 +94,13 @@ impl Drop for Delivery {
     fn drop(&mut self) {
         self.0.close();
         self.0.abandon.cancel();
+    }
+}
+
+impl DeliveryConsumer {
+    /// The books of one signal.
+    pub fn counts_of(&self, signal: Signal) -> DeliveryCounts {
+        self.0.counts_of(signal)
     }
 }
 
@@ -121,6 +128,10 @@ impl Shared {
         self.lanes.iter().find(|lane| lane.signal == signal)
     }
 
+    fn counts_of(&self, signal: Signal) -> DeliveryCounts {
+        self.lane(signal).map(|lane| lane.ledger.counts()).unwrap_or_default()
+    }
+
     /// Takes nothing more.
     pub(crate) fn close(&self) {
         self.health.stops();
@@ -142,12 +153,12 @@ impl Shared {
                 next = queue.pop() => next,
             };
             let Some(queued) = next else { return };
-            self.deliver(lane, &mut Unsettled::new(queued.batch.clone())).await;
+            self.deliver(lane, &mut Unsettled::queued(queued.batch.clone())).await;
             lane.release(queue, queued);
         }
     }
 
-    /// Without a queue the sender waits, and learns how it ended.
+    /// Without a queue the sender waits, and learns how it ended. What is not delivered stays with it: nothing was taken on.
     async fn deliver_inline(&self, lane: &Lane, batch: Batch) -> Result<(), Rejected> {
         let items = batch.items() as u64;
         if self.draining.is_cancelled() {
@@ -155,21 +166,26 @@ impl Shared {
             lane.refuse(items, &rejected, &self.health);
             return Err(rejected);
         }
-        lane.ledger.accept(items);
-        let mut waited = WaitedFor { shared: self, lane, batch: Unsettled::new(batch) };
+        let mut waited = WaitedFor { shared: self, lane, batch: Unsettled::waited_for(batch) };
         let outcome = self.deliver(lane, &mut waited.batch).await;
+        let lost = waited.batch.take_lost();
         let reason = match outcome.settlement {
-            Settlement::Sent { .. } => return Ok(()),
             // Offered again, it would arrive twice: what is lost of it is counted and told.
-            _ if waited.batch.arrived() => return Ok(()),
+            _ if waited.batch.arrived() => {
+                lost.into_iter().for_each(|(items, outcome)| self.book(lane, items, &outcome));
+                return Ok(());
+            }
+            Settlement::Sent { .. } => return Ok(()),
             Settlement::Failed { .. } => "send_failed",
             Settlement::Dropped => "shutdown",
         };
-        Err(Rejected { retry: outcome.retry, reason, message: outcome.why })
+        let rejected = Rejected { retry: outcome.retry, reason, message: outcome.why };
+        lane.hand_back(items, &rejected, &self.health);
+        Err(rejected)
     }
 }
 
-/// A delivery whose sender may stop waiting: then what is not settled is booked as failed.
+/// A delivery whose sender may stop waiting: then what is not delivered stays with it.
 struct WaitedFor<'a> {
     shared: &'a Shared,
     lane: &'a Lane,
@@ -178,10 +194,10 @@ struct WaitedFor<'a> {
 
 impl Drop for WaitedFor<'_> {
     fn drop(&mut self) {
-        let left = self.batch.take();
+        let left = self.batch.take() + self.batch.take_lost().iter().map(|(items, _)| items).sum::<u64>();
         if left > 0 {
-            let how = Settlement::Failed { reason: "cancelled".to_owned() };
-            self.lane.settle(left, &how, "the sender stopped waiting", &self.shared.health);
+            let rejected = Rejected::retryable("cancelled", "the sender stopped waiting");
+            self.lane.hand_back(left, &rejected, &self.shared.health);
         }
     }
 }

@@ -55,6 +55,13 @@ impl Lane {
         health.refused(self.signal, items, rejected.reason, &rejected.message);
     }
 
+    /// Counts and tells that a batch was tried while its sender waited, and not delivered.
+    pub(crate) fn hand_back(&self, items: u64, rejected: &Rejected, health: &Health) {
+        self.ledger.refuse(items, rejected.reason);
+        self.meters.send_failed(items);
+        health.refused(self.signal, items, rejected.reason, &rejected.message);
+    }
+
     /// Counts how a batch ended, unless the closing of the books did; then tells what was lost and why.
     pub(crate) fn settle(&self, items: u64, how: &Settlement, why: &str, health: &Health) {
         if !self.ledger.settle(items, how) {

@@ -19,7 +19,8 @@ pub struct DeliveryCounts {
     pub dropped: BTreeMap<String, u64>,
     /// Items that wait or are on their way.
     pub queued: u64,
-    /// Items that were never taken on, by reason: `queue_full`, `too_large`, `shutdown`. They stay with the sender.
+    /// Items that were never taken on, by reason: `queue_full`, `too_large`, `shutdown`; without a queue also `send_failed`, `cancelled`. They
+    /// stay with the sender.
     pub refused: BTreeMap<String, u64>,
 }
 

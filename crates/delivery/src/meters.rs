@@ -90,9 +90,13 @@ impl Meters {
     }
 
     pub(crate) fn lost(&self, items: u64, reason: &str) {
-        self.send_failed.add(items, std::slice::from_ref(&self.exporter));
+        self.send_failed(items);
         let reason = KeyValue::new("reason", reason.to_owned());
         self.lost.add(items, &[self.exporter.clone(), self.data_type.clone(), reason]);
+    }
+
+    pub(crate) fn send_failed(&self, items: u64) {
+        self.send_failed.add(items, std::slice::from_ref(&self.exporter));
     }
 
     pub(crate) fn refused(&self, items: u64) {

@@ -5,7 +5,7 @@ use hyper::{Request, body::Bytes, client::conn::http1::handshake};
 use hyper_util::rt::TokioIo;
 use minicol_pdata::Timestamp;
 use minicol_plugin::{
-    ComponentKind, ComponentSnapshot, Phase, Snapshot, Status,
+    Books, ComponentKind, ComponentSnapshot, Phase, Snapshot, Status,
     config::{ComponentConfig, Problems},
     testing::Harness,
 };
@@ -37,7 +37,7 @@ fn snapshot(phase: Phase) -> Snapshot {
             message: "http://localhost:8678/mcp is not reachable".into(),
             details: Some(serde_json::json!({ "poll_cycles": 3 })),
         }],
-        edges: Vec::new(),
+        books: Books::default(),
     }
 }
 

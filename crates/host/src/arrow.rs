@@ -1,12 +1,8 @@
 //! Arrows between components: counted, and fanned out.
 
 use std::{
-    collections::BTreeMap,
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -16,7 +12,7 @@ use minicol_plugin::{
     ComponentId, ComponentKind, Consumer, EdgeSnapshot, Level, Next, Rejected, Retry, async_trait, text,
 };
 
-use crate::{events::Events, meters::EdgeMeters};
+use crate::{events::Events, gate::Gate};
 
 /// One arrow: where it leads, and what passed it.
 pub(crate) struct Arrow {
@@ -39,62 +35,50 @@ pub(crate) struct Edge {
     kind: ComponentKind,
     to: ComponentId,
     signal: Signal,
-    accepted: AtomicU64,
-    refused: Mutex<BTreeMap<&'static str, u64>>,
-    /// Items that were dropped since it began to refuse what another arrow from the same place takes.
-    torn: Mutex<Option<u64>>,
-    meters: EdgeMeters,
+    gate: Gate,
+    torn: Mutex<Torn>,
     events: Arc<Events>,
+}
+
+/// Items that were dropped because another arrow from the same place took the batch.
+#[derive(Default)]
+struct Torn {
+    all: u64,
+    /// Since it began; nothing while it takes.
+    now: Option<u64>,
 }
 
 /// Every arrow out of one component: a batch reaches each that carries its signal, whatever becomes of it at the others.
 pub(crate) struct Fan(Vec<Arrow>);
 
 impl Edge {
-    pub(crate) fn new(
-        pipeline: &str,
-        from: &str,
-        to: &End,
-        signal: Signal,
-        meters: EdgeMeters,
-        events: Arc<Events>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(pipeline: &str, from: &str, to: &End, signal: Signal, events: Arc<Events>) -> Arc<Self> {
         Arc::new(Self {
             pipeline: pipeline.to_owned(),
             from: from.to_owned(),
             kind: to.kind,
             to: to.id.clone(),
             signal,
-            accepted: AtomicU64::new(0),
-            refused: Mutex::default(),
+            gate: Gate::default(),
             torn: Mutex::default(),
-            meters,
             events,
         })
     }
 
     pub(crate) fn snapshot(&self) -> EdgeSnapshot {
-        let refused = lock(&self.refused);
+        // In this order, so that no more is lost than was refused.
+        let lost = lock(&self.torn).all;
+        let passed = self.gate.passed();
         EdgeSnapshot {
             pipeline: self.pipeline.clone(),
             from: self.from.clone(),
             to: self.to.to_string(),
             signal: self.signal,
-            accepted: self.accepted.load(Ordering::Relaxed),
-            refused: refused.iter().map(|(reason, items)| ((*reason).to_owned(), *items)).collect(),
-        }
-    }
-
-    fn count(&self, items: u64, outcome: &Result<(), Rejected>) {
-        match outcome {
-            Ok(()) => {
-                self.accepted.fetch_add(items, Ordering::Relaxed);
-                self.meters.accepted(items);
-            }
-            Err(rejected) => {
-                *lock(&self.refused).entry(rejected.reason).or_default() += items;
-                self.meters.refused(items, rejected.reason);
-            }
+            offered: passed.offered,
+            accepted: passed.taken,
+            refused: passed.refused(),
+            waiting: passed.waiting,
+            lost,
         }
     }
 
@@ -102,7 +86,10 @@ impl Edge {
     fn tell_torn(&self, items: u64, outcome: &Result<(), Rejected>) {
         let Self { pipeline, from, kind, to, .. } = self;
         let mut torn = lock(&self.torn);
-        match (outcome, &mut *torn) {
+        if outcome.is_err() {
+            torn.all += items;
+        }
+        match (outcome, &mut torn.now) {
             (Err(_), Some(dropped)) => *dropped += items,
             (Err(Rejected { reason, message, .. }), none) => {
                 *none = Some(items);
@@ -113,7 +100,7 @@ impl Edge {
             (Ok(()), Some(dropped)) => {
                 let what = format!("takes from `{from}` in pipeline `{pipeline}` again; {dropped} items were dropped");
                 self.events.notice(*kind, to, Level::Info, "batches_taken_again", what);
-                *torn = None;
+                torn.now = None;
             }
             (Ok(()), None) => {}
         }
@@ -122,10 +109,7 @@ impl Edge {
 
 impl Arrow {
     async fn carry(&self, batch: Batch) -> Result<(), Rejected> {
-        let items = batch.items() as u64;
-        let outcome = self.to.consume(batch).await;
-        self.edge.count(items, &outcome);
-        outcome
+        self.edge.gate.pass(batch.items() as u64, self.to.consume(batch), |_| ()).await
     }
 }
 
@@ -184,17 +168,14 @@ impl fmt::Debug for Edge {
 mod tests {
     use minicol_pdata::{Attributes, MetricDescriptor, MetricKind, MetricsBuilder, Number, NumberPoint, Timestamp};
     use minicol_plugin::testing::{Harness, Sink};
-    use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 
     use super::*;
-    use crate::meters::Instruments;
 
     fn fan(signal: Signal, sinks: &[&Sink]) -> Fan {
-        let instruments = Instruments::new(&NoopMeterProvider::new().meter("test"));
         let events = Events::new(Harness::default().environment().clock);
         let arrow = |sink: &&Sink| {
             let to = End { kind: ComponentKind::Exporter, id: "sink".parse().unwrap(), next: sink.next() };
-            let edge = Edge::new("p", "here", &to, signal, instruments.edge("p", "here", "sink"), Arc::clone(&events));
+            let edge = Edge::new("p", "here", &to, signal, Arc::clone(&events));
             Arrow { edge, to: to.next }
         };
         Fan::new(sinks.iter().map(arrow).collect())

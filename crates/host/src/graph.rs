@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use minicol_delivery::DeliveryConfig;
 use minicol_pdata::Signal;
-use minicol_plugin::{ComponentError, ComponentId, ComponentKind, Exporter, Extension, Next, Processor, Receiver};
+use minicol_plugin::{
+    ComponentError, ComponentId, ComponentKind, Exporter, Extension, Next, Processor, Receiver, Scope,
+};
 
 use crate::{
     Plan, StartError,
     arrow::{Arrow, Edge, End, Fan},
+    gate::Gate,
     life::with_causes,
     plan::Pipeline,
-    stage::{ProcessorOut, ReceiverOut, Stage, StageEntry},
+    stage::{Given, Place, ProcessorOut, ReceiverOut, Stage, StageEntry},
     workshop::{Governed, Workshop},
 };
 
@@ -137,19 +140,25 @@ pub(crate) fn chain(
         let id = governed.scope.id().clone();
         let name = id.to_string();
         let fan = Fan::new(arrows(&pipeline.id, &name, signal, &ahead, workshop));
-        let next = Next::new(ProcessorOut { fan, outgoing: workshop.instruments.outgoing(&name) });
-        let stage = Stage::new(processor, next, governed.scope, workshop.instruments.incoming(&name));
+        let (left, emits) = (Arc::new(Gate::default()), signal);
+        signal = carries.next().unwrap_or(signal);
+        let outgoing = workshop.instruments.outgoing(&name);
+        let next = Next::new(ProcessorOut { fan, outgoing, left: Arc::clone(&left) });
+        let place = Place { pipeline: pipeline.id.clone(), takes: signal, emits };
+        let stage = Stage::new(processor, (next, left), governed.scope, workshop.instruments.incoming(&name), place);
+        let books = Arc::clone(&stage);
+        workshop.view.add_accounts(move || vec![books.account()]);
         let entry = Next::new(StageEntry(Arc::clone(&stage)));
         ahead = vec![End { kind: ComponentKind::Processor, id, next: entry }];
         stages.push(stage);
-        signal = carries.next().unwrap_or(signal);
     }
     stages.reverse();
     Chain { pipeline: pipeline.id.clone(), entry: ahead, carries: signal, stages }
 }
 
 /// The arrow out of a receiver: to every chain whose pipeline names it.
-pub(crate) fn out_of_receiver(plan: &Plan, id: &ComponentId, chains: &[Chain], workshop: &Workshop) -> Next {
+pub(crate) fn out_of_receiver(plan: &Plan, scope: &Scope, chains: &[Chain], workshop: &Workshop) -> Next {
+    let id = scope.id();
     let name = id.to_string();
     let names_it =
         |chain: &&Chain| plan.pipelines.iter().any(|one| one.id == chain.pipeline && one.receivers.contains(id));
@@ -159,13 +168,15 @@ pub(crate) fn out_of_receiver(plan: &Plan, id: &ComponentId, chains: &[Chain], w
     let emits: Vec<Signal> = entry.into_iter().flat_map(|entry| entry.flows).filter_map(|flow| flow.emits).collect();
     let transport = entry.and_then(|entry| entry.transport);
     let received = workshop.instruments.receiver(&name, transport, &emits);
-    Next::new(ReceiverOut { fan, received })
+    let given = Arc::new(Given::new(&emits));
+    let (books, scope) = (Arc::clone(&given), scope.clone());
+    workshop.view.add_accounts(move || books.accounts(&scope));
+    Next::new(ReceiverOut { fan, received, given })
 }
 
 fn arrows(pipeline: &str, from: &str, signal: Signal, ends: &[End], workshop: &Workshop) -> Vec<Arrow> {
     let arrow = |end: &End| {
-        let meters = workshop.instruments.edge(pipeline, from, &end.id.to_string());
-        let edge = Edge::new(pipeline, from, end, signal, meters, Arc::clone(&workshop.events));
+        let edge = Edge::new(pipeline, from, end, signal, Arc::clone(&workshop.events));
         workshop.view.add_edge(&edge);
         Arrow { edge, to: end.next.clone() }
     };

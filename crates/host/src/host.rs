@@ -11,6 +11,7 @@ use tracing::info;
 use crate::{
     Plan, Running,
     arrow::End,
+    books,
     graph::{self, BuiltExporter, Chain, Selection},
     life::Life,
     own,
@@ -127,7 +128,7 @@ impl Host {
                 events.report(ComponentKind::Receiver, id, Status::Stopped, "not started, because `enabled` is false");
                 continue;
             }
-            let next = graph::out_of_receiver(plan, id, &running.chains, &running.workshop);
+            let next = graph::out_of_receiver(plan, &governed.scope, &running.chains, &running.workshop);
             let run = receiver.run(next, governed.scope.clone());
             running.receivers.push(Life::begin(&governed, &running.workshop.events, run));
         }
@@ -156,6 +157,7 @@ fn start_exporter(built: BuiltExporter, workshop: &Workshop) -> RunningExporter 
     let BuiltExporter { exporter, governed, delivery, signals } = built;
     let id = governed.scope.id().clone();
     let delivery = Delivery::start(Arc::clone(&exporter), delivery, &signals, governed.scope.clone());
+    workshop.view.add_accounts(books::of_exporter(id.clone(), &signals, delivery.consumer()));
     workshop.events.report(ComponentKind::Exporter, &id, Status::Ok, "");
     let end = End { kind: ComponentKind::Exporter, id, next: Next::new(delivery.consumer()) };
     RunningExporter { end, delivery, abandoned: governed.abandoned }

@@ -3,7 +3,9 @@
 //! component by name: what there is stands in the [`Registry`].
 
 mod arrow;
+mod books;
 mod events;
+mod gate;
 mod graph;
 mod host;
 mod life;

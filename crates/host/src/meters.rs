@@ -14,8 +14,6 @@ pub(crate) struct Instruments {
     received: BTreeMap<Signal, (Counter<u64>, Counter<u64>)>,
     incoming: Counter<u64>,
     outgoing: Counter<u64>,
-    edge_accepted: Counter<u64>,
-    edge_refused: Counter<u64>,
 }
 
 /// What a receiver hands over.
@@ -28,13 +26,6 @@ pub(crate) struct ReceiverMeters {
 pub(crate) struct ProcessorMeter {
     counter: Counter<u64>,
     processor: KeyValue,
-}
-
-/// What passes one arrow.
-pub(crate) struct EdgeMeters {
-    accepted: Counter<u64>,
-    refused: Counter<u64>,
-    attributes: Vec<KeyValue>,
 }
 
 impl Instruments {
@@ -69,16 +60,6 @@ impl Instruments {
                 "Number of items emitted from the processor".to_owned(),
                 "{item}",
             ),
-            edge_accepted: counter(
-                "minicol_edge_accepted_items".to_owned(),
-                "Number of items that passed an arrow between two components".to_owned(),
-                "{item}",
-            ),
-            edge_refused: counter(
-                "minicol_edge_refused_items".to_owned(),
-                "Number of items that the far end of an arrow did not take, by reason".to_owned(),
-                "{item}",
-            ),
         }
     }
 
@@ -102,16 +83,6 @@ impl Instruments {
     pub(crate) fn outgoing(&self, processor: &str) -> ProcessorMeter {
         ProcessorMeter { counter: self.outgoing.clone(), processor: KeyValue::new("processor", processor.to_owned()) }
     }
-
-    pub(crate) fn edge(&self, pipeline: &str, from: &str, to: &str) -> EdgeMeters {
-        let attributes = vec![
-            KeyValue::new("pipeline", pipeline.to_owned()),
-            KeyValue::new("from", from.to_owned()),
-            KeyValue::new("to", to.to_owned()),
-        ];
-        self.edge_accepted.add(0, &attributes);
-        EdgeMeters { accepted: self.edge_accepted.clone(), refused: self.edge_refused.clone(), attributes }
-    }
 }
 
 impl ReceiverMeters {
@@ -126,18 +97,6 @@ impl ReceiverMeters {
 impl ProcessorMeter {
     pub(crate) fn count(&self, signal: Signal, items: u64) {
         self.counter.add(items, &[self.processor.clone(), KeyValue::new("otel.signal", signal.name())]);
-    }
-}
-
-impl EdgeMeters {
-    pub(crate) fn accepted(&self, items: u64) {
-        self.accepted.add(items, &self.attributes);
-    }
-
-    pub(crate) fn refused(&self, items: u64, reason: &'static str) {
-        let reason = KeyValue::new("reason", reason);
-        let attributes: Vec<_> = self.attributes.iter().cloned().chain([reason]).collect();
-        self.refused.add(items, &attributes);
     }
 }
 

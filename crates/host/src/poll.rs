@@ -143,7 +143,7 @@ impl Host {
             receivers: polled,
             pipelines: pipelines.collect(),
             events: workshop.events.recent(),
-            edges: workshop.view.snapshot().edges,
+            edges: workshop.view.snapshot().books.edges,
         })
     }
 }
@@ -196,7 +196,10 @@ async fn cycle(
         return PolledReceiver { id, result: PollResult::Disabled, batches: Vec::new() };
     }
     let capture = Capture::default();
-    let next = Next::new(Tee { capture: capture.clone(), next: graph::out_of_receiver(plan, &id, chains, workshop) });
+    let next = Next::new(Tee {
+        capture: capture.clone(),
+        next: graph::out_of_receiver(plan, &governed.scope, chains, workshop),
+    });
     let poll = AssertUnwindSafe(receiver.poll_once(next, governed.scope.clone())).catch_unwind();
     let result = match poll.await {
         Ok(Ok(true)) => PollResult::Polled,

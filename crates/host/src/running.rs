@@ -4,12 +4,14 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use minicol_delivery::{Delivery, DeliveryCounts, DrainReport};
-use minicol_plugin::{CancellationToken, ComponentId, ComponentKind, HostView, Level, Snapshot, Status, StatusChange};
+use minicol_plugin::{
+    Books, CancellationToken, ComponentId, ComponentKind, HostView, Level, Snapshot, Status, StatusChange,
+};
 use minicol_telemetry::Telemetry;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
-use crate::{Plan, arrow::End, events::Events, graph::Chain, life::Life, workshop::Workshop};
+use crate::{Plan, arrow::End, books, events::Events, graph::Chain, life::Life, workshop::Workshop};
 
 /// A program at work. [`Running::shutdown`] ends it; dropping it breaks everything off.
 pub struct Running {
@@ -38,6 +40,8 @@ pub struct ShutdownReport {
     pub broken: Vec<String>,
     /// What became of the items of each exporter.
     pub exporters: Vec<ExporterReport>,
+    /// What became of every item.
+    pub books: Books,
     /// How long it took.
     pub took: Duration,
 }
@@ -79,6 +83,11 @@ impl Running {
     /// Waits until a component reports that the program must end, and gives its report.
     pub async fn wait_fatal(&self) -> StatusChange {
         self.workshop.events.fatal().await
+    }
+
+    /// What became of every item.
+    pub fn books(&self) -> Books {
+        self.workshop.view.books()
     }
 
     /// How everything is.
@@ -131,7 +140,8 @@ impl Running {
         }
         let mut broken = events.stood_at(Status::PermanentError);
         broken.extend(events.stood_at(Status::FatalError));
-        let report = ShutdownReport { errors, broken, exporters, took: begun.elapsed() };
+        let books = self.workshop.view.books();
+        let report = ShutdownReport { errors, broken, exporters, books, took: begun.elapsed() };
         report.tell();
         report
     }
@@ -189,6 +199,7 @@ async fn flush(chain: &Chain, events: &Events, until: Instant) -> Vec<String> {
             let what = format!("processor `{id}` in pipeline `{}` could not be flushed: {why}", chain.pipeline);
             events.notice(ComponentKind::Processor, id, Level::Error, "flush_failed", what.clone());
             errors.push(what);
+            stage.give_up();
         }
     }
     for stage in &chain.stages {
@@ -216,6 +227,7 @@ impl ShutdownReport {
         for component in &self.broken {
             error!(component, "ended while it could not do its work");
         }
+        books::tell(&self.books);
         info!(took_seconds = self.took.as_secs_f64(), lost_while_stopping = self.lost(), "everything has stopped");
     }
 }

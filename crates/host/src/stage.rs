@@ -1,13 +1,18 @@
 //! A processor in its place between two arrows, and what stands where arrows begin.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures::FutureExt;
-use minicol_pdata::Batch;
-use minicol_plugin::{Consumer, Next, Processor, Rejected, Scope, Status, async_trait};
+use minicol_pdata::{Batch, Signal};
+use minicol_plugin::{Account, Consumer, Next, Processor, Reasons, Rejected, Scope, Status, async_trait, sum};
 
 use crate::{
     arrow::Fan,
+    gate::{Gate, Passed},
     life::panic_message,
     meters::{ProcessorMeter, ReceiverMeters},
 };
@@ -18,6 +23,18 @@ pub(crate) struct Stage {
     next: Next,
     scope: Scope,
     incoming: ProcessorMeter,
+    place: Place,
+    entered: Gate,
+    left: Arc<Gate>,
+    /// What it held when it could not pass that on.
+    dropped: Mutex<Reasons>,
+}
+
+/// Where a processor stands.
+pub(crate) struct Place {
+    pub(crate) pipeline: String,
+    pub(crate) takes: Signal,
+    pub(crate) emits: Signal,
 }
 
 /// The end of the arrows into a stage.
@@ -27,21 +44,64 @@ pub(crate) struct StageEntry(pub(crate) Arc<Stage>);
 pub(crate) struct ProcessorOut {
     pub(crate) fan: Fan,
     pub(crate) outgoing: ProcessorMeter,
+    pub(crate) left: Arc<Gate>,
 }
 
 /// Where the arrows out of a receiver begin.
 pub(crate) struct ReceiverOut {
     pub(crate) fan: Fan,
     pub(crate) received: ReceiverMeters,
+    pub(crate) given: Arc<Given>,
 }
 
+/// What a receiver gave, by signal.
+pub(crate) struct Given(BTreeMap<Signal, Gate>);
+
+/// Why items were dropped that a processor held and could not pass on at the end.
+const FLUSH_FAILED: &str = "flush_failed";
+
 impl Stage {
-    pub(crate) fn new(processor: Box<dyn Processor>, next: Next, scope: Scope, incoming: ProcessorMeter) -> Arc<Self> {
-        Arc::new(Self { processor, next, scope, incoming })
+    pub(crate) fn new(
+        processor: Box<dyn Processor>,
+        (next, left): (Next, Arc<Gate>),
+        scope: Scope,
+        incoming: ProcessorMeter,
+        place: Place,
+    ) -> Arc<Self> {
+        let (entered, dropped) = (Gate::default(), Mutex::default());
+        Arc::new(Self { processor, next, scope, incoming, place, entered, left, dropped })
     }
 
     pub(crate) fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    /// Its books. What a processor that keeps the signal took and did not pass on, it still has.
+    pub(crate) fn account(&self) -> Account {
+        // In this order: what has left had entered before.
+        let out = self.left.passed().taken;
+        let dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let entered = self.entered.passed();
+        let Place { pipeline, takes, emits } = &self.place;
+        let converts = takes != emits;
+        let queued = if converts { 0 } else { entered.taken.saturating_sub(out + sum(&dropped)) };
+        Account {
+            pipeline: Some(pipeline.clone()),
+            emits: converts.then_some(*emits),
+            out,
+            dropped,
+            queued,
+            ..account(&self.scope, *takes, &entered)
+        }
+    }
+
+    /// Nothing more is passed on: what it still has is lost.
+    pub(crate) fn give_up(&self) {
+        let left = self.account().queued;
+        if left > 0 {
+            let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+            *dropped.entry(FLUSH_FAILED.to_owned()).or_default() += left;
+        }
     }
 
     /// Passes on what the processor still holds.
@@ -61,17 +121,20 @@ impl Stage {
 impl Consumer for StageEntry {
     async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
         let stage = &self.0;
-        stage.incoming.count(batch.signal(), batch.items() as u64);
+        let items = batch.items() as u64;
+        stage.incoming.count(batch.signal(), items);
         let process = AssertUnwindSafe(async { stage.processor.process(batch, &stage.next).await });
-        process.catch_unwind().await.unwrap_or_else(|panic| Err(stage.panicked(&*panic)))
+        let caught = process.catch_unwind().map(|end| end.unwrap_or_else(|panic| Err(stage.panicked(&*panic))));
+        stage.entered.pass(items, caught, |_| ()).await
     }
 }
 
 #[async_trait]
 impl Consumer for ProcessorOut {
     async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
-        self.outgoing.count(batch.signal(), batch.items() as u64);
-        self.fan.consume(batch).await
+        let items = batch.items() as u64;
+        self.outgoing.count(batch.signal(), items);
+        self.left.pass(items, self.fan.consume(batch), |_| ()).await
     }
 }
 
@@ -79,8 +142,42 @@ impl Consumer for ProcessorOut {
 impl Consumer for ReceiverOut {
     async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
         let (signal, items) = (batch.signal(), batch.items() as u64);
-        let outcome = self.fan.consume(batch).await;
-        self.received.count(signal, items, outcome.is_ok());
-        outcome
+        let consume = self.fan.consume(batch);
+        // A signal that it does not say it gives has no arrow either.
+        let Some(gate) = self.given.0.get(&signal) else { return consume.await };
+        gate.pass(items, consume, |end| self.received.count(signal, items, end.is_ok())).await
+    }
+}
+
+impl Given {
+    pub(crate) fn new(signals: &[Signal]) -> Self {
+        Self(signals.iter().map(|signal| (*signal, Gate::default())).collect())
+    }
+
+    /// The books of the receiver whose scope this is. What it gave and was taken has left it.
+    pub(crate) fn accounts(&self, scope: &Scope) -> Vec<Account> {
+        let of = |(signal, gate): (&Signal, &Gate)| {
+            let passed = gate.passed();
+            Account { out: passed.taken, ..account(scope, *signal, &passed) }
+        };
+        self.0.iter().map(of).collect()
+    }
+}
+
+fn account(scope: &Scope, signal: Signal, entered: &Passed) -> Account {
+    Account {
+        kind: scope.kind(),
+        component: scope.id().clone(),
+        pipeline: None,
+        signal,
+        emits: None,
+        offered: entered.offered,
+        taken: entered.taken,
+        out: 0,
+        failed: Reasons::new(),
+        dropped: Reasons::new(),
+        queued: 0,
+        refused: entered.refused(),
+        waiting: entered.waiting,
     }
 }

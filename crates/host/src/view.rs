@@ -7,12 +7,16 @@ use std::{
 
 use indexmap::IndexMap;
 use minicol_pdata::Timestamp;
-use minicol_plugin::{Clock, ComponentId, ComponentKind, ComponentSnapshot, HostView, Phase, Snapshot, Status};
+use minicol_plugin::{
+    Account, Books, Clock, ComponentId, ComponentKind, ComponentSnapshot, HostView, Phase, Snapshot, Status,
+};
 
 use crate::{arrow::Edge, events::Events};
 
 /// Tells something beside a component's status.
 pub(crate) type Details = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+/// Reads the books of one component.
+type Accounts = Arc<dyn Fn() -> Vec<Account> + Send + Sync>;
 
 /// What was built, and where to look for how it is.
 pub(crate) struct View {
@@ -26,6 +30,7 @@ struct Built {
     up_since: Timestamp,
     components: IndexMap<(ComponentKind, ComponentId), Seen>,
     edges: Vec<Arc<Edge>>,
+    accounts: Vec<Accounts>,
 }
 
 #[derive(Clone, Default)]
@@ -41,6 +46,7 @@ impl View {
             up_since: Timestamp::UNSET,
             components: IndexMap::new(),
             edges: Vec::new(),
+            accounts: Vec::new(),
         };
         Arc::new(Self { clock, events, built: Mutex::new(built) })
     }
@@ -55,13 +61,34 @@ impl View {
         self.built().edges.push(Arc::clone(edge));
     }
 
+    pub(crate) fn add_accounts(&self, accounts: impl Fn() -> Vec<Account> + Send + Sync + 'static) {
+        self.built().accounts.push(Arc::new(accounts));
+    }
+
+    /// What became of every item.
+    pub(crate) fn books(&self) -> Books {
+        let (edges, accounts) = {
+            let built = self.built();
+            (built.edges.clone(), built.accounts.clone())
+        };
+        Books {
+            edges: edges.iter().map(|edge| edge.snapshot()).collect(),
+            accounts: accounts.iter().flat_map(|tell| tell()).collect(),
+        }
+    }
+
     pub(crate) fn show(&self, kind: ComponentKind, id: &ComponentId, details: Details) {
         self.built().components.entry((kind, id.clone())).or_default().details = Some(details);
     }
 
-    /// Lets go of what components show: it may hold on to them, and they to this.
-    pub(crate) fn forget_details(&self) {
-        self.built().components.values_mut().for_each(|seen| seen.details = None);
+    /// Lets go of what components show and of their books: these may hold on to them, and they to this.
+    pub(crate) fn forget_components(&self) {
+        let mut built = self.built();
+        built.components.values_mut().for_each(|seen| seen.details = None);
+        let accounts = std::mem::take(&mut built.accounts);
+        drop(built);
+        // What was the last to hold a component drops it; nothing of a component runs while the lock is held.
+        drop(accounts);
     }
 
     pub(crate) fn running(&self) {
@@ -92,16 +119,16 @@ impl View {
 impl HostView for View {
     fn snapshot(&self) -> Snapshot {
         // No component's code runs while the lock is held.
-        let (phase, up_since, components, edges) = {
+        let (phase, up_since, components) = {
             let built = self.built();
-            (built.phase, built.up_since, built.components.clone(), built.edges.clone())
+            (built.phase, built.up_since, built.components.clone())
         };
         Snapshot {
             phase,
             up_since,
             now: self.clock.wall(),
             components: components.into_iter().map(|((kind, id), seen)| self.component(kind, id, seen)).collect(),
-            edges: edges.iter().map(|edge| edge.snapshot()).collect(),
+            books: self.books(),
         }
     }
 }

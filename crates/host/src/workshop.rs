@@ -10,7 +10,7 @@ use minicol_plugin::{
 };
 use opentelemetry::metrics::Meter;
 
-use crate::{events::Events, meters::Instruments, view::View};
+use crate::{books, events::Events, meters::Instruments, view::View};
 
 /// Makes scopes. One lives as long as what was built with it.
 pub(crate) struct Workshop {
@@ -36,6 +36,7 @@ impl Workshop {
     pub(crate) fn new(environment: Environment, meter: Meter) -> Self {
         let events = Events::new(Arc::clone(&environment.clock));
         let view = View::new(Arc::clone(&environment.clock), Arc::clone(&events));
+        books::measure(&meter, &view);
         Self {
             environment,
             events,
@@ -83,6 +84,6 @@ impl Workshop {
 
 impl Drop for Workshop {
     fn drop(&mut self) {
-        self.view.forget_details();
+        self.view.forget_components();
     }
 }

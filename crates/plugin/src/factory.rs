@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use minicol_pdata::Signal;
 use schemars::Schema;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     ComponentError, Exporter, Extension, Processor, Receiver, Scope,
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The kinds of components.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ComponentKind {
     /// Brings telemetry in.
@@ -287,6 +287,12 @@ impl fmt::Display for ComponentId {
 impl Serialize for ComponentId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ComponentId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -1,9 +1,7 @@
-use std::collections::BTreeMap;
-
-use minicol_pdata::{Signal, Timestamp};
+use minicol_pdata::Timestamp;
 use serde::Serialize;
 
-use crate::{ComponentId, ComponentKind, Status, status::seconds};
+use crate::{Books, ComponentId, ComponentKind, Status, status::seconds};
 
 /// What an extension may see of the program it serves.
 pub trait HostView: Send + Sync {
@@ -36,8 +34,9 @@ pub struct Snapshot {
     pub now: Timestamp,
     /// Every component that was built.
     pub components: Vec<ComponentSnapshot>,
-    /// Every arrow.
-    pub edges: Vec<EdgeSnapshot>,
+    /// What became of every item.
+    #[serde(flatten)]
+    pub books: Books,
 }
 
 /// How one component is.
@@ -59,21 +58,4 @@ pub struct ComponentSnapshot {
     /// What the component itself tells beside it, such as a poller's status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub details: Option<serde_json::Value>,
-}
-
-/// What passed one arrow since the program's start, in items.
-#[derive(Clone, Debug, Serialize)]
-pub struct EdgeSnapshot {
-    /// The pipeline it belongs to.
-    pub pipeline: String,
-    /// Where it begins.
-    pub from: String,
-    /// Where it ends.
-    pub to: String,
-    /// What it carries.
-    pub signal: Signal,
-    /// Items that were taken.
-    pub accepted: u64,
-    /// Items that were not taken, by reason.
-    pub refused: BTreeMap<String, u64>,
 }

@@ -2,6 +2,7 @@
 //! [`Exporter`], [`Extension`]), then implement [`Factory`] to name its type, its signals and its configuration. What a component
 //! needs from the outside (cancellation, status, clocks, randomness, connections, state, meter) comes in through its [`Scope`].
 
+mod books;
 mod component;
 pub mod config;
 mod consumer;
@@ -16,6 +17,7 @@ mod status;
 pub mod testing;
 pub mod text;
 
+pub use books::{Account, Books, EdgeSnapshot, Reasons, Unbalanced, sum};
 pub use component::{
     ComponentError, Delivered, ExportError, Exporter, Extension, Processor, Receiver, Retry, export_all,
 };
@@ -25,7 +27,7 @@ pub use factory::{
     Buildable, ComponentId, ComponentKind, Decode, Entry, EnvironmentOverrides, Factory, Flow, IdError, OtlpProtocol,
     Product, Stability,
 };
-pub use host_view::{ComponentSnapshot, EdgeSnapshot, HostView, Phase, Snapshot};
+pub use host_view::{ComponentSnapshot, HostView, Phase, Snapshot};
 pub use scope::{Scope, ScopeParts};
 pub use state::StateStore;
 pub use status::{Event, EventSink, Level, Notice, Status, StatusChange};

@@ -8,7 +8,7 @@ use opentelemetry::metrics::{Meter, MeterProvider, noop::NoopMeterProvider};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ComponentId, ComponentKind, Consumer, Environment, Event, EventSink, HostView, Next, Phase, Rejected, Scope,
+    Books, ComponentId, ComponentKind, Consumer, Environment, Event, EventSink, HostView, Next, Phase, Rejected, Scope,
     ScopeParts, SeededRandom, SimulatedClock, Snapshot, StateStore,
     net::{MemoryNetwork, Network},
 };
@@ -69,7 +69,7 @@ impl Harness {
                 up_since: start,
                 now: start,
                 components: Vec::new(),
-                edges: Vec::new(),
+                books: Books::default(),
             })),
         }
     }

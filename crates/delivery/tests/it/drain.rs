@@ -119,7 +119,7 @@ async fn nothing_is_taken_once_the_drain_has_begun() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_queue_the_delivery_in_flight_is_waited_for_and_then_cut() {
-    for (takes, lost) in [(2, 0), (20, 3)] {
+    for (takes, left) in [(2, 0), (20, 3)] {
         let script = Script::new([Step::Slow(Duration::from_secs(takes))]);
         let settings = config(json!({"timeout": "0", "sending_queue": {"enabled": false}}));
         let delivery = start(&Harness::default(), &script, settings);
@@ -127,12 +127,14 @@ async fn without_a_queue_the_delivery_in_flight_is_waited_for_and_then_cut() {
         let sender = tokio::spawn(async move { consumer.consume(points(3)).await });
         settle().await;
         let report = delivery.drain(in_seconds(5)).await;
-        assert_eq!((report.lost, report.counts.sent), (lost, 3 - lost));
+        // What was cut stays with its sender, who learns of it.
+        assert_eq!((report.lost, report.counts.sent), (0, 3 - left));
         assert!(report.counts.is_balanced());
         assert_eq!(
             sender.await.unwrap().map_err(|refused| refused.reason),
-            if lost == 0 { Ok(()) } else { Err("shutdown") }
+            if left == 0 { Ok(()) } else { Err("shutdown") }
         );
+        assert_eq!(delivery.counts().refused.get("shutdown").copied().unwrap_or_default(), left);
     }
 }
 

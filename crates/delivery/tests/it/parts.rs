@@ -91,12 +91,12 @@ async fn without_a_queue_a_sender_does_not_offer_again_what_has_arrived_in_part(
     // Nothing has arrived: the sender may offer it again.
     let delivery = start(&Harness::default(), &Script::new([LATER]), config(written.clone()));
     assert_eq!(delivery.consumer().consume(points(10)).await.unwrap_err().retry, Retry::Backoff);
-    // Who stops waiting in the middle leaves what is left.
+    // Who stops waiting in the middle keeps what is left.
     let delivery = start(&Harness::default(), &Script::new([part(4), Step::Hang]), config(written));
     let consumer = delivery.consumer();
     assert!(tokio::time::timeout(Duration::from_secs(1), consumer.consume(points(10))).await.is_err());
     let counts = delivery.counts();
-    assert_eq!((counts.sent, counts.failed["cancelled"], counts.is_balanced()), (4, 6, true));
+    assert_eq!((counts.sent, counts.refused["cancelled"], counts.is_balanced()), (4, 6, true));
 }
 
 #[tokio::test(start_paused = true)]

@@ -201,7 +201,7 @@ async fn extensions_see_every_component_with_its_pipelines_and_details() {
     );
     assert_eq!(snapshot.components[1].details, Some(serde_json::json!({ "page": "page/2" })));
     let arrows: Vec<String> =
-        snapshot.edges.iter().map(|one| format!("{} -{}-> {}", one.from, one.signal, one.to)).collect();
+        snapshot.books.edges.iter().map(|one| format!("{} -{}-> {}", one.from, one.signal, one.to)).collect();
     assert_eq!(
         arrows,
         ["to_metrics -metrics-> sink", "keeper -observations-> to_metrics", "ticker -observations-> keeper"]

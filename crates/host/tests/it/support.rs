@@ -90,7 +90,7 @@ pub(crate) fn of(statuses: &[StatusChange], kind: ComponentKind, id: &str) -> (S
 }
 
 pub(crate) fn edge(running: &Running, from: &str, to: &str) -> EdgeSnapshot {
-    let mut edges = running.snapshot().edges.into_iter();
+    let mut edges = running.books().edges.into_iter();
     edges.find(|edge| edge.from == from && edge.to == to).unwrap_or_else(|| panic!("no arrow from {from} to {to}"))
 }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use minicol_plugin::{
-    CancellationToken, Clock, ComponentId, ComponentKind, Environment, Event, EventSink, HostView, Level, Notice,
-    Phase, Scope, ScopeParts, SeededRandom, Snapshot, StateStore, StatusChange, SystemClock, net::SystemNetwork,
+    Books, CancellationToken, Clock, ComponentId, ComponentKind, Environment, Event, EventSink, HostView, Level,
+    Notice, Phase, Scope, ScopeParts, SeededRandom, Snapshot, StateStore, StatusChange, SystemClock,
+    net::SystemNetwork,
 };
 use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 
@@ -58,6 +59,6 @@ impl EventSink for Log {
 impl HostView for NoHost {
     fn snapshot(&self) -> Snapshot {
         let now = self.0.wall();
-        Snapshot { phase: Phase::Running, up_since: now, now, components: Vec::new(), edges: Vec::new() }
+        Snapshot { phase: Phase::Running, up_since: now, now, components: Vec::new(), books: Books::default() }
     }
 }

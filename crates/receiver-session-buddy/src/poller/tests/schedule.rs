@@ -1,5 +1,5 @@
 use minicol_pdata::{Outcome, Timestamp};
-use minicol_plugin::{ComponentSnapshot, Consumer, Phase, Rejected, Snapshot};
+use minicol_plugin::{Books, ComponentSnapshot, Consumer, Phase, Rejected, Snapshot};
 
 use super::*;
 use crate::{PollerError, Stopped};
@@ -169,7 +169,7 @@ async fn many_pollers_spread_their_first_polls_over_the_interval() {
             up_since,
             now,
             components: (0..count).map(component).collect(),
-            edges: Vec::new(),
+            books: Books::default(),
         }
     };
     for (count, first) in [(16, 0), (30, 15)] {

@@ -1,0 +1,184 @@
+//! The books, in the program's own metrics and in its last words.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use minicol_delivery::DeliveryConsumer;
+use minicol_pdata::Signal;
+use minicol_plugin::{Account, Books, ComponentId, ComponentKind, EdgeSnapshot, Reasons, sum};
+use opentelemetry::{KeyValue, metrics::Meter};
+use tracing::info;
+
+use crate::view::View;
+
+/// The books of one exporter: an account per signal.
+pub(crate) fn of_exporter(
+    id: ComponentId,
+    signals: &[Signal],
+    delivery: DeliveryConsumer,
+) -> impl Fn() -> Vec<Account> + Send + Sync + 'static {
+    let mut signals = signals.to_vec();
+    signals.sort_unstable();
+    signals.dedup();
+    move || {
+        let account = |signal: &Signal| {
+            let counts = delivery.counts_of(*signal);
+            Account {
+                kind: ComponentKind::Exporter,
+                component: id.clone(),
+                pipeline: None,
+                signal: *signal,
+                emits: None,
+                offered: counts.accepted + sum(&counts.refused),
+                taken: counts.accepted,
+                out: counts.sent,
+                failed: counts.failed,
+                dropped: counts.dropped,
+                queued: counts.queued,
+                refused: counts.refused,
+                waiting: 0,
+            }
+        };
+        signals.iter().map(account).collect()
+    }
+}
+
+/// One number for each set of attributes.
+type Rows = Vec<(u64, Vec<KeyValue>)>;
+/// What an instrument reads in the books.
+type Read = fn(&Books) -> Rows;
+
+/// Puts the books into the program's own metrics, as they are whenever those are read.
+pub(crate) fn measure(meter: &Meter, view: &Arc<View>) {
+    let counters: [(&'static str, &'static str, Read); 10] = [
+        // The first, as the SDK reads them in this order: see `Pages::read`.
+        (FIRST, "Items that a component was to take", |b| accounts(b, |a| a.offered)),
+        ("minicol_books_in_items", "Items that a component took", |b| accounts(b, |a| a.taken)),
+        ("minicol_books_out_items", "Items that a component passed on", |b| accounts(b, |a| a.out)),
+        ("minicol_books_refused_items", "Items that a component did not take, by reason", |b| {
+            reasons(b, |a| &a.refused)
+        }),
+        ("minicol_books_failed_items", "Items that a component tried to pass on and lost, by reason", |b| {
+            reasons(b, |a| &a.failed)
+        }),
+        ("minicol_books_dropped_items", "Items that a component took and dropped, by reason", |b| {
+            reasons(b, |a| &a.dropped)
+        }),
+        ("minicol_edge_offered_items", "Items that were to pass an arrow between two components", |b| {
+            edges(b, |e| e.offered)
+        }),
+        ("minicol_edge_accepted_items", "Items that passed an arrow between two components", |b| {
+            edges(b, |e| e.accepted)
+        }),
+        ("minicol_edge_refused_items", "Items that the far end of an arrow did not take, by reason", |b| {
+            b.edges.iter().flat_map(|edge| by_reason(&edge.refused, &edge_attributes(edge))).collect()
+        }),
+        ("minicol_edge_lost_items", "Items refused by the far end of an arrow and taken by another arrow's", |b| {
+            edges(b, |e| e.lost)
+        }),
+    ];
+    let gauges: [(&'static str, &'static str, Read); 3] = [
+        ("minicol_books_queued_items", "Items that a component took and still has", |b| accounts(b, |a| a.queued)),
+        ("minicol_books_waiting_items", "Items for which a component has not answered yet", |b| {
+            accounts(b, |a| a.waiting)
+        }),
+        ("minicol_edge_waiting_items", "Items on their way over an arrow between two components", |b| {
+            edges(b, |e| e.waiting)
+        }),
+    ];
+    let pages = Arc::new(Pages { view: Arc::downgrade(view), last: Mutex::default() });
+    for (name, description, read) in counters {
+        let pages = Arc::clone(&pages);
+        let counter = meter.u64_observable_counter(name).with_description(description).with_unit("{item}");
+        counter
+            .with_callback(move |observer| {
+                pages.read(name, read).iter().for_each(|(items, attributes)| observer.observe(*items, attributes));
+            })
+            .build();
+    }
+    for (name, description, read) in gauges {
+        let pages = Arc::clone(&pages);
+        let gauge = meter.u64_observable_gauge(name).with_description(description).with_unit("{item}");
+        gauge
+            .with_callback(move |observer| {
+                pages.read(name, read).iter().for_each(|(items, attributes)| observer.observe(*items, attributes));
+            })
+            .build();
+    }
+}
+
+const FIRST: &str = "minicol_books_offered_items";
+
+/// The books as all instruments of one reading see them, so that they balance there, too.
+struct Pages {
+    view: Weak<View>,
+    last: Mutex<Books>,
+}
+
+impl Pages {
+    fn read(&self, name: &str, read: Read) -> Rows {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if name == FIRST {
+            // Nothing changes any more where it is gone.
+            if let Some(view) = self.view.upgrade() {
+                *last = view.books();
+            }
+        }
+        read(&last)
+    }
+}
+
+fn accounts(books: &Books, items: fn(&Account) -> u64) -> Rows {
+    books.accounts.iter().map(|account| (items(account), account_attributes(account))).collect()
+}
+
+fn reasons(books: &Books, items: fn(&Account) -> &Reasons) -> Rows {
+    books.accounts.iter().flat_map(|account| by_reason(items(account), &account_attributes(account))).collect()
+}
+
+fn edges(books: &Books, items: fn(&EdgeSnapshot) -> u64) -> Rows {
+    books.edges.iter().map(|edge| (items(edge), edge_attributes(edge))).collect()
+}
+
+fn by_reason(reasons: &Reasons, attributes: &[KeyValue]) -> Rows {
+    let row = |(reason, items): (&String, &u64)| {
+        let reason = KeyValue::new("reason", reason.clone());
+        (*items, attributes.iter().cloned().chain([reason]).collect())
+    };
+    reasons.iter().map(row).collect()
+}
+
+fn account_attributes(account: &Account) -> Vec<KeyValue> {
+    let pipeline = account.pipeline.as_ref().map(|pipeline| KeyValue::new("pipeline", pipeline.clone()));
+    [
+        KeyValue::new("kind", account.kind.name()),
+        KeyValue::new("component", account.component.to_string()),
+        KeyValue::new("otel.signal", account.signal.name()),
+    ]
+    .into_iter()
+    .chain(pipeline)
+    .collect()
+}
+
+fn edge_attributes(edge: &EdgeSnapshot) -> Vec<KeyValue> {
+    vec![
+        KeyValue::new("pipeline", edge.pipeline.clone()),
+        KeyValue::new("from", edge.from.clone()),
+        KeyValue::new("to", edge.to.clone()),
+    ]
+}
+
+/// The totals of every component, one line each. What is zero and has reasons is left out.
+pub(crate) fn tell(books: &Books) {
+    for account in &books.accounts {
+        let Account { kind, component, pipeline, signal, emits, offered, taken, out, queued, .. } = account;
+        let (pipeline, emits) = (pipeline.as_deref(), emits.map(Signal::name));
+        let (refused, failed, dropped) = (words(&account.refused), words(&account.failed), words(&account.dropped));
+        info!(%kind, %component, pipeline, %signal, emits, offered, "in" = taken, out, queued, refused, failed, dropped, "totals");
+    }
+}
+
+/// `12 (queue_full 10, shutdown 2)`.
+fn words(reasons: &Reasons) -> Option<String> {
+    let each: Vec<String> = reasons.iter().map(|(reason, items)| format!("{reason} {items}")).collect();
+    (!each.is_empty()).then(|| format!("{} ({})", sum(reasons), each.join(", ")))
+}
