@@ -172,7 +172,9 @@ impl Shared {
         let reason = match outcome.settlement {
             // Offered again, it would arrive twice: what is lost of it is counted and told.
             _ if waited.batch.arrived() => {
-                lost.into_iter().for_each(|(items, outcome)| self.book(lane, items, &outcome));
+                for (items, outcome) in &lost {
+                    self.book(lane, *items, outcome);
+                }
                 return Ok(());
             }
             Settlement::Sent { .. } => return Ok(()),

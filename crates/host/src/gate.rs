@@ -45,7 +45,7 @@ impl Gate {
         self.offer(items);
         let mut crossing = Crossing { gate: self, items, tell: Some(tell) };
         let outcome = consume.await;
-        crossing.end(outcome.as_ref().map(|()| ()).map_err(|rejected| rejected.reason));
+        crossing.end(outcome.as_ref().copied().map_err(|rejected| rejected.reason));
         outcome
     }
 

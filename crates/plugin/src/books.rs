@@ -119,29 +119,25 @@ impl Books {
     fn wrong_between(&self, account: &Account) -> Option<String> {
         let name = account.component.to_string();
         let of_signal = self.edges.iter().filter(|edge| edge.signal == account.signal);
-        match account.kind {
-            ComponentKind::Receiver => {
-                // Each arrow is offered everything; what no arrow is for was refused before.
-                let offered = account.offered - account.refused.get("no_pipeline").copied().unwrap_or_default();
-                let edge = of_signal.filter(|edge| edge.from == name).find(|edge| edge.offered != offered)?;
-                Some(format!(
-                    "{} gave {offered} items, but {} was offered {}",
-                    account.name(),
-                    edge.name(),
-                    edge.offered
-                ))
-            }
-            _ => {
-                let here = |edge: &&EdgeSnapshot| {
-                    edge.to == name && account.pipeline.as_ref().is_none_or(|pipeline| edge.pipeline == *pipeline)
-                };
-                let arrived: u64 = of_signal.clone().filter(here).map(|edge| edge.accepted).sum();
-                // A sender that stopped waiting does not know what was taken of its batch.
-                let unknown: u64 = of_signal.filter(here).filter_map(|edge| edge.refused.get("cancelled")).sum();
-                let agree = (arrived..=arrived + unknown).contains(&account.taken);
-                (!agree).then(|| format!("{} took {}, but arrows gave it {arrived}", account.name(), account.taken))
-            }
+        if account.kind == ComponentKind::Receiver {
+            // Each arrow is offered everything; what no arrow is for was refused before.
+            let offered = account.offered - account.refused.get("no_pipeline").copied().unwrap_or_default();
+            let edge = of_signal.filter(|edge| edge.from == name).find(|edge| edge.offered != offered)?;
+            return Some(format!(
+                "{} gave {offered} items, but {} was offered {}",
+                account.name(),
+                edge.name(),
+                edge.offered
+            ));
         }
+        let here = |edge: &&EdgeSnapshot| {
+            edge.to == name && account.pipeline.as_ref().is_none_or(|pipeline| edge.pipeline == *pipeline)
+        };
+        let arrived: u64 = of_signal.clone().filter(here).map(|edge| edge.accepted).sum();
+        // A sender that stopped waiting does not know what was taken of its batch.
+        let unknown: u64 = of_signal.filter(here).filter_map(|edge| edge.refused.get("cancelled")).sum();
+        let agree = (arrived..=arrived + unknown).contains(&account.taken);
+        (!agree).then(|| format!("{} took {}, but arrows gave it {arrived}", account.name(), account.taken))
     }
 
     /// Arrows that begin at one place and carry one signal are offered the same.
