@@ -34,7 +34,7 @@ pub enum Cause {
     #[error("{0}: is the server running, and is the endpoint right?")]
     Unreachable(String),
     /// A gateway that does not reach the server: 502, 503 or 504.
-    #[error("http {0}: the server, or what stands behind it, is not available")]
+    #[error("http {0}: the server, or what stands behind it, is not available: start it, or wait until it is back")]
     Gateway(u16),
     /// No answer within the time of one attempt.
     #[error("no answer within {}: raise timeout_seconds if the server needs longer", seconds(.0))]
@@ -63,7 +63,7 @@ pub enum Cause {
     #[error("{0}; check bearer_token_file or oauth2")]
     NoToken(String),
     /// Another HTTP status that is no success.
-    #[error("http {status}{}: is this the endpoint of an MCP server (often .../mcp)?", said(.text))]
+    #[error("http {status}{}: {}", said(.text), cure_of(*.status))]
     Status {
         /// The HTTP status.
         status: u16,
@@ -81,7 +81,7 @@ pub enum Cause {
         reason: &'static str,
     },
     /// A JSON-RPC error.
-    #[error("json-rpc error {code}{}", said(.message))]
+    #[error("json-rpc error {code}{}; check the tool's arguments, and the server's log", said(.message))]
     Rpc {
         /// The code.
         code: i32,
@@ -95,7 +95,7 @@ pub enum Cause {
     #[error("the reply is larger than {0} bytes: raise max_response_bytes, or ask for less with arguments")]
     TooLarge(usize),
     /// The tool itself says that it failed: `isError`, `success: false`, text that begins with ❌, or a result without content.
-    #[error("the tool failed{}", said(.0))]
+    #[error("the tool failed{}; the server's log may say more", said(.0))]
     Tool(String),
     /// The server does not offer the tool.
     #[error("the server does not offer this tool: take it out of metrics_to_collect, or use a server that has it")]
@@ -244,6 +244,14 @@ fn seconds(of: &Duration) -> String {
 
 fn after(retry_after: Option<&Duration>) -> String {
     retry_after.map(|wait| format!(", again in {} s", wait.as_secs())).unwrap_or_default()
+}
+
+fn cure_of(status: u16) -> &'static str {
+    if status >= 500 {
+        "the server failed: its log has the reason"
+    } else {
+        "is this the endpoint of an MCP server (often .../mcp)?"
+    }
 }
 
 fn said(text: &str) -> String {

@@ -141,8 +141,9 @@ impl Link {
             }
             progress.retry = event.retry.map(Duration::from_millis).or(progress.retry);
             let data = event.data.unwrap_or_default();
-            if data.trim().is_empty() {
-                continue; // a priming event
+            let is_message = event.event.is_none_or(|name| matches!(name.as_str(), "" | "message"));
+            if !is_message || data.trim().is_empty() {
+                continue; // an event of another kind, as proxies send to keep a stream open, or a priming event
             }
             if let Some(reply) = envelope(parse(data.as_bytes())?, id)? {
                 tokio::spawn(tokio::time::timeout(

@@ -12,121 +12,115 @@ use serde_json::json;
 use crate::world::{World, answer, failure, result};
 
 /// One thing that goes wrong with a call, and what it must be taken for.
-struct Row {
-    name: &'static str,
+struct Mode {
     reply: Reply,
     class: Class,
     error_type: &'static str,
     says: &'static str,
 }
 
-fn row(name: &'static str, reply: Reply, class: Class, error_type: &'static str, says: &'static str) -> Row {
-    Row { name, reply, class, error_type, says }
+/// Each mode is a function, and a test of that name: the row, from the bytes on the wire to what follows.
+macro_rules! modes {
+    ($($name:ident: $reply:expr => $class:ident, $error_type:literal, $says:literal;)*) => {
+        fn modes() -> Vec<Mode> {
+            vec![$($name()),*]
+        }
+
+        $(fn $name() -> Mode {
+            Mode { reply: $reply, class: Class::$class, error_type: $error_type, says: $says }
+        })*
+
+        mod mode {
+            $(#[tokio::test(start_paused = true)]
+            async fn $name() {
+                super::is_classified_named_and_counted_as_the_table_says(super::$name()).await;
+            })*
+        }
+    };
 }
 
-fn rows() -> Vec<Row> {
-    let event = |data: &str| Reply::events().chunk(format!("data: {data}\r\n\r\n"));
-    let big = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"{}\"}}", "x".repeat(70_000));
-    let to = |location: &str| Reply::status(302).header("location", location);
-    vec![
-        row("reset", Reply::cut(), Class::Unavailable, "unavailable", "is the server running"),
-        row("no event", Reply::events(), Class::Unavailable, "unavailable", "ended without a reply"),
-        row(
-            "dies in an event",
-            Reply::events().chunk("data: {\"jso").then_cut(),
-            Class::Unavailable,
-            "unavailable",
-            "",
-        ),
-        row(
-            "dies in a body",
-            Reply::json("{\"jsonrpc\"").then_cut(),
-            Class::Unavailable,
-            "unavailable",
-            "is the server running",
-        ),
-        row("502", Reply::status(502), Class::Unavailable, "502", "not available"),
-        row("503", Reply::status(503), Class::Unavailable, "503", "not available"),
-        row("504", Reply::status(504), Class::Unavailable, "504", "not available"),
-        row("hangs", Reply::hang(), Class::Timeout, "timeout", "within 10 s"),
-        row(
-            "hangs in a body",
-            Reply::events().chunk(": hello\n").then_hang(),
-            Class::Timeout,
-            "timeout",
-            "timeout_seconds",
-        ),
-        row("429", Reply::status(429), Class::Throttled, "429", "less often"),
-        row("503 later", Reply::status(503).header("retry-after", "600"), Class::Throttled, "503", "again in 600 s"),
-        row("403", Reply::status(403), Class::Auth, "403", "Authorization"),
-        row("500", Reply::status(500).chunk("oops\u{1b}"), Class::Protocol, "500", "oops\\u{1b}"),
-        row("406", Reply::transport_error(406, "Not Acceptable"), Class::Protocol, "406", "Not Acceptable"),
-        row(
-            "400 page",
-            Reply::status(418).header("content-type", "text/html").chunk("<html>"),
-            Class::Protocol,
-            "418",
-            "http 418:",
-        ),
-        row("bad json", Reply::json("{nope"), Class::Protocol, "invalid_response", "not JSON"),
-        row("bad event", event("{nope"), Class::Protocol, "invalid_response", "not JSON"),
-        row("no stream", Reply::events().chunk("garbage\n"), Class::Protocol, "invalid_response", "no event stream"),
-        row("no http", Reply::raw("hello\r\n\r\n"), Class::Protocol, "invalid_response", "not HTTP"),
-        row(
-            "html",
-            Reply::status(200).header("content-type", "text/html").chunk("<html>"),
-            Class::Protocol,
-            "invalid_response",
-            "text/html",
-        ),
-        row("json array", Reply::json("[1]"), Class::Protocol, "invalid_response", "no JSON-RPC"),
-        row(
-            "wrong id",
-            Reply::json("{\"jsonrpc\":\"2.0\",\"id\":9999,\"result\":{}}"),
-            Class::Protocol,
-            "invalid_response",
-            "another request",
-        ),
-        row("202", Reply::status(202), Class::Protocol, "invalid_response", "http 202 instead"),
-        row("200 and nothing", Reply::status(200), Class::Protocol, "invalid_response", "empty body"),
-        row("empty json", Reply::json(""), Class::Protocol, "invalid_response", "empty body"),
-        row("large json", Reply::json(&big), Class::Protocol, "response_too_large", "max_response_bytes"),
-        row("large event", event(&big), Class::Protocol, "response_too_large", "65536 bytes"),
-        row("json-rpc", Reply::error(-32603, "Internal\nerror"), Class::Protocol, "-32603", "Internal\\nerror"),
-        row("odd code", Reply::error(-7, "x"), Class::Protocol, "rpc_error", "error -7"),
-        row("302", to("/elsewhere"), Class::Protocol, "302", "only 307 and 308"),
-        row("isError", Reply::tool_error("bad argument"), Class::Tool, "tool_error", "bad argument"),
-        row(
-            "success:false",
-            Reply::structured(json!({"success": false, "error": "engine"})),
-            Class::Tool,
-            "tool_error",
-            "engine",
-        ),
-        row("cross", Reply::text("❌ broken"), Class::Tool, "tool_error", "❌ broken"),
-        row("no content", Reply::result(json!({"content": []})), Class::Tool, "tool_error", "no content"),
-    ]
+modes! {
+    reset: Reply::cut() => Unavailable, "unavailable", "is the server running";
+    stream_without_an_event: Reply::events() => Unavailable, "unavailable", "ended without a reply";
+    dies_in_an_event: Reply::events().chunk("data: {\"jso").then_cut() => Unavailable, "unavailable", "is the server running";
+    dies_in_a_body: Reply::json("{\"jsonrpc\"").then_cut() => Unavailable, "unavailable", "is the server running";
+    http_502: Reply::status(502) => Unavailable, "502", "not available: start it";
+    http_503: Reply::status(503) => Unavailable, "503", "not available: start it";
+    http_504: Reply::status(504) => Unavailable, "504", "not available: start it";
+    hangs: Reply::hang() => Timeout, "timeout", "within 10 s: raise timeout_seconds";
+    hangs_in_a_body: Reply::events().chunk(": hello\n").then_hang() => Timeout, "timeout", "raise timeout_seconds";
+    http_429: Reply::status(429) => Throttled, "429", "less often; raise interval_seconds";
+    http_429_until: Reply::status(429).header("retry-after", "600") => Throttled, "429", "again in 600 s; raise interval_seconds";
+    http_503_until: Reply::status(503).header("retry-after", "600") => Throttled, "503", "again in 600 s; raise interval_seconds";
+    http_403: Reply::status(403) => Auth, "403", "check the Authorization header";
+    http_500: Reply::status(500).chunk("oops\u{1b}") => Protocol, "500", "oops\\u{1b}: the server failed: its log has the reason";
+    http_406: Reply::transport_error(406, "Not Acceptable") => Protocol, "406", "Not Acceptable: is this the endpoint";
+    http_418_with_a_page: page(418) => Protocol, "418", "http 418: is this the endpoint";
+    bad_json: Reply::json("{nope") => Protocol, "invalid_response", "not JSON";
+    bad_json_in_an_event: event("{nope") => Protocol, "invalid_response", "not JSON";
+    no_event_stream: Reply::events().chunk("garbage\n") => Protocol, "invalid_response", "no event stream";
+    no_http: Reply::raw("hello\r\n\r\n") => Protocol, "invalid_response", "not HTTP";
+    html: page(200) => Protocol, "invalid_response", "text/html";
+    json_array: Reply::json("[1]") => Protocol, "invalid_response", "no JSON-RPC";
+    wrong_id: Reply::json("{\"jsonrpc\":\"2.0\",\"id\":9999,\"result\":{}}") => Protocol, "invalid_response", "another request";
+    http_202: Reply::status(202) => Protocol, "invalid_response", "http 202 instead";
+    http_204: Reply::status(204) => Protocol, "invalid_response", "http 204 instead";
+    http_200_and_nothing: Reply::status(200) => Protocol, "invalid_response", "empty body";
+    empty_json: Reply::json("") => Protocol, "invalid_response", "empty body";
+    large_json: Reply::json(&large()) => Protocol, "response_too_large", "raise max_response_bytes";
+    large_event: event(&large()) => Protocol, "response_too_large", "65536 bytes: raise max_response_bytes";
+    json_rpc_error: Reply::error(-32603, "Internal\nerror") => Protocol, "-32603", "Internal\\nerror; check";
+    json_rpc_error_of_their_own: Reply::error(-7, "x") => Protocol, "rpc_error", "error -7: x; check";
+    redirect_302: Reply::status(302).header("location", "/elsewhere") => Protocol, "302", "only 307 and 308";
+    is_error: Reply::tool_error("bad argument") => Tool, "tool_error", "bad argument; the server's log";
+    success_false: Reply::structured(json!({"success": false, "error": "engine"})) => Tool, "tool_error", "engine; the server's log";
+    cross: Reply::text("❌ broken") => Tool, "tool_error", "❌ broken; the server's log";
+    no_content: Reply::result(json!({"content": []})) => Tool, "tool_error", "no content; the server's log";
 }
 
-#[tokio::test(start_paused = true)]
-async fn each_row_is_classified_named_and_counted_as_the_table_says() {
-    for Row { name, reply, class, error_type, says } in rows() {
-        let world = World::with(|settings| TargetSettings { max_response_bytes: 65_536, ..settings }).await;
-        world.server.always("tools/call get_a", reply);
-        let outcome = world.cycle(&["a", "b"]).await;
-        let failure = failure(&outcome, "get_a");
-        let message = failure.to_string();
-        assert_eq!((failure.class(), &*failure.error_type()), (class, error_type), "{name}: {message}");
-        assert!(message.starts_with("http://buddy:8678/mcp: get_a: "), "{name}: {message}");
-        assert!(message.contains(says), "{name}: {message}");
-        assert_eq!(answer(&outcome, "get_b").document, json!({"b": 2}), "{name}: the other tool is not touched");
-        assert_eq!(outcome.up, Some(true), "{name}");
-        let policy = class.policy();
-        let tries = if policy.retry == RetryRule::Backoff { 3 } else { 1 };
-        assert_eq!(world.server.count("tools/call get_a"), tries, "{name}: 5 s and 10 s fit into 30 s, 20 s do not");
-        let counted = world.target.snapshot().breakers["get_a"].failures;
-        assert_eq!(counted, u32::from(policy.counts_for_breaker), "{name}");
-    }
+fn event(data: &str) -> Reply {
+    Reply::events().chunk(format!("data: {data}\r\n\r\n"))
+}
+
+fn page(status: u16) -> Reply {
+    Reply::status(status).header("content-type", "text/html").chunk("<html>")
+}
+
+fn large() -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"{}\"}}", "x".repeat(70_000))
+}
+
+/// What a message ends with, or holds: what to do.
+const CURES: [&str; 10] = [
+    "is the server running",
+    "start it",
+    "raise timeout_seconds",
+    "raise interval_seconds",
+    "check the Authorization header",
+    "is this the endpoint of an MCP server",
+    "its log has the reason",
+    "raise max_response_bytes",
+    "the server's log",
+    "set the endpoint",
+];
+
+async fn is_classified_named_and_counted_as_the_table_says(Mode { reply, class, error_type, says }: Mode) {
+    let world = World::with(|settings| TargetSettings { max_response_bytes: 65_536, ..settings }).await;
+    world.server.always("tools/call get_a", reply);
+    let outcome = world.cycle(&["a", "b"]).await;
+    let failure = failure(&outcome, "get_a");
+    let message = failure.to_string();
+    assert_eq!((failure.class(), &*failure.error_type()), (class, error_type), "{message}");
+    assert!(message.starts_with("http://buddy:8678/mcp: get_a: "), "{message}");
+    assert!(message.contains(says), "{message}");
+    assert!(CURES.iter().any(|cure| message.contains(cure)), "no cure: {message}");
+    assert_eq!(answer(&outcome, "get_b").document, json!({"b": 2}), "the other tool is not touched");
+    assert_eq!(outcome.up, Some(true));
+    let policy = class.policy();
+    let tries = if policy.retry == RetryRule::Backoff { 3 } else { 1 };
+    assert_eq!(world.server.count("tools/call get_a"), tries, "5 s and 10 s fit into 30 s, 20 s do not");
+    let counted = world.target.snapshot().breakers["get_a"].failures;
+    assert_eq!(counted, u32::from(policy.counts_for_breaker));
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,7 +213,7 @@ async fn a_redirect_on_the_same_origin_is_followed_and_one_to_another_never_sees
 async fn no_message_and_no_debug_text_holds_a_secret() {
     let secret =
         |settings: TargetSettings| settings.with_header(http::header::AUTHORIZATION, "Bearer hunter2".parse().unwrap());
-    for Row { reply, .. } in rows() {
+    for Mode { reply, .. } in modes() {
         let world = World::with(secret).await;
         world.server.always("tools/call", reply);
         let outcome = world.cycle(&["a"]).await;

@@ -111,6 +111,13 @@ async fn priming_events_and_notifications_before_the_reply_are_passed_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_of_another_kind_before_the_reply_are_passed_over() {
+    let before = "event: ping\ndata: 2026-11-27T10:00:00Z\n\nevent: endpoint\ndata: {\"result\": 1}\n\n";
+    let reply = move |seen: &Seen| Reply::events().chunk(format!("{before}data: {}\n\n", message(&seen.id())));
+    answers(reply, AT_ONCE).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_never_ends_is_cut_at_the_largest_reply() {
     let endless =
         |reply: Reply, piece: &str| (0..200).fold(reply, |reply, _| reply.chunk(piece.repeat(512))).then_hang();

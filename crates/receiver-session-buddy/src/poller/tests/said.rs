@@ -48,7 +48,7 @@ async fn the_report_tells_what_became_of_each_tool() {
         "tools": {
             "get_a": {"outcome": "answered", "duration_seconds": 0.25},
             "get_b": {"outcome": "not_offered"},
-            "get_c": {"outcome": "failed", "error_type": "tool_error", "message": "the tool failed: broken", "duration_seconds": 2.0},
+            "get_c": {"outcome": "failed", "error_type": "tool_error", "message": "the tool failed: broken; the server's log may say more", "duration_seconds": 2.0},
             "get_d": {"outcome": "breaker_open"},
         },
     });
@@ -113,7 +113,9 @@ async fn cycles_that_try_nothing_do_not_go_back_to_what_was_said_before() {
     }
     stage.run_for(125).await;
     let expected = [
-        format!("RecoverableError: {ENDPOINT}: 1 of 1 tools fail: get_liveness: the tool failed: broken"),
+        format!(
+            "RecoverableError: {ENDPOINT}: 1 of 1 tools fail: get_liveness: the tool failed: broken; the server's log may say more"
+        ),
         format!("RecoverableError: {}", refused()),
     ];
     assert_eq!(stage.said(), expected);
@@ -129,7 +131,9 @@ async fn failing_tools_are_said_when_they_change_also_while_their_breaker_is_ope
     }
     stage.run_for(95).await;
     let expected = [
-        format!("RecoverableError: {ENDPOINT}: 1 of 2 tools fail: get_b: the tool failed: engine_failure"),
+        format!(
+            "RecoverableError: {ENDPOINT}: 1 of 2 tools fail: get_b: the tool failed: engine_failure; the server's log may say more"
+        ),
         format!("OK: {ENDPOINT} answers again"),
     ];
     assert_eq!(stage.said(), expected);
