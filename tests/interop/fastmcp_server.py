@@ -1,0 +1,33 @@
+"""A server on FastMCP with three tools of Session-Buddy's names: PORT, then `json` and `stateless` as wanted."""
+
+import sys
+
+from fastmcp import FastMCP
+
+mcp = FastMCP("buddy", version="1.2.3")
+
+
+@mcp.tool
+def get_activity_summary() -> dict:
+    return {"active_sessions": 3, "total_sessions": 7}
+
+
+@mcp.tool
+def get_liveness() -> str:
+    return '{"uptime_seconds": 5}'
+
+
+@mcp.tool
+def get_workflow_metrics() -> dict:
+    raise RuntimeError("kaput")
+
+
+mcp.run(
+    transport="http",
+    host="127.0.0.1",
+    port=int(sys.argv[1]),
+    path="/mcp",
+    show_banner=False,
+    json_response="json" in sys.argv,
+    stateless_http="stateless" in sys.argv,
+)
