@@ -45,6 +45,11 @@ pub enum Cause {
     /// The handshake or the certificate was refused.
     #[error("{0}: is the certificate signed by an authority that this machine trusts, for this name?")]
     Tls(String),
+    /// The server did not take the poller's certificate, or wants one. Holds its alert.
+    #[error(
+        "the server refused the tls connection ({0}): it wants a client certificate that it trusts; check cert_file and key_file under tls"
+    )]
+    ClientCertificate(String),
     /// 429, or 503 with `Retry-After`.
     #[error("http {status}: the server asks to be asked less often{}; raise interval_seconds", after(.retry_after.as_ref()))]
     Throttled {
@@ -153,7 +158,7 @@ impl Cause {
         match self {
             Self::Unreachable(_) | Self::Gateway(_) => Class::Unavailable,
             Self::TimedOut(_) | Self::CutAtCycleEnd => Class::Timeout,
-            Self::Tls(_) => Class::Tls,
+            Self::Tls(_) | Self::ClientCertificate(_) => Class::Tls,
             Self::Throttled { .. } => Class::Throttled,
             Self::SessionLost(_) => Class::Session,
             Self::Refused(_) | Self::NoToken(_) => Class::Auth,
@@ -183,7 +188,7 @@ impl Cause {
             Self::Tool(_) => "tool_error".into(),
             Self::Unreachable(_) => "unavailable".into(),
             Self::TimedOut(_) | Self::CutAtCycleEnd => "timeout".into(),
-            Self::Tls(_) => "tls".into(),
+            Self::Tls(_) | Self::ClientCertificate(_) => "tls".into(),
             Self::NoToken(_) => "no_token".into(),
             Self::NotOffered => "not_offered".into(),
             Self::Cancelled => "cancelled".into(),

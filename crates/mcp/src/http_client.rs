@@ -17,6 +17,8 @@ use crate::{
 
 /// Python servers close idle connections after 5 s: dropping them earlier avoids the race, and reconnecting each poll is cheap.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A shared HTTP/2 connection outlives a call that had no answer. One that answers no ping either leads nowhere any more, and is given up.
+const PING_AFTER: Duration = Duration::from_secs(5);
 /// How large the headers of a reply may be.
 const MAX_HEADERS: u32 = 64 * 1024;
 
@@ -45,6 +47,8 @@ impl HttpClient {
             .timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .http2_max_header_list_size(MAX_HEADERS)
+            .http2_keep_alive_interval(PING_AFTER)
+            .http2_keep_alive_timeout(PING_AFTER)
             .build(connector);
         Self { client, forward }
     }

@@ -115,6 +115,7 @@ fn lost(cause: Cause, url: &Url) -> Cause {
     match cause {
         Cause::Unreachable(what) => Cause::Unreachable(at(what)),
         Cause::Tls(what) => Cause::Tls(at(what)),
+        Cause::ClientCertificate(alert) => Cause::ClientCertificate(at(alert)),
         Cause::Malformed(what) => Cause::NoToken(at(what)),
         other => other,
     }

@@ -8,6 +8,9 @@ use crate::Cause;
 
 /// What an error of the HTTP client, or of a body, means.
 pub(crate) fn cause_of(error: &(dyn StdError + 'static)) -> Cause {
+    if let Some(tls) = chain(error).find_map(of_tls) {
+        return tls;
+    }
     for error in chain(error) {
         match error.downcast_ref::<ConnectError>() {
             Some(ConnectError::Tls { .. }) => return Cause::Tls(foreign(&error.to_string())),
@@ -33,6 +36,26 @@ pub(crate) fn cause_of(error: &(dyn StdError + 'static)) -> Cause {
     // The innermost error says it best: "connection reset by peer".
     let innermost = chain(error).last().map(ToString::to_string).unwrap_or_default();
     Cause::Unreachable(format!("the connection was lost ({})", foreign(&innermost)))
+}
+
+/// What TLS itself says. With TLS 1.3 a server refuses a client's certificate only after the handshake, as far as the client can tell. An I/O error
+/// hides what it is made of from the chain.
+fn of_tls(error: &(dyn StdError + 'static)) -> Option<Cause> {
+    use rustls::AlertDescription as Alert;
+    let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
+    match inner.downcast_ref::<rustls::Error>()? {
+        rustls::Error::AlertReceived(
+            alert @ (Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied),
+        ) => Some(Cause::ClientCertificate(format!("{alert:?}"))),
+        _ => None,
+    }
 }
 
 fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {

@@ -25,8 +25,10 @@ use ring::{
 };
 use serde_json::{Value, json};
 use tokio::time::{Instant, advance};
+use tracing_subscriber::{filter::LevelFilter, util::SubscriberInitExt};
 
 use crate::{
+    outside::Lines,
     temp_file::TempFile,
     world::{INTERVAL, World, answer, failure},
 };
@@ -401,6 +403,30 @@ async fn a_secret_is_not_sent_unencrypted_to_another_machine_and_no_token_is_eve
     let header = authorize.header().await.unwrap();
     let seen = format!("{target:?} {authorize:?} {header:?} {} {:?}", authorize.identity(), target.snapshot());
     assert!(!seen.contains("token-") && !seen.contains("hunter2"), "{seen}");
+}
+
+/// Not even where every library tells all that it does.
+#[tokio::test(start_paused = true)]
+async fn no_token_and_no_secret_is_ever_logged() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(lines.clone());
+    let _guard = subscriber.finish().set_default();
+    let protected = Protected::new().await;
+    let file = TempFile::new("hunter2");
+    let target = protected.target(protected.settings(secret(&file)));
+    protected.works(&target).await;
+    protected.revoke();
+    protected.works(&target).await;
+    let bearer = TempFile::new("hunter3");
+    let target = protected.authorized(Arc::new(BearerFile::new(&bearer.0, protected.world.scope.clock().clone())));
+    target.cycle(&protected.plan(&["a"])).await;
+    let logged = lines.text();
+    assert!(logged.contains("initialize"), "nothing was logged: {:.2000}", logged);
+    let basic = STANDARD.encode("min%3Aicol:hunter2");
+    for secret in ["hunter", "token-1", "token-3", &basic] {
+        let line = logged.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::{
     io,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -13,8 +14,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
-use minicol_mcp::{Class, CyclePlan, HttpClient, PollTarget, Proxy, Target, TargetSettings, TargetState, TlsFiles};
-use minicol_plugin::net::{BoxIo, ClientTls, HttpConnector, Network};
+use minicol_mcp::{
+    Class, CyclePlan, HttpClient, PollTarget, Proxy, Target, TargetSettings, TargetState, TlsFiles, ToolResult,
+};
+use minicol_plugin::net::{BoxIo, ClientTls, HttpConnector, Network, TlsVersion};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ServerConfig, crypto::ring};
 use rustls_pki_types::PrivateKeyDer;
@@ -36,6 +39,8 @@ type Heads = Arc<Mutex<Vec<Request<()>>>>;
 struct Front {
     connections: Arc<Mutex<usize>>,
     heads: Heads,
+    /// Who was asked for a certificate and showed one.
+    shown: Arc<Mutex<Vec<Option<Vec<u8>>>>>,
 }
 
 impl Front {
@@ -48,11 +53,17 @@ impl Front {
             while let Ok((stream, _)) = listener.accept().await {
                 *served.connections.lock().unwrap() += 1;
                 let (network, tls, heads) = (Arc::clone(&network), tls.clone(), Arc::clone(&served.heads));
+                let shown = Arc::clone(&served.shown);
                 tokio::spawn(async move {
                     let stream: BoxIo = match tls {
                         None => stream,
                         Some(tls) => match TlsAcceptor::from(tls).accept(stream).await {
-                            Ok(stream) => Box::new(stream),
+                            Ok(stream) => {
+                                let certificates = stream.get_ref().1.peer_certificates();
+                                let first = certificates.and_then(|shown| shown.first()).map(|one| one.to_vec());
+                                shown.lock().unwrap().push(first);
+                                Box::new(stream)
+                            }
                             Err(_) => return,
                         },
                     };
@@ -157,6 +168,124 @@ async fn authorities_are_read_again_when_their_file_changes_and_a_broken_file_le
     target.close().await;
     tokio::time::advance(INTERVAL).await; // no connection is kept that long
     answer(&target.cycle(&plan(&world, &["a"])).await, "get_a");
+}
+
+/// A certificate that signs itself, and its key: files, and what a server sees of it.
+fn identity() -> (String, String, Vec<u8>) {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["poller".to_owned()]).unwrap();
+    (cert.pem(), signing_key.serialize_pem(), cert.der().to_vec())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_certificate_is_shown_and_another_one_when_its_files_change() {
+    let world = World::new().await;
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["buddy".to_owned()]).unwrap();
+    let (first, second) = (identity(), identity());
+    let mut roots = rustls::RootCertStore::empty();
+    for (_, _, der) in [&first, &second] {
+        roots.add(der.clone().into()).unwrap();
+    }
+    let provider = Arc::new(ring::default_provider());
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build();
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let config = builder.with_client_cert_verifier(verifier.unwrap()).with_single_cert(vec![cert.der().clone()], key);
+    let front = Front::serve(&world, "elsewhere:443", Some(Arc::new(config.unwrap()))).await;
+
+    let (ca, chain, private) = (TempFile::new(&cert.pem()), TempFile::new(&first.0), TempFile::new(&first.1));
+    let tls = |cert_file: Option<&TempFile>| ClientTls {
+        ca_file: Some(ca.0.clone()),
+        cert_file: cert_file.map(|file| file.0.clone()),
+        key_file: cert_file.map(|_| private.0.clone()),
+        server_name_override: Some("buddy".to_owned()),
+        ..ClientTls::default()
+    };
+    let reached = |tls| target(&world, "https://elsewhere/mcp", Some(Arc::new(TlsFiles::new(tls).unwrap())), None);
+    let nameless = reached(tls(None)).cycle(&plan(&world, &["a"])).await.setup.unwrap();
+    assert_eq!(nameless.class(), Class::Tls, "{nameless}");
+    assert!(nameless.to_string().contains("CertificateRequired"), "{nameless}");
+    assert!(nameless.to_string().contains("check cert_file and key_file"), "{nameless}");
+
+    let target = reached(tls(Some(&chain)));
+    answer(&target.cycle(&plan(&world, &["a"])).await, "get_a");
+    private.write(&second.1);
+    chain.write(&format!("{}\n", second.0)); // another length, where the clock of the file system is coarse
+    tokio::time::advance(INTERVAL).await; // no connection is kept that long
+    answer(&target.cycle(&plan(&world, &["a"])).await, "get_a");
+    let shown = front.shown.lock().unwrap();
+    assert_eq!((shown.first(), shown.last()), (Some(&Some(first.2)), Some(&Some(second.2))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_of_tls_that_is_too_old_is_refused() {
+    let world = World::new().await;
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["buddy".to_owned()]).unwrap();
+    let builder = ServerConfig::builder_with_provider(ring::default_provider().into());
+    let builder = builder.with_protocol_versions(&[&rustls::version::TLS12]).unwrap().with_no_client_auth();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let config = builder.with_single_cert(vec![cert.der().clone()], key).unwrap();
+    Front::serve(&world, "buddy:443", Some(Arc::new(config))).await;
+    let file = TempFile::new(&cert.pem());
+    for (min_version, works) in [(TlsVersion::Tls12, true), (TlsVersion::Tls13, false)] {
+        let tls = ClientTls { ca_file: Some(file.0.clone()), min_version, ..ClientTls::default() };
+        let target = target(&world, "https://buddy/mcp", Some(Arc::new(TlsFiles::new(tls).unwrap())), None);
+        let failed = target.cycle(&plan(&world, &["a"])).await.setup;
+        assert_eq!(failed.as_ref().map(minicol_mcp::Failure::class), (!works).then_some(Class::Tls), "{failed:?}");
+    }
+}
+
+/// Takes connections on `address` and hands their bytes on to `to`, until it is told to swallow those of the connections that it has.
+async fn relay(world: &World, address: &str, to: (&'static str, u16)) -> tokio::sync::watch::Sender<u32> {
+    let network = Arc::clone(world.scope.network());
+    let mut listener = network.listen(address).await.unwrap();
+    let (swallow, swallowed) = tokio::sync::watch::channel(0);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let (network, mut swallowed) = (Arc::clone(&network), swallowed.clone());
+            tokio::spawn(async move {
+                let mut far = network.connect(to.0, to.1).await?;
+                swallowed.mark_unchanged();
+                tokio::select! {
+                    _ = copy_bidirectional(&mut near, &mut far) => {}
+                    _ = swallowed.changed() => std::future::pending().await, // both ends stay open, and nothing passes
+                }
+                io::Result::Ok(())
+            });
+        }
+    });
+    swallow
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http_2_connection_that_leads_nowhere_any_more_is_given_up() {
+    let world = World::new().await;
+    let (config, pem) = certificate(&[b"h2"]);
+    let file = TempFile::new(&pem);
+    Front::serve(&world, "inside:443", Some(config)).await;
+    let swallow = relay(&world, "buddy:443", ("inside", 443)).await;
+    let http = HttpClient::with(Arc::clone(world.scope.network()), Some(trusting(&file)), None);
+    let settings = TargetSettings {
+        max_retries: 0,
+        breaker_threshold: u32::MAX,
+        timeout: Duration::from_secs(1),
+        ..TargetSettings::new("https://buddy/mcp".parse().unwrap())
+    };
+    let target = Target::new(settings, http, Arc::new(TargetState::default()), &world.scope);
+    answer(&target.cycle(&plan(&world, &["a"])).await, "get_a");
+
+    swallow.send_modify(|times| *times += 1);
+    let before = Instant::now();
+    // Polled each second, the connection is never idle for long enough to be dropped for that.
+    while target
+        .cycle(&plan(&world, &["a"]))
+        .await
+        .tools
+        .iter()
+        .any(|(_, result)| !matches!(result, ToolResult::Answered(_)))
+    {
+        assert!(before.elapsed() < Duration::from_secs(15), "for how long?");
+    }
+    assert!(before.elapsed() > Duration::from_secs(5), "{:?}", before.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

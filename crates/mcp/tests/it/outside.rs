@@ -86,8 +86,15 @@ async fn each_attempt_is_measured_by_the_conventions() {
     assert_eq!(counts, expected.map(|(name, count)| (name.to_owned(), count)).into());
 }
 
+/// What was logged.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -135,6 +142,5 @@ async fn the_libraries_log_no_warning_for_a_server_that_fails() {
     }
     world.server.stop();
     world.cycle(&["a"]).await;
-    let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    assert_eq!(logged, "");
+    assert_eq!(lines.text(), "");
 }
