@@ -421,7 +421,7 @@ async fn no_token_and_no_secret_is_ever_logged() {
     let target = protected.authorized(Arc::new(BearerFile::new(&bearer.0, protected.world.scope.clock().clone())));
     target.cycle(&protected.plan(&["a"])).await;
     let logged = lines.text();
-    assert!(logged.contains("initialize"), "nothing was logged: {:.2000}", logged);
+    assert!(logged.contains("initialize"), "nothing was logged: {logged:.2000}");
     let basic = STANDARD.encode("min%3Aicol:hunter2");
     for secret in ["hunter", "token-1", "token-3", &basic] {
         let line = logged.lines().find(|line| line.contains(secret));
