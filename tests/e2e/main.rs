@@ -6,6 +6,7 @@ mod delivery;
 mod from_mahavishnu;
 mod house;
 mod otlp;
+mod otlp_environment;
 mod program;
 mod simulate;
 mod thin_path;

@@ -89,7 +89,7 @@ async fn the_relay_of_the_pipelines_folder_is_valid() {
 }
 
 /// Posts JSON: status and body.
-async fn post(port: u16, path: &str, body: &str) -> (u16, String) {
+pub(crate) async fn post(port: u16, path: &str, body: &str) -> (u16, String) {
     use http_body_util::{BodyExt, Full};
     #[allow(clippy::disallowed_methods)] // a test's own client over real sockets
     let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();

@@ -2,12 +2,15 @@
 
 otlp_peer.py GRPC_IN HTTP_IN OUT EXPORTER
 
-Serves OTLP on the port OUT (gRPC for the exporter `otlp`, HTTP for the others), sends every signal to minicol by gRPC and by HTTP, plain and by gzip, and
-compares, field by field, what comes out with what was sent. Exit 0 where all is equal.
+Serves OTLP on the port OUT (gRPC for the exporter `otlp`, HTTP for the others), sends every signal to minicol by gRPC and by HTTP, in Protobuf and in JSON, plain and by gzip,
+and compares, field by field, what comes out with what was sent. Doubles that are no finite number are among it. Exit 0 where all is equal.
 """
 
+import base64
 import gzip
 import http.server
+import json
+import math
 import queue
 import random
 import sys
@@ -64,7 +67,7 @@ def scalar(field, choose):
     if field.type == kinds.TYPE_BOOL:
         return True
     if field.type in (kinds.TYPE_DOUBLE, kinds.TYPE_FLOAT):
-        return choose.uniform(-1e6, 1e6)
+        return choose.choice([choose.uniform(-1e6, 1e6), choose.uniform(-1, 1), math.inf, -math.inf, math.nan])
     if field.type == kinds.TYPE_ENUM:
         return choose.choice([value.number for value in field.enum_type.values if value.number])
     if field.type in (kinds.TYPE_INT64, kinds.TYPE_SINT64, kinds.TYPE_SFIXED64):
@@ -85,19 +88,26 @@ def fields(message):
     return count
 
 
-def from_otlp_json(text, request):
+def mend(node, an_id):
     """OTLP's JSON writes ids in hexadecimal where Protobuf's writes base64."""
-    import base64, json
+    if isinstance(node, dict):
+        ids = ("traceId", "spanId", "parentSpanId")
+        return {key: an_id(value) if key in ids else mend(value, an_id) for key, value in node.items()}
+    return [mend(one, an_id) for one in node] if isinstance(node, list) else node
 
-    def mend(node):
-        if isinstance(node, dict):
-            return {
-                key: base64.b64encode(bytes.fromhex(value)).decode() if key in ("traceId", "spanId", "parentSpanId") else mend(value)
-                for key, value in node.items()
-            }
-        return [mend(one) for one in node] if isinstance(node, list) else node
 
-    return json_format.ParseDict(mend(json.loads(text)), request())
+def from_otlp_json(text, request):
+    return json_format.ParseDict(mend(json.loads(text), lambda value: base64.b64encode(bytes.fromhex(value)).decode()), request())
+
+
+def to_otlp_json(message):
+    tree = json_format.MessageToDict(message, use_integers_for_enums=True)
+    return json.dumps(mend(tree, lambda value: base64.b64decode(value).hex())).encode()
+
+
+def same(one, other):
+    """Equal in every field; NaN is unequal to itself, but its bytes are not."""
+    return one.SerializeToString(deterministic=True) == other.SerializeToString(deterministic=True)
 
 
 def serve_grpc(port):
@@ -140,9 +150,9 @@ class Http(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def send_http(port, signal, message, packed):
-    body = message.SerializeToString()
-    headers = {"content-type": "application/x-protobuf"}
+def send_http(port, signal, message, packed, in_json):
+    body = to_otlp_json(message) if in_json else message.SerializeToString()
+    headers = {"content-type": "application/json" if in_json else "application/x-protobuf"}
     if packed:
         body, headers["content-encoding"] = gzip.compress(body), "gzip"
     request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/{signal}", body, headers)
@@ -163,13 +173,13 @@ def main():
         for signal, (request, _, stub) in SIGNALS.items():
             message = request()
             fill(message, random.Random(f"{seed} {signal}"))
-            if seed % 4 < 2:
+            if seed % 6 < 2:
                 packed = grpc.Compression.Gzip if seed % 2 else grpc.Compression.NoCompression
                 stub(channel).Export(message, timeout=20, compression=packed)
             else:
-                send_http(http_in, signal, message, seed % 2 == 1)
+                send_http(http_in, signal, message, seed % 2 == 1, seed % 6 > 3)
             name, got = arrived.get(timeout=20)
-            if name != signal or got != message:
+            if name != signal or not same(got, message):
                 print(f"{signal} (seed {seed}) differs:\n--- sent\n{message}\n--- arrived\n{got}"[:20000])
                 return 1
             messages, compared = messages + 1, compared + fields(got)

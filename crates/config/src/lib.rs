@@ -26,6 +26,7 @@ mod de;
 mod decode;
 mod environment;
 mod excerpt;
+mod fill;
 mod load;
 mod mark;
 mod merge;

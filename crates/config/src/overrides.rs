@@ -31,13 +31,15 @@ pub struct EnvOverride {
     pub keys: KeyTree,
 }
 
-/// An override that took effect. Its value is not told: it may be a secret.
+/// A variable that took effect. Its value is not told: it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppliedOverride {
     /// The variable.
     pub variable: String,
     /// What it sets.
     pub path: Path,
+    /// Whether it only gives what is written nowhere, and overrides nothing.
+    pub fills_in: bool,
 }
 
 /// Which keys a mapping takes.
@@ -177,7 +179,7 @@ impl EnvOverride {
             crate::path::Segment::Index(index) => index.to_string(),
         });
         let tree = wrap(all.collect::<Vec<_>>().into_iter(), &mark, value);
-        Ok((tree, AppliedOverride { variable: variable.to_owned(), path }))
+        Ok((tree, AppliedOverride { variable: variable.to_owned(), path, fills_in: false }))
     }
 
     fn unknown_key(&self, mark: &Mark, keys: &[String], at: usize, known: &BTreeMap<String, KeyTree>) -> Problem {
@@ -210,7 +212,7 @@ impl EnvOverride {
 }
 
 /// The place of a variable: its name, and its value too where that is what is meant.
-fn mark_of(variable: &str, text: &str) -> Mark {
+pub(crate) fn mark_of(variable: &str, text: &str) -> Mark {
     let line = if text.is_empty() { variable.to_owned() } else { format!("{variable}={text}") };
     Mark::new(SourceText::new(variable_source_name(variable), line), 1, 1, usize::MAX)
 }

@@ -133,7 +133,8 @@ impl Shared {
     /// One attempt: within the timeout, and a panic is an error.
     async fn attempt(&self, lane: &Lane, batch: Batch) -> Result<Delivered, ExportError> {
         let began = self.scope.clock().monotonic();
-        let limit = self.config.timeout.0;
+        let configured = self.config.timeout_of(lane.signal);
+        let limit = configured.0;
         let guarded = AssertUnwindSafe(async { self.exporter.export(batch).await }).catch_unwind();
         let caught = if limit.is_zero() { Ok(guarded.await) } else { timeout(limit, guarded).await };
         let result = match caught {
@@ -144,7 +145,7 @@ impl Shared {
             )),
             Err(_) => Err(ExportError::retryable(
                 "timeout",
-                format!("no answer within {} (the exporter's `timeout`)", self.config.timeout),
+                format!("no answer within {configured} (the exporter's `timeout`)"),
             )),
         };
         let took = self.scope.clock().monotonic().saturating_sub(began);

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use minicol_pdata::Signal;
 use minicol_plugin::config::{GoDuration, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,9 @@ pub struct DeliverySettings {
     /// How long one attempt may take; `0s` is without limit. Default 5s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<GoDuration>,
+    /// The same for one signal, where it shall be another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<Timeouts>,
     /// What happens when an attempt failed and another may help.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_on_failure: Option<RetryConfig>,
@@ -24,10 +28,28 @@ pub struct DeliverySettings {
 pub struct DeliveryConfig {
     /// How long one attempt may take; zero is without limit.
     pub timeout: GoDuration,
+    /// The same for one signal, where it is another.
+    #[serde(skip_serializing_if = "Timeouts::is_empty")]
+    pub timeouts: Timeouts,
     /// What happens when an attempt failed and another may help.
     pub retry_on_failure: RetryConfig,
     /// Where batches wait for their delivery.
     pub sending_queue: QueueConfig,
+}
+
+/// `timeouts`: what `timeout` is for one signal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// For metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<GoDuration>,
+    /// For logs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logs: Option<GoDuration>,
+    /// For traces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces: Option<GoDuration>,
 }
 
 /// `retry_on_failure`: the wait before the next attempt grows, and is spread at random; where the far end asks for a longer one, that is waited.
@@ -83,7 +105,7 @@ const MAX_CONSUMERS: usize = 1_000;
 
 impl DeliverySettings {
     /// The keys that belong to delivery, not to the exporter.
-    pub const KEYS: [&'static str; 3] = ["timeout", "retry_on_failure", "sending_queue"];
+    pub const KEYS: [&'static str; 4] = ["timeout", "timeouts", "retry_on_failure", "sending_queue"];
 
     /// With defaults for what is not written. `queued` is the exporter's `Entry::queued`: without it there is no queue and no retry unless the
     /// user wrote that section.
@@ -91,6 +113,7 @@ impl DeliverySettings {
         let defaults = if queued { DeliveryConfig::default() } else { DeliveryConfig::unqueued() };
         DeliveryConfig {
             timeout: self.timeout.unwrap_or(defaults.timeout),
+            timeouts: self.timeouts.unwrap_or_default(),
             retry_on_failure: self.retry_on_failure.clone().unwrap_or(defaults.retry_on_failure),
             sending_queue: self.sending_queue.clone().unwrap_or(defaults.sending_queue),
         }
@@ -102,9 +125,21 @@ impl DeliveryConfig {
     pub fn unqueued() -> Self {
         Self {
             timeout: GoDuration::from_secs(5),
+            timeouts: Timeouts::default(),
             retry_on_failure: RetryConfig { enabled: false, ..RetryConfig::default() },
             sending_queue: QueueConfig { enabled: false, ..QueueConfig::default() },
         }
+    }
+
+    /// How long one attempt to deliver `signal` may take; zero is without limit.
+    pub fn timeout_of(&self, signal: Signal) -> GoDuration {
+        let own = match signal {
+            Signal::Metrics => self.timeouts.metrics,
+            Signal::Logs => self.timeouts.logs,
+            Signal::Traces => self.timeouts.traces,
+            Signal::Observations => None,
+        };
+        own.unwrap_or(self.timeout)
     }
 
     /// Adds everything that is wrong with it, at the paths of a pipeline file.
@@ -118,9 +153,16 @@ impl Default for DeliveryConfig {
     fn default() -> Self {
         Self {
             timeout: GoDuration::from_secs(5),
+            timeouts: Timeouts::default(),
             retry_on_failure: RetryConfig::default(),
             sending_queue: QueueConfig::default(),
         }
+    }
+}
+
+impl Timeouts {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -226,7 +268,7 @@ mod tests {
         });
         assert_eq!(shown, known);
         let names: Vec<_> = shown.as_object().unwrap().keys().cloned().collect();
-        assert_eq!(names, DeliverySettings::KEYS);
+        assert!(names.iter().all(|name| DeliverySettings::KEYS.contains(&name.as_str())), "{names:?}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod ledger;
 mod meters;
 mod queue;
 
-pub use config::{DeliveryConfig, DeliverySettings, QueueConfig, RetryConfig, Sizer};
+pub use config::{DeliveryConfig, DeliverySettings, QueueConfig, RetryConfig, Sizer, Timeouts};
 pub use delivery::{Delivery, DeliveryConsumer};
 pub use drain::DrainReport;
 pub use ledger::DeliveryCounts;

@@ -8,7 +8,8 @@ use std::{error::Error, sync::Arc};
 use http::{Uri, uri::PathAndQuery};
 use minicol_pdata::{Batch, Signal};
 use minicol_plugin::{
-    ComponentError, Delivered, ExportError, Exporter, Factory, Flow, OtlpProtocol, Scope, Stability, async_trait, text,
+    ComponentError, Delivered, EnvironmentDefault, ExportError, Exporter, Factory, Flow, OtlpProtocol, Scope,
+    Stability, async_trait, text,
 };
 use tonic::{Code, Status, body::Body, client::Grpc, codec::CompressionEncoding};
 use tonic_types::StatusExt;
@@ -16,7 +17,9 @@ use tonic_types::StatusExt;
 use crate::{
     MAX_ANSWER_BYTES,
     config::{Compression, Encoding, Headers, OtlpGrpcConfig},
+    environment,
     failure::Peer,
+    lanes::Lanes,
     outcome::{Request, delivered, grpc_cure, grpc_name, grpc_retry, grpc_too_large, unreadable},
     parts::{Failed, Sizes},
     transport::Transport,
@@ -26,6 +29,11 @@ use codec::Encoded;
 
 /// The exporter `otlp`, and its factory.
 pub struct OtlpGrpc {
+    lanes: Lanes<Lane>,
+}
+
+/// How a signal is delivered.
+struct Lane {
     transport: Transport<Body>,
     origin: Uri,
     peer: Arc<Peer>,
@@ -47,37 +55,47 @@ impl Factory for OtlpGrpc {
     const EXAMPLE: &'static str = include_str!("../examples/otlp.yaml");
     const OTLP_PROTOCOL: Option<OtlpProtocol> = Some(OtlpProtocol::Grpc);
 
+    fn environment_defaults() -> Vec<EnvironmentDefault> {
+        environment::of_grpc()
+    }
+
     fn build(config: OtlpGrpcConfig, scope: &Scope) -> Result<Box<dyn Exporter>, ComponentError> {
-        let fault = |error: Box<dyn Error + Send + Sync>| ComponentError::caused(error.to_string(), error);
-        let origin = config.target().map_err(|error| fault(error.into()))?;
-        let headers = Headers::new(&config.headers, &config.header_files).map_err(|error| fault(error.into()))?;
-        let secure = origin.scheme_str() == Some("https");
-        let transport = Transport::new(scope, &config.tls, secure, OtlpProtocol::Grpc, config.keepalive)
-            .map_err(|error| fault(error.into()))?;
-        Ok(Box::new(Self {
-            peer: Arc::new(Peer::new(&origin, OtlpProtocol::Grpc, transport.ears())),
-            origin,
-            headers,
-            sizes: Sizes::new(Encoding::Proto, config.max_send_bytes()),
-            compression: config.compression,
-            transport,
-        }))
+        let of = |signal| Ok(Some(config.of(signal)).filter(|own| !own.endpoint.is_empty()));
+        Ok(Box::new(Self { lanes: Lanes::build(of, |config| Lane::build(config, scope))? }))
     }
 }
 
 #[async_trait]
 impl Exporter for OtlpGrpc {
     async fn export(&self, batch: Batch) -> Result<Delivered, ExportError> {
-        self.sizes.deliver(batch, |request| self.send(request)).await
+        let lane = self.lanes.of(batch.signal())?;
+        lane.sizes.deliver(batch, |request| lane.send(request)).await
     }
 
     async fn shutdown(&self) -> Result<(), ComponentError> {
-        self.transport.close();
+        self.lanes.all().for_each(|lane| lane.transport.close());
         Ok(())
     }
 }
 
-impl OtlpGrpc {
+impl Lane {
+    fn build(config: &OtlpGrpcConfig, scope: &Scope) -> Result<Self, ComponentError> {
+        let fault = |error: Box<dyn Error + Send + Sync>| ComponentError::caused(error.to_string(), error);
+        let origin = config.target().map_err(|error| fault(error.into()))?;
+        let headers = Headers::new(&config.headers, &config.header_files).map_err(|error| fault(error.into()))?;
+        let secure = origin.scheme_str() == Some("https");
+        let transport = Transport::new(scope, &config.tls, secure, OtlpProtocol::Grpc, config.keepalive)
+            .map_err(|error| fault(error.into()))?;
+        Ok(Self {
+            peer: Arc::new(Peer::new(&origin, OtlpProtocol::Grpc, transport.ears())),
+            origin,
+            headers,
+            sizes: Sizes::new(Encoding::Proto, config.max_send_bytes()),
+            compression: config.compression,
+            transport,
+        })
+    }
+
     async fn send(&self, request: Request) -> Result<Delivered, Failed> {
         let headers = Arc::new(self.headers.now().await?);
         let exchange = self.transport.begin();
@@ -157,6 +175,7 @@ fn path(signal: Signal) -> PathAndQuery {
 
 impl std::fmt::Debug for OtlpGrpc {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OtlpGrpc").field("peer", &self.peer.name()).finish_non_exhaustive()
+        let peers: Vec<&str> = self.lanes.all().map(|lane| lane.peer.name()).collect();
+        f.debug_struct("OtlpGrpc").field("peers", &peers).finish_non_exhaustive()
     }
 }

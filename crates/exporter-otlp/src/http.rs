@@ -1,22 +1,25 @@
 //! OTLP over HTTP, in protobuf or JSON.
 
-use std::{error::Error, io::Write};
+use std::{error::Error, io::Write, sync::Arc};
 
 use bytes::Bytes;
 use flate2::{Compression as Level, write::GzEncoder};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, uri::Scheme};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use minicol_pdata::{Batch, Signal};
 use minicol_plugin::{
-    ComponentError, Delivered, ExportError, Exporter, Factory, Flow, OtlpProtocol, Scope, Stability, async_trait, text,
+    ComponentError, Delivered, EnvironmentDefault, ExportError, Exporter, Factory, Flow, OtlpProtocol, Scope,
+    Stability, async_trait, text,
 };
 use prost::Message;
 
 use crate::{
     MAX_ANSWER_BYTES,
     config::{Compression, Encoding, Headers, OtlpHttpConfig},
+    environment,
     failure::Peer,
+    lanes::Lanes,
     outcome::{Request, delivered, delivered_json, http_cure, http_retry, unreadable},
     parts::{Failed, Sizes},
     transport::{Bounded, Transport, read_bounded},
@@ -24,21 +27,19 @@ use crate::{
 
 /// The exporter `otlphttp`, and its factory.
 pub struct OtlpHttp {
-    transport: Transport<Full<Bytes>>,
-    metrics: Option<Target>,
-    logs: Option<Target>,
-    traces: Option<Target>,
+    lanes: Lanes<Lane>,
+}
+
+/// How a signal is delivered.
+struct Lane {
+    transport: Arc<Transport<Full<Bytes>>>,
+    uri: Uri,
+    peer: Peer,
     headers: Headers,
     compression: Compression,
     encoding: Encoding,
     sizes: Sizes,
     scope: Scope,
-}
-
-/// Where one signal goes.
-struct Target {
-    uri: Uri,
-    peer: Peer,
 }
 
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
@@ -57,40 +58,46 @@ impl Factory for OtlpHttp {
     const EXAMPLE: &'static str = include_str!("../examples/otlphttp.yaml");
     const OTLP_PROTOCOL: Option<OtlpProtocol> = Some(OtlpProtocol::HttpProtobuf);
 
+    fn environment_defaults() -> Vec<EnvironmentDefault> {
+        environment::of_http()
+    }
+
     fn build(config: OtlpHttpConfig, scope: &Scope) -> Result<Box<dyn Exporter>, ComponentError> {
-        let fault = |error: Box<dyn Error + Send + Sync>| ComponentError::caused(error.to_string(), error);
-        let uri = |signal| config.target(signal).map_err(|error| fault(error.into()));
-        let (metrics, logs, traces) = (uri(Signal::Metrics)?, uri(Signal::Logs)?, uri(Signal::Traces)?);
-        let secure = [&metrics, &logs, &traces].into_iter().flatten().any(|uri| uri.scheme_str() == Some("https"));
-        let transport = Transport::new(scope, &config.tls, secure, OtlpProtocol::HttpProtobuf, None)
-            .map_err(|error| fault(error.into()))?;
-        let target = |uri: Uri| Target { peer: Peer::new(&uri, OtlpProtocol::HttpProtobuf, transport.ears()), uri };
-        let (metrics, logs, traces) = (metrics.map(target), logs.map(target), traces.map(target));
-        let headers = Headers::new(&config.headers, &config.header_files).map_err(|error| fault(error.into()))?;
-        Ok(Box::new(Self {
-            transport,
-            metrics,
-            logs,
-            traces,
-            headers,
-            compression: config.compression,
-            encoding: config.encoding,
-            sizes: Sizes::new(config.encoding, config.max_send_bytes()),
-            scope: scope.clone(),
-        }))
+        let of = |signal| {
+            let own = config.of(signal);
+            Ok(own.target(signal).map_err(fault)?.map(|uri| (signal, own, uri)))
+        };
+        // Signals to one server share its connections, though each has a path of its own.
+        let transports = Lanes::build(
+            |signal| Ok(of(signal)?.map(|(_, own, uri)| (own.tls, uri.scheme().cloned()))),
+            |(tls, scheme)| {
+                let secure = *scheme == Some(Scheme::HTTPS);
+                Transport::new(scope, tls, secure, OtlpProtocol::HttpProtobuf, None).map(Arc::new).map_err(fault)
+            },
+        )?;
+        let lanes = Lanes::build(of, |(signal, config, uri)| {
+            let transport = transports.of(*signal).map_err(fault)?;
+            Lane::build(config, uri.clone(), Arc::clone(transport), scope)
+        })?;
+        Ok(Box::new(Self { lanes }))
     }
 }
 
 #[async_trait]
 impl Exporter for OtlpHttp {
     async fn export(&self, batch: Batch) -> Result<Delivered, ExportError> {
-        self.sizes.deliver(batch, |request| self.send(request)).await
+        let lane = self.lanes.of(batch.signal())?;
+        lane.sizes.deliver(batch, |request| lane.send(request)).await
     }
 
     async fn shutdown(&self) -> Result<(), ComponentError> {
-        self.transport.close();
+        self.lanes.all().for_each(|lane| lane.transport.close());
         Ok(())
     }
+}
+
+fn fault(error: impl Error + Send + Sync + 'static) -> ComponentError {
+    ComponentError::caused(error.to_string(), error)
 }
 
 /// An answer with as much of its body as is worth reading.
@@ -110,47 +117,45 @@ async fn read(response: Response<Incoming>) -> Answer {
     Answer { status: parts.status, headers: parts.headers, body }
 }
 
-impl OtlpHttp {
+impl Lane {
+    fn build(
+        config: &OtlpHttpConfig,
+        uri: Uri,
+        transport: Arc<Transport<Full<Bytes>>>,
+        scope: &Scope,
+    ) -> Result<Self, ComponentError> {
+        Ok(Self {
+            peer: Peer::new(&uri, OtlpProtocol::HttpProtobuf, transport.ears()),
+            headers: Headers::new(&config.headers, &config.header_files).map_err(fault)?,
+            compression: config.compression,
+            encoding: config.encoding,
+            sizes: Sizes::new(config.encoding, config.max_send_bytes()),
+            scope: scope.clone(),
+            transport,
+            uri,
+        })
+    }
+
     async fn send(&self, Request { signal, body }: Request) -> Result<Delivered, Failed> {
-        let target = self.target(signal)?;
-        let request = self.request(target, self.headers.now().await?, &body)?;
+        let request = self.request(self.headers.now().await?, &body)?;
         let exchange = self.transport.begin();
         let answer = match exchange.client().request(request).await {
             Ok(response) => Ok(read(response).await),
-            Err(error) => Err(target.peer.failed(&error)),
+            Err(error) => Err(self.peer.failed(&error)),
         };
         exchange.over();
         let answer = answer?;
         match answer.status {
             status if status.is_success() => Ok(answer.delivered(signal)),
-            StatusCode::PAYLOAD_TOO_LARGE => Err(Failed::TooLarge(self.refused(target, &answer))),
-            _ => Err(Failed::Otherwise(self.refused(target, &answer))),
+            StatusCode::PAYLOAD_TOO_LARGE => Err(Failed::TooLarge(self.refused(&answer))),
+            _ => Err(Failed::Otherwise(self.refused(&answer))),
         }
     }
 
-    fn target(&self, signal: Signal) -> Result<&Target, ExportError> {
-        let target = match signal {
-            Signal::Metrics | Signal::Observations => &self.metrics,
-            Signal::Logs => &self.logs,
-            Signal::Traces => &self.traces,
-        };
-        target.as_ref().ok_or_else(|| {
-            ExportError::permanent(
-                "endpoint",
-                format!("there is no endpoint for {signal}: set endpoint or {signal}_endpoint"),
-            )
-        })
-    }
-
-    fn request(
-        &self,
-        target: &Target,
-        headers: HeaderMap,
-        body: &Bytes,
-    ) -> Result<http::Request<Full<Bytes>>, ExportError> {
+    fn request(&self, headers: HeaderMap, body: &Bytes) -> Result<http::Request<Full<Bytes>>, ExportError> {
         let mut request = http::Request::new(Full::default());
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = target.uri.clone();
+        *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = headers;
         let kind = match self.encoding {
             Encoding::Proto => PROTOBUF,
@@ -171,7 +176,7 @@ impl OtlpHttp {
         Ok(request)
     }
 
-    fn refused(&self, target: &Target, answer: &Answer) -> ExportError {
+    fn refused(&self, answer: &Answer) -> ExportError {
         let status = answer.status;
         let said = answer.said().map(|said| format!(": {}", text::foreign(&said))).unwrap_or_default();
         let cure = if status.is_redirection() {
@@ -187,7 +192,7 @@ impl OtlpHttp {
         ExportError {
             retry: http_retry(status, &answer.headers, self.scope.clock().wall()),
             error_type: status.as_str().to_owned(),
-            message: format!("{} answered HTTP {status}{said}{cure}", target.peer.name()),
+            message: format!("{} answered HTTP {status}{said}{cure}", self.peer.name()),
         }
     }
 }

@@ -3,17 +3,19 @@
 //! has: nothing is decoded or encoded twice.
 
 mod config;
+mod environment;
 mod failure;
 mod grpc;
 mod heard;
 mod http;
+mod lanes;
 mod outcome;
 mod parts;
 mod transport;
 
 use minicol_plugin::{Entry, Exporter};
 
-pub use config::{Compression, Encoding, Keepalive, OtlpGrpcConfig, OtlpHttpConfig};
+pub use config::{Compression, Encoding, GrpcSignal, HttpSignal, Keepalive, OtlpGrpcConfig, OtlpHttpConfig, SignalTls};
 pub use grpc::OtlpGrpc;
 pub use http::OtlpHttp;
 

@@ -92,7 +92,11 @@ impl Host {
     /// Starts extensions, then exporters, processors, and receivers last. Where one does not start, what had started is stopped again.
     pub async fn start(&self, plan: &Plan) -> Result<Running, StartError> {
         for one in plan.overrides() {
-            info!(variable = one.variable, path = %one.path, "an environment variable overrides the configuration");
+            if one.fills_in {
+                info!(variable = one.variable, path = %one.path, "an environment variable gives what the configuration does not");
+            } else {
+                info!(variable = one.variable, path = %one.path, "an environment variable overrides the configuration");
+            }
         }
         let telemetry = Telemetry::new(plan.telemetry(), self.program, &self.environment);
         let workshop = Workshop::new(self.environment.clone(), telemetry.meter());

@@ -4,6 +4,7 @@
 
 mod attributes;
 mod batch;
+mod json;
 mod metrics;
 mod observation;
 mod otlp;

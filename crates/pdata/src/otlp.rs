@@ -10,9 +10,8 @@ use opentelemetry_proto::tonic::collector::{
 };
 use prost::Message;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
 
-use crate::Signal;
+use crate::{Signal, json};
 
 /// Bytes that are no OTLP request of the signal they were said to be.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -116,19 +115,16 @@ impl<S: Kind> Otlp<S> {
         self.encoded.get_or_init(|| self.request.encode_to_vec().into()).clone()
     }
 
-    /// From the JSON encoding of an export request (OTLP/JSON: hexadecimal ids, 64-bit numbers as text or number).
+    /// From the JSON encoding of an export request (OTLP/JSON: hexadecimal ids, 64-bit numbers and doubles as text or number, `null` for what is not
+    /// set).
     pub fn from_json(text: &[u8]) -> Result<Self, DecodeError> {
-        let request = serde_json::from_slice(text)
-            .map_err(|error| DecodeError { signal: S::SIGNAL, reason: error.to_string() })?;
+        let request = json::read(text).map_err(|reason| DecodeError { signal: S::SIGNAL, reason })?;
         Ok(Self::new(request))
     }
 
-    /// The JSON encoding of the export request. A double that is no finite number is written as `"NaN"`.
+    /// The JSON encoding of the export request. A double that is no finite number is written as `"NaN"`, `"Infinity"` or `"-Infinity"`.
     pub fn to_json(&self) -> Bytes {
-        // Messages are maps with text keys: this cannot fail.
-        let mut tree = serde_json::to_value(&*self.request).unwrap_or_default();
-        tidy(&mut tree);
-        tree.to_string().into()
+        json::write(&*self.request)
     }
 
     /// In two: the first `keep` items, and the others. What describes them (resource, scope, metric) stands in both.
@@ -171,27 +167,6 @@ impl<S: Kind> Otlp<S> {
     pub(crate) fn edit(&mut self) -> &mut S::Request {
         self.encoded = OnceLock::new();
         Arc::make_mut(&mut self.request)
-    }
-}
-
-/// Takes out what serde writes as `null`: a field that is unset is left away, as Protobuf's JSON has it. A number that is always set is
-/// `null` only where JSON has no number for it.
-fn tidy(tree: &mut Value) {
-    const ALWAYS_SET: [&str; 5] = ["asDouble", "doubleValue", "quantile", "value", "zeroThreshold"];
-    match tree {
-        Value::Object(fields) => {
-            let is_quantile = fields.contains_key("quantile");
-            fields.retain(|key, value| {
-                let set = ALWAYS_SET.contains(&key.as_str()) && (key != "value" || is_quantile);
-                if value.is_null() && set {
-                    *value = Value::from("NaN");
-                }
-                tidy(value);
-                !value.is_null()
-            });
-        }
-        Value::Array(items) => items.iter_mut().for_each(tidy),
-        _ => {}
     }
 }
 

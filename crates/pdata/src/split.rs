@@ -232,16 +232,4 @@ mod tests {
         assert!(Metrics::from_json(b"{\"resourceMetrics\": 7}").unwrap_err().to_string().contains("metrics request"));
         assert!(Logs::from_json(b"[").is_err());
     }
-
-    #[test]
-    fn what_is_no_number_is_written_as_protobuf_json_writes_it() {
-        let value = Some(opentelemetry_proto::tonic::metrics::v1::number_data_point::Value::AsDouble(f64::NAN));
-        let gauge = Gauge { data_points: vec![NumberDataPoint { value, ..NumberDataPoint::default() }] };
-        let metric = Metric { data: Some(Data::Gauge(gauge)), ..Metric::default() };
-        let scope = ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() };
-        let resource = ResourceMetrics { scope_metrics: vec![scope], ..ResourceMetrics::default() };
-        let metrics = Metrics::new(ExportMetricsServiceRequest { resource_metrics: vec![resource] });
-        let text = String::from_utf8(metrics.to_json().to_vec()).unwrap();
-        assert!(text.contains(r#""asDouble":"NaN""#), "{text}");
-    }
 }

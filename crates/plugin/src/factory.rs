@@ -5,7 +5,7 @@ use schemars::Schema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    ComponentError, Exporter, Extension, Processor, Receiver, Scope,
+    ComponentError, EnvironmentDefault, Exporter, Extension, Processor, Receiver, Scope,
     config::{ComponentConfig, DecodeError, Problem, Problems, decode},
 };
 
@@ -136,6 +136,11 @@ pub trait Factory: 'static {
     /// one, built from a configuration of nothing but `endpoint`.
     const OTLP_PROTOCOL: Option<OtlpProtocol> = None;
 
+    /// Environment variables that give what its configuration does not write.
+    fn environment_defaults() -> Vec<EnvironmentDefault> {
+        Vec::new()
+    }
+
     /// Builds one instance. Nothing is bound, connected or started yet.
     fn build(config: Self::Config, scope: &Scope) -> Result<Box<Self::Product>, ComponentError>;
 }
@@ -167,6 +172,8 @@ pub struct Entry<P: ?Sized> {
     pub serves_poll: bool,
     /// For an exporter: the OTLP protocol that it speaks.
     pub otlp_protocol: Option<OtlpProtocol>,
+    /// Environment variables that give what its configuration does not write.
+    pub environment_defaults: fn() -> Vec<EnvironmentDefault>,
     /// The JSON Schema of its configuration.
     pub schema: fn() -> Schema,
     /// Its configuration when nothing is written.
@@ -222,6 +229,7 @@ impl<P: Product + ?Sized> Entry<P> {
             transport: F::TRANSPORT,
             serves_poll: F::SERVES_POLL,
             otlp_protocol: F::OTLP_PROTOCOL,
+            environment_defaults: F::environment_defaults,
             schema: || schemars::schema_for!(F::Config),
             default: || Box::new(Typed::<F>(F::Config::default())),
             decode: |from| Ok(Box::new(Typed::<F>(decode::<F::Config>(from)?))),

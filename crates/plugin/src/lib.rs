@@ -16,6 +16,7 @@ mod status;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod text;
+mod variables;
 
 pub use books::{Account, Books, EdgeSnapshot, Reasons, Unbalanced, sum};
 pub use component::{
@@ -31,6 +32,7 @@ pub use host_view::{ComponentSnapshot, HostView, Phase, Snapshot};
 pub use scope::{Scope, ScopeParts};
 pub use state::StateStore;
 pub use status::{Event, EventSink, Level, Notice, Status, StatusChange};
+pub use variables::EnvironmentDefault;
 
 pub use async_trait::async_trait;
 pub use tokio_util::sync::CancellationToken;

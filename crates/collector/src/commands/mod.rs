@@ -50,7 +50,8 @@ fn tell_warnings(plan: &Plan) {
 /// The overrides that took effect, by name: for the commands that have no log.
 fn tell_overrides(plan: &Plan) {
     for one in plan.overrides() {
-        tell(&format!("note: the environment variable {} overrides {}\n", one.variable, one.path));
+        let does = if one.fills_in { "gives" } else { "overrides" };
+        tell(&format!("note: the environment variable {} {does} {}\n", one.variable, one.path));
     }
 }
 

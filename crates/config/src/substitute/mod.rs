@@ -48,7 +48,7 @@ fn flow(text: &str, mark: &Mark, depth: usize, budget: &mut Budget) -> Option<No
     Some(node)
 }
 
-fn from_json(json: &Json, mark: &Mark, budget: &mut Budget) -> Option<Node> {
+pub(crate) fn from_json(json: &Json, mark: &Mark, budget: &mut Budget) -> Option<Node> {
     let bytes = json.as_str().map_or(0, str::len);
     if !budget.take(1, bytes) {
         return None;

@@ -170,3 +170,19 @@ async fn without_a_queue_a_sender_that_stops_waiting_leaves_the_books_balanced()
     assert_eq!((counts.refused["cancelled"], counts.accepted, counts.queued), (3, 0, 0));
     assert!(counts.is_balanced());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_can_have_a_timeout_of_its_own() {
+    for (written, expected) in [(json!({}), 2.0), (json!({"metrics": "7s", "logs": "1s"}), 7.0)] {
+        let script = Script::new([Step::Hang]);
+        let retry = json!({"randomization_factor": 0.0});
+        let written = json!({"timeout": "2s", "timeouts": written, "retry_on_failure": retry});
+        let delivery = start(&Harness::default(), &script, config(written));
+        delivery.consumer().consume(points(1)).await.unwrap();
+        while script.attempts().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let second = script.attempts()[1];
+        assert!((second - expected - 5.0).abs() < 0.01, "{second}: the timeout, and the wait of 5 s");
+    }
+}

@@ -110,7 +110,9 @@ impl EndpointError {
 
     fn help(&self) -> Option<String> {
         Some(match self {
-            Self::Missing { example } => format!("write where to deliver, such as endpoint: \"{example}\""),
+            Self::Missing { example } => {
+                format!("write where to deliver, such as endpoint: \"{example}\", or set OTEL_EXPORTER_OTLP_ENDPOINT")
+            }
             Self::NoScheme(text) => format!("write http://{text} for plain text, https://{text} for TLS"),
             Self::Scheme(_) => "write http:// for plain text, https:// for TLS".to_owned(),
             Self::Malformed(..) => "write it like http://localhost:4317 or https://[::1]:4318".to_owned(),

@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod headers;
+mod signal;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -14,15 +15,18 @@ use minicol_plugin::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::lanes::SIGNALS;
+
 pub(crate) use endpoint::EndpointError;
 pub(crate) use headers::Headers;
+pub use signal::{GrpcSignal, HttpSignal, SignalTls};
 
 /// Configuration of `otlp`: OTLP over gRPC.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OtlpGrpcConfig {
     /// Where to deliver: `host:port`, `http://host:port` (plain text) or `https://host:port` (TLS). Without a scheme TLS is spoken unless
-    /// `tls.insecure` is true. Required.
+    /// `tls.insecure` is true. Required unless each signal that is delivered has its own.
     pub endpoint: String,
     /// How the server is checked, where TLS is spoken.
     pub tls: ClientTls,
@@ -38,6 +42,15 @@ pub struct OtlpGrpcConfig {
     /// Asks a silent connection whether its far end is still there. Unset: only a request finds out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keepalive: Option<Keepalive>,
+    /// What is other for metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<GrpcSignal>,
+    /// What is other for logs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logs: Option<GrpcSignal>,
+    /// What is other for traces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces: Option<GrpcSignal>,
 }
 
 /// Configuration of `otlphttp`: OTLP over HTTP.
@@ -69,6 +82,15 @@ pub struct OtlpHttpConfig {
     /// The largest request in bytes, before it is compressed; what is larger is sent in parts. Unset: as large as the server turns out to take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_request_body_size: Option<u32>,
+    /// What is other for metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<HttpSignal>,
+    /// What is other for logs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logs: Option<HttpSignal>,
+    /// What is other for traces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces: Option<HttpSignal>,
 }
 
 /// How requests are compressed.
@@ -140,6 +162,27 @@ impl OtlpGrpcConfig {
         self.headers.keys().chain(self.header_files.keys())
     }
 
+    fn section(&self, signal: Signal) -> Option<&GrpcSignal> {
+        match signal {
+            Signal::Metrics => self.metrics.as_ref(),
+            Signal::Logs => self.logs.as_ref(),
+            Signal::Traces => self.traces.as_ref(),
+            Signal::Observations => None,
+        }
+    }
+
+    /// As it is for one signal, without sections.
+    pub(crate) fn of(&self, signal: Signal) -> Self {
+        let mut all = Self { metrics: None, logs: None, traces: None, ..self.clone() };
+        if let Some(own) = self.section(signal) {
+            own.endpoint.iter().for_each(|own| all.endpoint.clone_from(own));
+            own.tls.iter().for_each(|own| own.lay_over(&mut all.tls));
+            own.headers.iter().for_each(|own| all.headers.clone_from(own));
+            all.compression = own.compression.unwrap_or(all.compression);
+        }
+        all
+    }
+
     /// Where to deliver, as `http://` or `https://`, without a path.
     pub(crate) fn target(&self) -> Result<Uri, EndpointError> {
         endpoint::grpc(&self.endpoint, self.tls.insecure)
@@ -154,6 +197,27 @@ impl OtlpHttpConfig {
 
     fn header_names(&self) -> impl Iterator<Item = &String> {
         self.headers.keys().chain(self.header_files.keys())
+    }
+
+    fn section(&self, signal: Signal) -> Option<&HttpSignal> {
+        match signal {
+            Signal::Metrics => self.metrics.as_ref(),
+            Signal::Logs => self.logs.as_ref(),
+            Signal::Traces => self.traces.as_ref(),
+            Signal::Observations => None,
+        }
+    }
+
+    /// As it is for one signal, without sections.
+    pub(crate) fn of(&self, signal: Signal) -> Self {
+        let mut all = Self { metrics: None, logs: None, traces: None, ..self.clone() };
+        if let Some(own) = self.section(signal) {
+            own.tls.iter().for_each(|own| own.lay_over(&mut all.tls));
+            own.headers.iter().for_each(|own| all.headers.clone_from(own));
+            all.compression = own.compression.unwrap_or(all.compression);
+            all.encoding = own.encoding.unwrap_or(all.encoding);
+        }
+        all
     }
 
     /// Where a signal goes. `Ok(None)` where neither `endpoint` nor its own is set.
@@ -177,22 +241,9 @@ impl OtlpHttpConfig {
 
 impl ComponentConfig for OtlpGrpcConfig {
     fn validate(&self, problems: &mut Problems) {
-        match self.target() {
-            Ok(target) => {
-                if !self.endpoint.contains("://") && !self.tls.insecure && target.host().is_some_and(is_loopback) {
-                    problems
-                        .warning("endpoint", format!("`{}` names no scheme, so TLS is spoken", self.endpoint))
-                        .help(format!("write http://{0} for plain text, https://{0} to keep TLS", self.endpoint));
-                }
-                if target.port_u16() == Some(HTTP_PORT) {
-                    problems
-                        .warning("endpoint", "4318 is the port of OTLP over HTTP, but `otlp` speaks gRPC")
-                        .help("use port 4317, or the exporter `otlphttp`");
-                }
-                check_tls("endpoint", &self.tls, &[&target], problems);
-                check_credentials(self.header_names(), &[&target], problems);
-            }
-            Err(error) => error.tell("endpoint", problems),
+        let own = |signal| self.section(signal).is_some_and(|own| own.endpoint.is_some());
+        if !self.endpoint.is_empty() || !SIGNALS.into_iter().any(own) {
+            self.check_target(problems);
         }
         if let Some(keepalive) = &self.keepalive {
             problems.within("keepalive", |problems| keepalive.validate(problems));
@@ -202,6 +253,43 @@ impl ComponentConfig for OtlpGrpcConfig {
         }
         problems.within("tls", |problems| self.tls.validate(problems));
         headers::validate(&self.headers, &self.header_files, problems);
+        for signal in SIGNALS {
+            let Some(own) = self.section(signal) else { continue };
+            let all = self.of(signal);
+            problems.within(signal.name(), |problems| {
+                if own.endpoint.is_some() || (own.tls.is_some() && !all.endpoint.is_empty()) {
+                    all.check_target(problems);
+                }
+                if own.tls.is_some() && holds(&self.tls) {
+                    problems.within("tls", |problems| all.tls.validate(problems));
+                }
+                if own.headers.is_some() {
+                    headers::validate(&all.headers, &all.header_files, problems);
+                }
+            });
+        }
+    }
+}
+
+impl OtlpGrpcConfig {
+    /// Adds what is wrong with the endpoint, or odd about it.
+    fn check_target(&self, problems: &mut Problems) {
+        let target = match self.target() {
+            Ok(target) => target,
+            Err(error) => return error.tell("endpoint", problems),
+        };
+        if !self.endpoint.contains("://") && !self.tls.insecure && target.host().is_some_and(is_loopback) {
+            problems
+                .warning("endpoint", format!("`{}` names no scheme, so TLS is spoken", self.endpoint))
+                .help(format!("write http://{0} for plain text, https://{0} to keep TLS", self.endpoint));
+        }
+        if target.port_u16() == Some(HTTP_PORT) {
+            problems
+                .warning("endpoint", "4318 is the port of OTLP over HTTP, but `otlp` speaks gRPC")
+                .help("use port 4317, or the exporter `otlphttp`");
+        }
+        check_tls("endpoint", &self.tls, &[&target], problems);
+        check_credentials(self.header_names(), &[&target], problems);
     }
 }
 
@@ -240,6 +328,20 @@ impl ComponentConfig for OtlpHttpConfig {
         }
         problems.within("tls", |problems| self.tls.validate(problems));
         headers::validate(&self.headers, &self.header_files, problems);
+        for signal in SIGNALS {
+            let Some(own) = self.section(signal) else { continue };
+            let all = self.of(signal);
+            problems.within(signal.name(), |problems| {
+                if own.tls.is_some() && holds(&self.tls) {
+                    problems.within("tls", |problems| all.tls.validate(problems));
+                }
+                if own.headers.is_some() {
+                    let target = all.target(signal).ok().flatten();
+                    check_credentials(all.header_names(), &target.iter().collect::<Vec<_>>(), problems);
+                    headers::validate(&all.headers, &all.header_files, problems);
+                }
+            });
+        }
     }
 }
 
@@ -257,6 +359,13 @@ impl OtlpHttpConfig {
                 .help("use port 4318, or the exporter `otlp`");
         }
     }
+}
+
+/// Whether nothing is wrong with it: else that is told already, and would be told again with each signal.
+fn holds(tls: &ClientTls) -> bool {
+    let mut problems = Problems::default();
+    tls.validate(&mut problems);
+    problems.into_vec().iter().all(|problem| problem.warning)
 }
 
 /// Warns of TLS options that the endpoint's scheme leaves without effect.

@@ -180,7 +180,7 @@ async fn a_connection_that_went_silent_is_left_behind() {
 async fn a_signal_without_an_endpoint_is_refused_with_the_cure() {
     let exporter = otlphttp(&in_memory(), "metrics_endpoint: 'http://localhost:4318/v1/metrics'");
     let error = exporter.export(logs()).await.unwrap_err();
-    assert_eq!(told(&error), "Never endpoint: there is no endpoint for logs: set endpoint or logs_endpoint");
+    assert_eq!(told(&error), "Never endpoint: there is no endpoint for logs: set endpoint, or one for logs");
 }
 
 #[tokio::test]

@@ -88,6 +88,48 @@ async fn a_header_from_a_file_is_read_again_for_each_request() {
     }
 }
 
+#[tokio::test]
+async fn one_signal_can_go_elsewhere_in_another_way() {
+    let harness = in_memory();
+    let sink = Sink::start(&harness.network, "localhost:4317").await;
+    let elsewhere = Sink::start(&harness.network, "elsewhere:4317").await;
+    let common = "headers: {x-key: all, x-team: a}, compression: none";
+    let logs_alone = "headers: {x-key: logs}, compression: zstd";
+    let grpc = format!(
+        "{{endpoint: 'localhost:4317', tls: {{insecure: true}}, {common}, \
+         logs: {{endpoint: 'elsewhere:4317', {logs_alone}}}, traces: {{tls: {{insecure: false}}}}}}"
+    );
+    let http = format!(
+        "{{endpoint: 'http://localhost:4317', logs_endpoint: 'http://elsewhere:4317/in', {common}, \
+         logs: {{{logs_alone}, encoding: json}}}}"
+    );
+    for (exporter, logs_type) in
+        [(otlp(&harness, &grpc), "application/grpc"), (otlphttp(&harness, &http), "application/json")]
+    {
+        exporter.export(metrics(3)).await.unwrap();
+        exporter.export(logs()).await.unwrap();
+        let (all, own) = (sink.take().remove(0), elsewhere.take().remove(0));
+        assert_eq!(
+            (&all.headers["x-key"], &all.headers["x-team"], all.zstd),
+            (&"all".parse().unwrap(), &"a".parse().unwrap(), false)
+        );
+        assert_eq!(
+            (&own.headers["x-key"], own.headers.get("x-team"), own.zstd),
+            (&"logs".parse().unwrap(), None, true)
+        );
+        assert_eq!(own.headers["content-type"], logs_type);
+        if logs_type == "application/grpc" {
+            let error = exporter.export(traces()).await.unwrap_err();
+            assert_eq!(error.error_type, "tls", "traces alone want TLS: {error}");
+        }
+    }
+    // Without one for all.
+    let exporter = otlp(&harness, "logs: {endpoint: 'http://elsewhere:4317'}");
+    exporter.export(logs()).await.unwrap();
+    let error = exporter.export(metrics(1)).await.unwrap_err();
+    assert_eq!(told(&error), "Never endpoint: there is no endpoint for metrics: set endpoint, or one for metrics");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_far_end_that_is_gone_without_a_word_is_found_out() {
     let harness = in_memory();

@@ -1,6 +1,7 @@
 //! From a pipeline file to a configuration that holds: what is decoded, checked, and refers to what exists.
 
 mod arrows;
+mod fill;
 mod section;
 mod service;
 mod show;
@@ -62,7 +63,9 @@ impl Plan {
     /// Everything that is wrong, warnings included, each at its place.
     pub fn load(mut request: Request, registry: Registry) -> Result<Self, Problems> {
         request.overrides.extend(registry.overrides());
-        Self::read(load(&request)?, registry)
+        let mut loaded = load(&request)?;
+        fill::exporters(&mut loaded, registry.exporters, &request.environment);
+        Self::read(loaded, registry)
     }
 
     /// What the user should know although the configuration holds.
@@ -70,7 +73,7 @@ impl Plan {
         &self.warnings
     }
 
-    /// The environment variables that took effect.
+    /// The environment variables that took effect: those that override, then those that give what is not written.
     pub fn overrides(&self) -> &[AppliedOverride] {
         &self.overrides
     }

@@ -1,0 +1,178 @@
+//! Promise: where an exporter's configuration is silent, the variables that every OpenTelemetry SDK knows give what it needs; what is written goes before
+//! them, minicol says which variable gave what, a bad value is an error at the variable, and no header is ever shown.
+
+use minicol_tests::{OtlpSink, Output, Program, free_port, wait_until};
+use serde_json::{Value, json};
+
+use crate::common::File;
+
+const PREFIX: &str = "OTEL_EXPORTER_OTLP_";
+
+/// Exporters, of which `otlp` gets metrics and logs, the others metrics.
+fn file(exporters: &str, ids: &str) -> File {
+    File::new(&format!(
+        "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"127.0.0.1:{}\"}}}}}}}}
+exporters: {exporters}
+service:
+  telemetry: {{metrics: {{level: none}}}}
+  pipelines:
+    metrics: {{receivers: [otlp], exporters: [{ids}]}}
+    logs: {{receivers: [otlp], exporters: [otlp]}}
+",
+        free_port()
+    ))
+}
+
+async fn with(command: &[&str], file: &File, variables: &[(&str, &str)]) -> Output {
+    let names: Vec<String> = variables.iter().map(|(name, _)| format!("{PREFIX}{name}")).collect();
+    let variables: Vec<_> = names.iter().zip(variables).map(|(name, (_, value))| (name.as_str(), *value)).collect();
+    Program::run(&[command, &["--config", file.path()]].concat(), &variables).await
+}
+
+/// One exporter as it is printed.
+async fn printed(file: &File, id: &str, variables: &[(&str, &str)]) -> (Value, String) {
+    let output = with(&["print-config", "--format", "json"], file, variables).await;
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    let mut shown: Value = serde_json::from_str(&output.stdout).unwrap();
+    (shown["exporters"][id].take(), output.stderr)
+}
+
+const ALL: [(&str, &str); 13] = [
+    ("ENDPOINT", "http://all.example:4317"),
+    ("METRICS_ENDPOINT", "http://metrics.example:4317"),
+    ("TRACES_ENDPOINT", "no address at all"),
+    ("HEADERS", "x-key=hunter2"),
+    ("LOGS_HEADERS", "x-key=hunter3,x-more=hunter4"),
+    ("TIMEOUT", "1500"),
+    ("METRICS_TIMEOUT", "3000"),
+    ("COMPRESSION", "none"),
+    ("LOGS_COMPRESSION", "ZSTD"),
+    ("INSECURE", "true"),
+    ("PROTOCOL", "http/json"),
+    ("LOGS_PROTOCOL", ""),
+    ("METRICS_INSECURE", "false"),
+];
+
+#[tokio::test]
+async fn what_is_not_written_comes_from_the_variables_of_the_sdks() {
+    let file = file("{otlp: , otlphttp: }", "otlp, otlphttp");
+    let (grpc, notes) = printed(&file, "otlp", &ALL).await;
+    assert_eq!(grpc["endpoint"], "http://all.example:4317");
+    assert_eq!(grpc["headers"], json!({"x-key": "[REDACTED]"}));
+    assert_eq!((&grpc["timeout"], &grpc["compression"]), (&json!("1500ms"), &json!("none")));
+    assert_eq!(grpc["timeouts"], json!({"metrics": "3s"}));
+    assert_eq!(grpc["tls"]["insecure"], true);
+    assert_eq!(grpc["metrics"], json!({"endpoint": "http://metrics.example:4317", "tls": {"insecure": false}}));
+    let headers = json!({"x-key": "[REDACTED]", "x-more": "[REDACTED]"});
+    assert_eq!(grpc["logs"], json!({"headers": headers, "compression": "zstd"}));
+    assert!(grpc.get("traces").is_none(), "no traces reach it, so their variables are not even looked at");
+    for note in [
+        "OTEL_EXPORTER_OTLP_ENDPOINT gives exporters::otlp::endpoint",
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT gives exporters::otlp::metrics::endpoint",
+        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT gives exporters::otlp::timeouts::metrics",
+        "OTEL_EXPORTER_OTLP_HEADERS gives exporters::otlphttp::headers",
+    ] {
+        assert!(notes.contains(&format!("note: the environment variable {note}\n")), "{note}:\n{notes}");
+    }
+    assert!(notes.contains("the protocol shall be http/json, but `otlp` speaks gRPC"), "{notes}");
+    assert!(!notes.contains("hunter"), "{notes}");
+    let (http, _) = printed(&file, "otlphttp", &ALL).await;
+    assert_eq!(http["endpoint"], "http://all.example:4317");
+    assert_eq!(http["metrics_endpoint"], "http://metrics.example:4317");
+    assert_eq!((&http["encoding"], http.get("logs")), (&json!("json"), None));
+}
+
+#[tokio::test]
+async fn what_is_written_goes_before_every_variable() {
+    let written = "{otlp: {endpoint: \"http://file.example:4317\", headers: {}, timeout: 7s, compression: gzip, tls: {insecure: false}}, \
+                   otlphttp: {metrics_endpoint: \"http://file.example/m\", header_files: {x-key: /dev/null}, encoding: proto}}";
+    let file = file(written, "otlp, otlphttp");
+    let (grpc, _) = printed(&file, "otlp", &ALL).await;
+    assert_eq!((&grpc["endpoint"], &grpc["headers"]), (&json!("http://file.example:4317"), &json!({})));
+    assert_eq!((&grpc["timeout"], &grpc["compression"]), (&json!("7s"), &json!("gzip")));
+    assert!(["metrics", "logs", "timeouts"].iter().all(|key| grpc.get(key).is_none()), "{grpc}");
+    let (http, notes) = printed(&file, "otlphttp", &ALL).await;
+    assert_eq!((&http["metrics_endpoint"], &http["encoding"]), (&json!("http://file.example/m"), &json!("proto")));
+    assert_eq!((&http["headers"], &http["endpoint"]), (&json!({}), &json!("http://all.example:4317")));
+    assert!(!notes.contains("exporters::otlp::"), "{notes}");
+}
+
+#[tokio::test]
+async fn certificates_and_keys_are_read_from_where_the_variables_say() {
+    let file = file("{otlp: }", "otlp");
+    let variables = [
+        ("ENDPOINT", "https://all.example:4317"),
+        ("CERTIFICATE", "/no/ca.pem"),
+        ("CLIENT_CERTIFICATE", "/no/client.pem"),
+    ];
+    let output = with(&["validate"], &file, &variables).await;
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    for said in [
+        "error: <environment variable OTEL_EXPORTER_OTLP_CERTIFICATE>:1:1: ca_file /no/ca.pem cannot be used",
+        "error: <environment variable OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE>:1:1: cert_file is set, but key_file is not",
+    ] {
+        assert!(output.stderr.contains(said), "{said}:\n{}", output.stderr);
+    }
+    // The same for one signal, told at its own variable.
+    let variables = [variables[0], ("LOGS_CLIENT_KEY", "/no/logs.key"), ("LOGS_CLIENT_CERTIFICATE", "/no/logs.pem")];
+    let output = with(&["validate"], &file, &variables).await;
+    let said = "error: <environment variable OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE>:1:1: cert_file /no/logs.pem cannot be used";
+    assert!(
+        output.stderr.contains(said) && output.stderr.contains("exporters::otlp::logs::tls::cert_file"),
+        "{}",
+        output.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_bad_value_is_an_error_at_its_variable() {
+    let file = file("{otlp: }", "otlp");
+    for (name, value, said) in [
+        ("TIMEOUT", "10s", "`10s` is no number of milliseconds"),
+        ("LOGS_COMPRESSION", "snappy", "`snappy` is no compression that is known here"),
+        ("INSECURE", "yes", "`yes` is neither true nor false"),
+        ("PROTOCOL", "thrift", "`thrift` is no protocol of OTLP"),
+        ("HEADERS", "hunter2", "header 1 is not written name=value"),
+        ("METRICS_HEADERS", "x key=hunter2", "`x key` is no header name"),
+        ("METRICS_HEADERS", "x-key=hunter2%0A", "the value of the header `x-key` holds a line break"),
+        ("LOGS_ENDPOINT", "http://all.example:4317/v1/logs", "has a path, but a gRPC endpoint has none"),
+        ("ENDPOINT", "http://user:hunter2@all.example:4317", "the endpoint holds a user name or password"),
+    ] {
+        let output = with(&["validate"], &file, &[("ENDPOINT", "http://all.example:4317"), (name, value)]).await;
+        assert_eq!(output.code, 1, "{name}={value}: {}", output.stderr);
+        let place = format!("error: <environment variable {PREFIX}{name}>:1:1: ");
+        assert!(output.stderr.contains(&place) && output.stderr.contains(said), "{name}={value}:\n{}", output.stderr);
+        assert!(!output.stderr.contains("hunter2"), "{name}={value}:\n{}", output.stderr);
+    }
+    let output = with(&["validate"], &file, &[("TRACES_ENDPOINT", "http://traces.example:4317")]).await;
+    assert!(output.stderr.contains("or set OTEL_EXPORTER_OTLP_ENDPOINT"), "{}", output.stderr);
+}
+
+#[tokio::test]
+async fn an_exporter_without_a_body_delivers_to_where_the_environment_says() {
+    let sink = OtlpSink::start().await;
+    let port = free_port();
+    let file = File::new(&format!(
+        "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"127.0.0.1:{port}\"}}}}}}}}
+exporters: {{otlp: }}
+service:
+  telemetry: {{metrics: {{level: none}}}}
+  pipelines: {{metrics: {{receivers: [otlp], exporters: [otlp]}}}}
+"
+    ));
+    let endpoint = format!("http://{}", sink.grpc);
+    let variables =
+        [("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=hunter2")];
+    let program = Program::start(&["run", "--config", file.path()], &variables);
+    wait_until("it serves", || program.stderr().contains("serves http on")).await;
+    let body =
+        r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","gauge":{"dataPoints":[{"asInt":"7"}]}}]}]}]}"#;
+    assert_eq!(crate::otlp::post(port, "/v1/metrics", body).await.0, 200);
+    wait_until("the point to arrive", || !sink.points_of("m").is_empty()).await;
+    let output = program.stop().await;
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    for variable in ["METRICS_ENDPOINT", "HEADERS"] {
+        assert!(output.stderr.contains(&format!("{PREFIX}{variable}")), "{}", output.stderr);
+    }
+    assert!(!output.stderr.contains("hunter2"), "{}", output.stderr);
+}
