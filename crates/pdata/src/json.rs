@@ -54,6 +54,9 @@ fn double_json(double: f64) -> Json {
 /// Fields that are doubles in OTLP, wherever they stand, and are not read from text by the messages themselves.
 const DOUBLES: [&str; 7] = ["asDouble", "doubleValue", "explicitBounds", "max", "min", "sum", "zeroThreshold"];
 
+/// Lists whose items must be there for the messages to be read, though an empty list is left away.
+const LISTS: [&str; 2] = ["arrayValue", "kvlistValue"];
+
 /// Takes out what is not set, and makes numbers of doubles that are written as text.
 fn mend(tree: &mut Value) -> Result<(), String> {
     match tree {
@@ -66,6 +69,11 @@ fn mend(tree: &mut Value) -> Result<(), String> {
 fn mend_fields(fields: &mut Mapping) -> Result<(), String> {
     fields.retain(|_, value| !value.is_null());
     for (key, value) in fields {
+        if let (true, Value::Mapping(list)) = (key.as_str().is_some_and(|key| LISTS.contains(&key)), &mut *value)
+            && list.get("values").is_none_or(Value::is_null)
+        {
+            list.insert("values".into(), Value::Sequence(Vec::new()));
+        }
         match (key.as_str().filter(|key| DOUBLES.contains(key)), value) {
             (Some(key), Value::Sequence(items)) => items.iter_mut().try_for_each(|item| mend_double(key, item))?,
             (Some(key), value) => mend_double(key, value)?,
@@ -172,6 +180,8 @@ mod tests {
             (0.5, "0.5"),
             (3.0, "3.0"),
             (-1e300, "-1e+300"),
+            // What a quick reading gets wrong in the last bit.
+            (-0.928_631_097_998_775_3, "-0.9286310979987753"),
         ] {
             let (metrics, logs) = (Metrics::new(metrics(double)), Logs::new(logs(double)));
             let (told, said) = (metrics.to_json(), logs.to_json());
@@ -199,6 +209,13 @@ mod tests {
             r#"{"asDouble":1.5,"unknown":{"sum":[null,1]}}"#,
         ] {
             assert_eq!(point(same), Ok(plain.clone()), "{same}");
+        }
+        for list in ["arrayValue", "kvlistValue"] {
+            let attribute = |list: String| format!(r#"{{"attributes":[{{"key":"k","value":{{{list}}}}}]}}"#);
+            let empty = point(&attribute(format!(r#""{list}":{{"values":[]}}"#))).unwrap();
+            for same in ["{}", r#"{"values":null}"#] {
+                assert_eq!(point(&attribute(format!(r#""{list}":{same}"#))), Ok(empty.clone()), "{list} {same}");
+            }
         }
         assert_eq!(point(r#"{"asDouble":3}"#), point(r#"{"asDouble":3.0}"#));
         for wrong in [r#"{"asDouble":"inf"}"#, r#"{"asDouble":"nan"}"#, r#"{"asDouble":""}"#, r#"{"asDouble":"1e999"}"#]
