@@ -9,9 +9,10 @@ use crate::lanes::SIGNALS;
 
 type Key = Vec<&'static str>;
 type Reading = Result<Option<Value>, Problem>;
+type Read = fn(&str) -> Reading;
 
 /// What both exporters have: the variable's last part, the key that it gives, and what its text means.
-const COMMON: [(&str, &[&str], fn(&str) -> Reading); 6] = [
+const COMMON: [(&str, &[&str], Read); 6] = [
     ("HEADERS", &["headers"], headers),
     ("COMPRESSION", &["compression"], compression),
     ("CERTIFICATE", &["tls", "ca_file"], text),
@@ -73,13 +74,7 @@ fn under(signal: Option<Signal>, key: &[&'static str]) -> Key {
     signal.map(Signal::name).into_iter().chain(key.iter().copied()).collect()
 }
 
-fn default(
-    signal: Option<Signal>,
-    name: &str,
-    key: Key,
-    unless: Vec<Key>,
-    read: fn(&str) -> Reading,
-) -> EnvironmentDefault {
+fn default(signal: Option<Signal>, name: &str, key: Key, unless: Vec<Key>, read: Read) -> EnvironmentDefault {
     let of = signal.map(|signal| format!("{}_", signal.name().to_uppercase())).unwrap_or_default();
     EnvironmentDefault { variable: format!("OTEL_EXPORTER_OTLP_{of}{name}"), signal, key, unless, read }
 }
@@ -88,6 +83,7 @@ fn wrong(message: impl Into<String>, help: &str) -> Reading {
     Err(Problem { path: Vec::new(), message: message.into(), help: Some(help.to_owned()), warning: false })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "one of several that read a text")]
 fn text(text: &str) -> Reading {
     Ok(Some(text.trim().into()))
 }
@@ -184,7 +180,7 @@ mod tests {
 
     #[test]
     fn texts_mean_what_the_specification_says() {
-        let good: [(fn(&str) -> Reading, &str, Value); 11] = [
+        let good: [(Read, &str, Value); 11] = [
             (milliseconds, "1500", json!("1500ms")),
             (milliseconds, "0", json!("0ms")),
             (switch, "True", json!(true)),
@@ -200,7 +196,7 @@ mod tests {
         for (read, text, value) in good {
             assert_eq!(read(text).map(Option::unwrap_or_default), Ok(value), "{text}");
         }
-        let bad: [(fn(&str) -> Reading, &str, bool); 7] = [
+        let bad: [(Read, &str, bool); 7] = [
             (milliseconds, "10s", false),
             (milliseconds, "-1", false),
             (switch, "1", false),

@@ -17,17 +17,13 @@ impl<L> Lanes<L> {
         config: impl Fn(Signal) -> Result<Option<C>, E>,
         mut make: impl FnMut(&C) -> Result<L, E>,
     ) -> Result<Self, E> {
-        let (mut made, mut lanes): (Vec<(C, Arc<L>)>, _) = (Vec::new(), BTreeMap::new());
+        let mut known: Vec<(C, Arc<L>)> = Vec::new();
+        let mut lanes = BTreeMap::new();
         for signal in SIGNALS {
             let Some(config) = config(signal)? else { continue };
-            let lane = match made.iter().find(|(other, _)| *other == config) {
-                Some((_, lane)) => Arc::clone(lane),
-                None => {
-                    let lane = Arc::new(make(&config)?);
-                    made.push((config, Arc::clone(&lane)));
-                    lane
-                }
-            };
+            let alike = known.iter().find(|(other, _)| *other == config);
+            let lane = if let Some((_, lane)) = alike { Arc::clone(lane) } else { Arc::new(make(&config)?) };
+            known.push((config, Arc::clone(&lane)));
             lanes.insert(signal, lane);
         }
         Ok(Self(lanes))

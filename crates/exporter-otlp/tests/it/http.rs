@@ -51,31 +51,6 @@ async fn a_large_batch_arrives_whole_and_uncompressed_where_so_configured() {
 }
 
 #[tokio::test]
-async fn every_status_is_classified_as_the_contract_says() {
-    let harness = in_memory();
-    let sink = Sink::start(&harness.network, "localhost:4318").await;
-    let exporter = otlphttp(&harness, "endpoint: 'http://localhost:4318'");
-    for status in (300..600).filter(|status| *status != 304) {
-        sink.answer(html(status));
-        let error = exporter.export(metrics(1)).await.unwrap_err();
-        let retry = if [429, 502, 503, 504].contains(&status) { Retry::Backoff } else { Retry::Never };
-        assert_eq!((error.retry, error.error_type.as_str()), (retry, status.to_string().as_str()));
-        let head = format!("http://localhost:4318/v1/metrics answered HTTP {status}");
-        assert!(error.message.starts_with(&head) && !error.message.contains("oh no"), "{error}");
-    }
-    // The harness' wall clock stands at 2026-01-01T00:00:00Z, give or take the test's own time.
-    for (value, low, high) in [("7", 7, 7), ("Thu, 01 Jan 2026 00:10:00 GMT", 540, 600)] {
-        for status in [429, 503] {
-            sink.answer(Answer::Http(status, vec![("retry-after", value.to_owned())], Vec::new()));
-            let error = exporter.export(metrics(1)).await.unwrap_err();
-            let Retry::After(delay) = error.retry else { panic!("{error:?}") };
-            assert!((Duration::from_secs(low)..=Duration::from_secs(high)).contains(&delay), "{value}: {delay:?}");
-        }
-    }
-    assert_eq!(sink.connections(), 1, "a refused batch does not cost the connection");
-}
-
-#[tokio::test]
 async fn what_the_server_says_is_shown_escaped_and_shortened() {
     let harness = in_memory();
     let sink = Sink::start(&harness.network, "localhost:4318").await;

@@ -55,7 +55,7 @@ fn signals_of(root: &Node, id: &ComponentId) -> Vec<Signal> {
         let name = key.split('/').next().unwrap_or_default().trim();
         Signal::ALL.into_iter().find(|signal| signal.name() == name)
     };
-    let used = pipelines.into_iter().flat_map(|all| all.iter()).filter(|(_, entry)| names(entry.value()));
+    let used = pipelines.into_iter().flat_map(minicol_config::Mapping::iter).filter(|(_, entry)| names(entry.value()));
     used.filter_map(|(key, _)| signal(key)).collect()
 }
 
