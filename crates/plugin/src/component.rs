@@ -1,9 +1,9 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use minicol_pdata::Batch;
 
-use crate::{Next, Rejected, Scope};
+use crate::{Next, Rejected, Scope, storage::Storage};
 
 /// Gathers telemetry until its scope is told to stop.
 #[async_trait]
@@ -59,6 +59,11 @@ pub async fn export_all(exporter: &dyn Exporter, batch: Batch) -> Result<Deliver
 /// Serves the program itself: a health page, a storage, a simulator.
 #[async_trait]
 pub trait Extension: Send {
+    /// What it stores queues in, where it does ([`crate::Factory::OFFERS_STORAGE`]). Asked once, before it runs; used after it is ready.
+    fn storage(&self) -> Option<Arc<dyn Storage>> {
+        None
+    }
+
     /// Runs until [`Scope::stopping`]. Calls [`Scope::ready`] once it serves; an error before that is a failed start.
     async fn run(self: Box<Self>, scope: Scope) -> Result<(), ComponentError>;
 }

@@ -132,6 +132,8 @@ pub trait Factory: 'static {
     const TRANSPORT: Option<&'static str> = None;
     /// For an extension: whether `minicol poll` starts it too, because receivers poll what it serves (a simulator).
     const SERVES_POLL: bool = false;
+    /// For an extension: whether an exporter's queue can be kept in what it stores ([`Extension::storage`]).
+    const OFFERS_STORAGE: bool = false;
     /// For an exporter: the OTLP protocol that it speaks. The program's own telemetry is pushed through the exporter that speaks the wanted
     /// one, built from a configuration of nothing but `endpoint`.
     const OTLP_PROTOCOL: Option<OtlpProtocol> = None;
@@ -170,6 +172,8 @@ pub struct Entry<P: ?Sized> {
     pub transport: Option<&'static str>,
     /// For an extension: whether `minicol poll` starts it too.
     pub serves_poll: bool,
+    /// For an extension: whether an exporter's queue can be kept in what it stores.
+    pub offers_storage: bool,
     /// For an exporter: the OTLP protocol that it speaks.
     pub otlp_protocol: Option<OtlpProtocol>,
     /// Environment variables that give what its configuration does not write.
@@ -228,6 +232,7 @@ impl<P: Product + ?Sized> Entry<P> {
             environment: F::ENVIRONMENT,
             transport: F::TRANSPORT,
             serves_poll: F::SERVES_POLL,
+            offers_storage: F::OFFERS_STORAGE,
             otlp_protocol: F::OTLP_PROTOCOL,
             environment_defaults: F::environment_defaults,
             schema: || schemars::schema_for!(F::Config),

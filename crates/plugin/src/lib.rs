@@ -13,6 +13,7 @@ pub mod net;
 mod scope;
 mod state;
 mod status;
+pub mod storage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod text;

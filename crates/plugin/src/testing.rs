@@ -87,22 +87,32 @@ impl Harness {
     ///
     /// # Panics
     /// Where `id` is no component id.
-    #[allow(clippy::expect_used)] // a test's own mistake
     pub fn scope(&self, kind: ComponentKind, id: &str) -> Scope {
+        self.scope_with_ready(kind, id).1
+    }
+
+    /// The same, and what the component cancels when it has started.
+    ///
+    /// # Panics
+    /// Where `id` is no component id.
+    #[allow(clippy::expect_used)] // a test's own mistake
+    pub fn scope_with_ready(&self, kind: ComponentKind, id: &str) -> (CancellationToken, Scope) {
         let details = Arc::clone(&self.details);
-        Scope::new(ScopeParts {
+        let ready = CancellationToken::new();
+        let scope = Scope::new(ScopeParts {
             kind,
             id: id.parse::<ComponentId>().expect("a component id"),
             stopping: self.stopping.clone(),
             abandoned: self.abandoned.clone(),
-            ready: CancellationToken::new(),
+            ready: ready.clone(),
             environment: self.environment(),
             state: self.state.clone(),
             events: Arc::new(self.clone()),
             meter: self.meter.clone(),
             host: Arc::new(self.clone()),
             details: Arc::new(move |show| *lock(&details) = Some(show)),
-        })
+        });
+        (ready, scope)
     }
 
     /// Every event so far, oldest first.

@@ -1,0 +1,164 @@
+//! The directory: who may use it, and what lies in it.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use minicol_plugin::text;
+use serde::{Deserialize, Serialize};
+
+/// A directory that is ours as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Place {
+    directory: PathBuf,
+    /// The operating system lets go of the lock when the process ends, however it ends.
+    _lock: File,
+}
+
+/// Why a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlaceError {
+    #[error(
+        "cannot create the directory {0}: {1}; create it, make it writable for this user, or set `directory` to another one"
+    )]
+    Create(PathBuf, io::Error),
+    #[error("cannot use {0}: {1}; it must be writable for this user, or set `directory` to another one")]
+    Use(PathBuf, io::Error),
+    #[error("the directory {0} is in use by {1}: stop that program, or set `directory` to another one")]
+    Held(PathBuf, String),
+}
+
+/// What the lock's file says about its holder.
+#[derive(Serialize, Deserialize)]
+struct Holder {
+    pid: u32,
+    host: String,
+}
+
+const LOCK: &str = "lock";
+const STORE: &str = "store.redb";
+const QUARANTINE: &str = "quarantine";
+/// How many stores that could not be opened are kept.
+const KEEP_BROKEN: usize = 3;
+/// How much is kept of records that could not be read, in bytes.
+const KEEP_QUARANTINED: u64 = 64 * 1024 * 1024;
+
+impl Place {
+    /// Makes the directory where it is missing, and takes it for this process.
+    pub(crate) fn take(directory: &Path) -> Result<Self, PlaceError> {
+        create_private(directory).map_err(|error| PlaceError::Create(directory.to_owned(), error))?;
+        let path = directory.join(LOCK);
+        let wrong = |error| PlaceError::Use(path.clone(), error);
+        let mut lock = private_file(&path).map_err(wrong)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(PlaceError::Held(directory.to_owned(), holder(&mut lock))),
+            Err(TryLockError::Error(error)) => return Err(wrong(error)),
+        }
+        let host = gethostname::gethostname().to_string_lossy().into_owned();
+        let told = serde_json::to_string(&Holder { pid: std::process::id(), host }).unwrap_or_default();
+        // A disk without room for this line is no reason not to start: the lock holds without it.
+        let _ =
+            lock.set_len(0).and_then(|()| lock.seek(SeekFrom::Start(0))).and_then(|_| lock.write_all(told.as_bytes()));
+        Ok(Self { directory: directory.to_owned(), _lock: lock })
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The store's file, made where there is none.
+    pub(crate) fn open_store(&self) -> io::Result<File> {
+        private_file(&self.directory.join(STORE))
+    }
+
+    /// What the store's file takes on disk, in bytes: less than its length where it has holes.
+    pub(crate) fn on_disk(&self) -> u64 {
+        fs::metadata(self.directory.join(STORE)).map_or(0, |file| on_disk(&file))
+    }
+
+    /// How many bytes the disk has left for us.
+    pub(crate) fn available(&self) -> Option<u64> {
+        fs4::available_space(&self.directory).ok()
+    }
+
+    /// Puts the store's file aside; where it is now. Of the older ones a few are kept.
+    pub(crate) fn move_store_aside(&self) -> io::Result<PathBuf> {
+        let mut aside = self.numbered(&format!("{STORE}.broken-"));
+        let next = aside.last().map_or(1, |(number, _)| number + 1);
+        let to = self.directory.join(format!("{STORE}.broken-{next}"));
+        fs::rename(self.directory.join(STORE), &to)?;
+        aside.truncate((aside.len() + 1).saturating_sub(KEEP_BROKEN));
+        for (_, old) in aside {
+            // The oldest ones only cost room.
+            let _ = fs::remove_file(old);
+        }
+        Ok(to)
+    }
+
+    /// Writes a record that cannot be read to a file of its own; where it is, or `None` where no more are kept.
+    pub(crate) fn quarantine(&self, queue: &str, id: u64, raw: &[u8]) -> io::Result<Option<PathBuf>> {
+        let directory = self.directory.join(QUARANTINE);
+        create_private(&directory)?;
+        let kept: u64 = fs::read_dir(&directory)?.filter_map(|one| Some(one.ok()?.metadata().ok()?.len())).sum();
+        if kept + raw.len() as u64 > KEEP_QUARANTINED {
+            return Ok(None);
+        }
+        let letters = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+        let name = format!("{}-{id}.record", queue.chars().map(letters).collect::<String>());
+        let path = directory.join(name);
+        let mut file = private_file(&path)?;
+        file.set_len(0)?;
+        file.write_all(raw)?;
+        Ok(Some(path))
+    }
+
+    /// The files whose name is `prefix` and a number, by the number.
+    fn numbered(&self, prefix: &str) -> Vec<(u64, PathBuf)> {
+        let files = fs::read_dir(&self.directory).into_iter().flatten().filter_map(Result::ok);
+        let mut found: Vec<(u64, PathBuf)> = files
+            .filter_map(|file| Some((file.file_name().to_str()?.strip_prefix(prefix)?.parse().ok()?, file.path())))
+            .collect();
+        found.sort();
+        found
+    }
+}
+
+/// Who holds the lock, as far as its file tells.
+fn holder(lock: &mut File) -> String {
+    let mut told = String::new();
+    let read = lock.take(4096).read_to_string(&mut told);
+    match read.ok().and_then(|_| serde_json::from_str::<Holder>(&told).ok()) {
+        Some(Holder { pid, host }) => format!("process {pid} on host {}", text::foreign(&host)),
+        None => "another process".to_owned(),
+    }
+}
+
+fn create_private(directory: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}
+
+/// For reading and writing by its owner only; made where it is missing.
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+#[cfg(unix)]
+fn on_disk(file: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::blocks(file) * 512
+}
+
+#[cfg(not(unix))]
+fn on_disk(file: &fs::Metadata) -> u64 {
+    file.len()
+}

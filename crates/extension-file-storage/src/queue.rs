@@ -1,0 +1,157 @@
+//! The queues as their users see them: every call is a command for the engine's thread.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use minicol_plugin::{
+    async_trait,
+    storage::{Held, OnStored, Storage, StorageError, StoredQueue, StoredRecord},
+};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, StorageError>>;
+
+/// What the engine can be asked for.
+pub(crate) enum Command {
+    Push {
+        queue: Arc<str>,
+        payload: Bytes,
+        items: u64,
+        stored: OnStored,
+        reply: Reply<()>,
+    },
+    Read {
+        queue: Arc<str>,
+        after: Option<u64>,
+        bytes: usize,
+        reply: Reply<Vec<StoredRecord>>,
+    },
+    Remove {
+        queue: Arc<str>,
+        id: u64,
+        reply: Reply<()>,
+    },
+    Quarantine {
+        queue: Arc<str>,
+        id: u64,
+        why: String,
+        reply: Reply<()>,
+    },
+    /// Time has passed.
+    Tick,
+    /// Nothing more comes.
+    Close,
+}
+
+/// What the engine and those who ask share.
+pub(crate) struct Shared {
+    commands: mpsc::Sender<Command>,
+    view: Mutex<View>,
+}
+
+/// How the store is, as `/status` shows it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct View {
+    pub(crate) directory: String,
+    pub(crate) limit_bytes: u64,
+    pub(crate) used_bytes: u64,
+    pub(crate) disk_bytes: u64,
+    pub(crate) quarantined_records: u64,
+    pub(crate) stores_moved_aside: u64,
+    /// Why nothing can be stored now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trouble: Option<String>,
+    pub(crate) queues: BTreeMap<Arc<str>, QueueView>,
+}
+
+/// One queue in it.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct QueueView {
+    pub(crate) records: u64,
+    pub(crate) items: u64,
+    pub(crate) bytes: u64,
+    /// Whether somebody asked for it in this life.
+    pub(crate) in_use: bool,
+}
+
+/// How many calls may wait for the engine; further ones wait to be one of them.
+const COMMANDS: usize = 1024;
+
+pub(crate) fn shared() -> (Arc<Shared>, mpsc::Receiver<Command>) {
+    let (commands, asked) = mpsc::channel(COMMANDS);
+    (Arc::new(Shared { commands, view: Mutex::default() }), asked)
+}
+
+impl Shared {
+    pub(crate) fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) async fn send(&self, command: Command) -> Result<(), StorageError> {
+        self.commands.send(command).await.map_err(|_| StorageError::Closed)
+    }
+
+    /// Not where so much is to do that time will be looked at anyway.
+    pub(crate) fn tick(&self) {
+        let _ = self.commands.try_send(Command::Tick);
+    }
+}
+
+impl QueueView {
+    pub(crate) fn holds(&mut self, held: Held) {
+        (self.records, self.items, self.bytes) = (held.records, held.items, held.bytes);
+    }
+}
+
+/// What the extension offers.
+pub(crate) struct Files(pub(crate) Arc<Shared>);
+
+struct Queue {
+    name: Arc<str>,
+    shared: Arc<Shared>,
+}
+
+impl Storage for Files {
+    fn queue(&self, name: &str) -> Arc<dyn StoredQueue> {
+        let name: Arc<str> = name.into();
+        self.0.view().queues.entry(Arc::clone(&name)).or_default().in_use = true;
+        Arc::new(Queue { name, shared: Arc::clone(&self.0) })
+    }
+}
+
+impl Queue {
+    async fn ask<T>(&self, command: impl FnOnce(Arc<str>, Reply<T>) -> Command) -> Result<T, StorageError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.send(command(Arc::clone(&self.name), reply)).await?;
+        answer.await.unwrap_or(Err(StorageError::Closed))
+    }
+}
+
+#[async_trait]
+impl StoredQueue for Queue {
+    fn holds(&self) -> Held {
+        let view = self.shared.view();
+        let queue = view.queues.get(&self.name).copied().unwrap_or_default();
+        Held { records: queue.records, items: queue.items, bytes: queue.bytes }
+    }
+
+    async fn push(&self, payload: Bytes, items: u64, stored: OnStored) -> Result<(), StorageError> {
+        self.ask(|queue, reply| Command::Push { queue, payload, items, stored, reply }).await
+    }
+
+    async fn read(&self, after: Option<u64>, bytes: usize) -> Result<Vec<StoredRecord>, StorageError> {
+        self.ask(|queue, reply| Command::Read { queue, after, bytes, reply }).await
+    }
+
+    async fn remove(&self, id: u64) -> Result<(), StorageError> {
+        self.ask(|queue, reply| Command::Remove { queue, id, reply }).await
+    }
+
+    async fn quarantine(&self, id: u64, why: &str) -> Result<(), StorageError> {
+        self.ask(|queue, reply| Command::Quarantine { queue, id, why: why.to_owned(), reply }).await
+    }
+}

@@ -1,0 +1,231 @@
+//! How the engine opens its store, what it does when that fails, and what it looks after as time passes.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use minicol_plugin::{Level, Status, storage::StorageError};
+
+use crate::{
+    config::MIB,
+    engine::{Engine, State},
+    queue::{Command, QueueView},
+    store::{Fault, Opening, Store},
+};
+
+/// A store that fails is opened anew after this.
+const RETRY: Duration = Duration::from_secs(1);
+/// The same kind of thing is told again after this.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// So often in a row a store may be found damaged though all its pages look right; then it is moved aside.
+const DAMAGED_IN_A_ROW: u32 = 3;
+/// A queue that nobody asked for by then has no user.
+const UNCLAIMED_AFTER: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Opens the store; one that cannot be opened is moved aside, and an empty one takes its place.
+    pub(crate) fn open_or_move_aside(&mut self, opening: Opening) -> Result<Store, Fault> {
+        let mut damage = match self.open_store(opening) {
+            Err(Fault::Broken(why)) => why,
+            other => return other,
+        };
+        if !opening.suspicious {
+            // What it notes of free pages may be all that is damaged: this makes that anew.
+            match self.open_store(Opening { suspicious: true }) {
+                Err(Fault::Broken(why)) => damage = why,
+                other => return other,
+            }
+        }
+        self.move_aside(&damage)?;
+        self.open_store(Opening::default())
+    }
+
+    fn open_store(&self, opening: Opening) -> Result<Store, Fault> {
+        let file = self.place.open_store().map_err(|error| Fault::Io(error.to_string()))?;
+        Store::open((self.disk)(file)?, opening, &self.next)
+    }
+
+    fn move_aside(&mut self, damage: &str) -> Result<(), Fault> {
+        let aside = self.place.move_store_aside().map_err(|error| Fault::Io(error.to_string()))?;
+        let why = format!(
+            "the store was damaged ({damage}) and was moved to {}; what it held is not delivered, and an empty one takes its place",
+            aside.display()
+        );
+        let mut view = self.shared.view();
+        view.stores_moved_aside += 1;
+        for (queue, held) in view.queues.iter_mut().filter(|(_, held)| held.records > 0) {
+            self.resets.insert(Arc::clone(queue), why.clone());
+            *held = QueueView { in_use: held.in_use, ..QueueView::default() };
+        }
+        drop(view);
+        self.scope.notice(Level::Error, "store_moved_aside", why);
+        self.damaged = 0;
+        Ok(())
+    }
+
+    pub(crate) fn opened(&mut self, store: Store) {
+        for (queue, row) in store.queues() {
+            self.next.insert(Arc::clone(queue), row.next);
+        }
+        self.state = State::Open(store);
+        self.show();
+    }
+
+    pub(crate) fn reopen_where_due(&mut self) {
+        let State::Failed { retry, .. } = &self.state else { return };
+        if self.now() < *retry {
+            return;
+        }
+        match self.open_or_move_aside(Opening { suspicious: self.damaged > 0 }) {
+            Ok(store) => self.opened(store),
+            Err(fault) => drop(self.failed(fault)),
+        }
+    }
+
+    /// The store failed: it is closed, and opened anew when it is asked for next, or a little later where that just failed, too.
+    pub(crate) fn failed(&mut self, fault: Fault) -> StorageError {
+        let now = self.now();
+        let was_open = matches!(self.state, State::Open(_));
+        let why = format!("cannot use the store in {}: {fault}", self.config.directory.display());
+        let retry = if was_open { now } else { now + RETRY };
+        let store = std::mem::replace(&mut self.state, State::Failed { why: why.clone(), retry });
+        if let State::Open(store) = store {
+            self.next.extend(store.queues().map(|(queue, row)| (Arc::clone(queue), row.next)));
+            // Letting go of what is damaged may panic, too.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(store)));
+        }
+        if let Fault::Broken(damage) = &fault {
+            self.damaged += 1;
+            if self.damaged >= DAMAGED_IN_A_ROW
+                && let Err(fault) = self.move_aside(damage)
+            {
+                self.tell("store_not_moved_aside", Level::Error, || fault.to_string());
+            }
+        }
+        if self.shared.view().trouble.replace(why.clone()).is_none() {
+            self.scope.report(Status::RecoverableError, why.clone());
+        }
+        if matches!(fault, Fault::Full(_)) {
+            self.full_until = Some((now + RETRY, why.clone()));
+            return StorageError::Full(why);
+        }
+        StorageError::Unavailable(why)
+    }
+
+    /// A change was made.
+    pub(crate) fn works(&mut self) {
+        self.damaged = 0;
+        if self.shared.view().trouble.take().is_some() {
+            self.scope.report(Status::Ok, "stores again");
+        }
+    }
+
+    /// Shows how the store is.
+    pub(crate) fn show(&mut self) {
+        let State::Open(store) = &self.state else { return };
+        let (used, on_disk) = (store.used(), self.place.on_disk());
+        let mut view = self.shared.view();
+        for (queue, row) in store.queues() {
+            view.queues.entry(Arc::clone(queue)).or_default().holds(row.held);
+            // What an earlier store used is used up for the next one.
+            self.next.insert(Arc::clone(queue), row.next);
+        }
+        (view.used_bytes, view.disk_bytes) = (used, on_disk);
+        let records = view.queues.values().map(|queue| queue.records).sum();
+        drop(view);
+        self.meters.sizes(on_disk, used, records);
+    }
+
+    /// What is due as time passes.
+    pub(crate) fn tick(&mut self) {
+        let now = self.now();
+        self.reopen_where_due();
+        if self.unflushed.is_some_and(|since| now.saturating_sub(since) >= self.config.fsync_interval.0) {
+            self.flush();
+        }
+        if now.saturating_sub(self.compaction_looked) >= self.config.compaction.check_interval.0 {
+            self.compaction_looked = now;
+            if self.is_rebound() {
+                self.compact();
+            }
+        }
+        if !self.looked_for_unclaimed && now.saturating_sub(self.began) >= UNCLAIMED_AFTER {
+            self.looked_for_unclaimed = true;
+            self.tell_unclaimed();
+        }
+    }
+
+    fn tell_unclaimed(&self) {
+        let queues = self.shared.view().queues.clone();
+        for (queue, held) in queues.iter().filter(|(_, held)| held.records > 0 && !held.in_use) {
+            let message = format!(
+                "{} items are stored in queue `{queue}`, but no exporter of that id keeps its queue here: they stay where they are",
+                held.items
+            );
+            self.scope.notice(Level::Warn, "queue_without_exporter", message);
+        }
+    }
+
+    fn flush(&mut self) {
+        self.unflushed = None;
+        let began = self.now();
+        // Where it fails, what was lost is what may be lost with `fsync: interval`.
+        if self.with_store(Store::flush).is_ok() {
+            self.meters.committed(self.now().saturating_sub(began).as_secs_f64());
+        }
+    }
+
+    fn is_rebound(&self) -> bool {
+        let (State::Open(store), compaction) = (&self.state, &self.config.compaction) else { return false };
+        compaction.on_rebound
+            && self.place.on_disk() >= compaction.rebound_needed_threshold_mib.saturating_mul(MIB)
+            && store.used() <= compaction.rebound_trigger_threshold_mib.saturating_mul(MIB)
+    }
+
+    pub(crate) fn compact(&mut self) {
+        let before = self.place.on_disk();
+        if self.with_store(Store::compact).is_ok() {
+            self.unflushed = None;
+            self.show();
+            let after = self.place.on_disk();
+            let message = format!("the store's file was made smaller: from {} to {} MiB", before / MIB, after / MIB);
+            self.scope.notice(Level::Info, "store_compacted", message);
+        }
+    }
+
+    pub(crate) fn close(&mut self) {
+        if self.unflushed.is_some() {
+            self.flush();
+        }
+        if let State::Open(store) = std::mem::replace(&mut self.state, State::Closed)
+            && let Err(fault) = store.close()
+        {
+            self.scope.notice(Level::Warn, "store_not_closed", fault.to_string());
+        }
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.scope.clock().monotonic()
+    }
+
+    /// Tells something that may happen again and again: at once, then at most once a minute.
+    pub(crate) fn tell(&mut self, name: &'static str, level: Level, message: impl FnOnce() -> String) {
+        let now = self.now();
+        if self.told.get(name).is_none_or(|told| now.saturating_sub(*told) >= TELL_AGAIN) {
+            self.told.insert(name, now);
+            self.scope.notice(level, name, message());
+        }
+    }
+}
+
+impl Command {
+    /// How much it brings.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Push { payload, .. } => payload.len(),
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Promise: whatever somebody does to the file, the program starts, nothing wrong is handed out, and what can be read goes on.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use minicol_plugin::storage::StorageError;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use super::{Life, config, payload, push};
+
+/// A store with 60 records of many sizes, as a process leaves it that ends well, or is killed.
+async fn store(directory: &Path, killed: bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let life = Life::begin(config(folder.path())).await;
+    let queue = life.queue("q");
+    for number in 0..80 {
+        push(&queue, payload(number, length(number))).await.unwrap();
+    }
+    for id in 0..20 {
+        queue.remove(id).await.unwrap();
+    }
+    if killed {
+        fs::copy(folder.path().join("store.redb"), directory.join("store.redb")).unwrap();
+        life.end().await;
+    } else {
+        life.end().await;
+        fs::copy(folder.path().join("store.redb"), directory.join("store.redb")).unwrap();
+    }
+}
+
+fn length(number: u64) -> usize {
+    let number = usize::try_from(number).unwrap();
+    [40, 900, 5_000, 30_000][number % 4] + number
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    whole: BTreeSet<u64>,
+    quarantined: BTreeSet<u64>,
+    aside: bool,
+}
+
+/// Reads everything, then stores and reads once more, in two lives.
+async fn lives_with(directory: &Path) -> Found {
+    let mut found = Found::default();
+    for _ in 0..2 {
+        let life = Life::begin(config(directory)).await;
+        let queue = life.queue("q");
+        let (mut after, mut stored) = (None, false);
+        loop {
+            match queue.read(after, 100_000).await {
+                Ok(records) if records.is_empty() && stored => break,
+                Ok(records) if records.is_empty() => {
+                    // It may fail while a damaged store is replaced, but not for long.
+                    for _ in 0..40 {
+                        if push(&queue, payload(1_000, 100)).await.is_ok() {
+                            stored = true;
+                            break;
+                        }
+                        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    }
+                    assert!(stored, "it does not recover");
+                }
+                Ok(records) => {
+                    for record in records {
+                        after = Some(record.id);
+                        match record.payload {
+                            Ok(bytes) if bytes == payload(1_000, 100) => {}
+                            Ok(bytes) => {
+                                assert_eq!(
+                                    bytes,
+                                    payload(record.id, length(record.id)),
+                                    "something else was handed out"
+                                );
+                                found.whole.insert(record.id);
+                            }
+                            Err(_) => drop(found.quarantined.insert(record.id)),
+                        }
+                        let _ = queue.remove(record.id).await;
+                    }
+                }
+                Err(StorageError::Reset(_)) => {}
+                Err(StorageError::Unavailable(_)) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        found.aside |= life.harness.notices().contains(&"store_moved_aside");
+        life.end().await;
+    }
+    found
+}
+
+#[tokio::test]
+async fn flipped_bytes_cost_what_they_hit_and_nothing_else() {
+    let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    store(whole.path(), false).await;
+    store(killed.path(), true).await;
+    let runs: u64 = std::env::var("MINICOL_FLIPS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(24);
+    let (mut records, mut quarantined, mut aside) = (0, 0, 0);
+    for seed in 0..runs {
+        let mut random = StdRng::seed_from_u64(seed);
+        let from = if seed % 2 == 0 { whole.path() } else { killed.path() };
+        let mut bytes = fs::read(from.join("store.redb")).unwrap();
+        for _ in 0..1 << random.random_range(0..8) {
+            let at = random.random_range(0..bytes.len());
+            bytes[at] ^= 1 << random.random_range(0..8);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("store.redb"), bytes).unwrap();
+        let found = lives_with(folder.path()).await;
+        if !found.aside {
+            let kept = fs::read_dir(folder.path().join("quarantine")).map_or(0, Iterator::count);
+            assert_eq!(kept, found.quarantined.len(), "seed {seed}: each bad record is in a file");
+        }
+        records += found.whole.len();
+        quarantined += found.quarantined.len();
+        aside += usize::from(found.aside);
+    }
+    println!(
+        "{runs} damaged stores of 60 records: {records} records whole, {quarantined} quarantined, {aside} stores moved aside"
+    );
+    assert!(records > 0 && (quarantined > 0 || aside > 0), "the damage did not show");
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_short_empty_or_something_else_does_not_keep_the_program_from_starting() {
+    let whole = tempfile::tempdir().unwrap();
+    store(whole.path(), true).await;
+    let bytes = fs::read(whole.path().join("store.redb")).unwrap();
+    for (what, content) in [
+        ("half", bytes[..bytes.len() / 2].to_vec()),
+        ("a page", bytes[..4096].to_vec()),
+        ("some bytes", bytes[..100].to_vec()),
+        ("nothing", Vec::new()),
+        ("zeros", vec![0; 100_000]),
+        ("text", b"this is no store\n".repeat(10_000)),
+        ("a longer one", [&bytes[..], &[7; 5_000]].concat()),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("store.redb"), content).unwrap();
+        let found = lives_with(folder.path()).await;
+        let aside = folder.path().join("store.redb.broken-1").exists();
+        assert_eq!(found.aside, aside, "{what}: {found:?}");
+        assert!(aside || what == "nothing" || found.whole.len() == 60, "{what}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_stores_that_could_not_be_opened_a_few_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..6 {
+        fs::write(folder.path().join("store.redb"), "this is no store").unwrap();
+        let life = Life::begin(config(folder.path())).await;
+        assert_eq!(life.harness.notices(), ["store_moved_aside"]);
+        life.end().await;
+    }
+    let names = || fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut broken: Vec<String> = names().filter(|name| name.contains("broken")).collect();
+    broken.sort();
+    assert_eq!(broken, ["store.redb.broken-4", "store.redb.broken-5", "store.redb.broken-6"]);
+}
+
+#[tokio::test]
+async fn a_store_of_a_later_version_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    Life::begin(config(folder.path())).await.end().await;
+    {
+        let database = redb::Database::open(folder.path().join("store.redb")).unwrap();
+        let writing = database.begin_write().unwrap();
+        let meta: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("meta");
+        writing.open_table(meta).unwrap().insert("format", 2).unwrap();
+        writing.commit().unwrap();
+    }
+    let why = Life::try_begin(config(folder.path()), None, super::Harness::default()).await.err().unwrap();
+    assert!(why.contains("format 2") && why.contains("version that wrote it"), "{why}");
+    assert!(!folder.path().join("store.redb.broken-1").exists());
+}

@@ -1,0 +1,182 @@
+//! Limits, a full disk and a sick one: refused while it lasts, and nothing that was stored is lost.
+
+use std::{path::Path, process::Command, sync::atomic::Ordering::SeqCst, time::Duration};
+
+use minicol_plugin::{Level, Status, storage::StorageError};
+
+use super::{Disk, Life, all, config, payload, push};
+use crate::{FileStorageConfig, config::MIB};
+
+#[tokio::test]
+async fn at_max_size_it_refuses_until_something_is_gone_and_the_file_keeps_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let life = Life::begin(FileStorageConfig { max_size_mib: 4, ..config(folder.path()) }).await;
+    let queue = life.queue("q");
+    let mut stored = 0;
+    let why = loop {
+        match push(&queue, payload(stored, 100_000)).await {
+            Ok(()) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&why, StorageError::Full(why) if why.contains("max_size_mib (4)")), "{why}");
+    assert_eq!(stored, 32, "100,000 bytes take 128 KiB");
+    let on_disk = life.harness.details().unwrap()["disk_bytes"].as_u64().unwrap();
+    assert!(on_disk < 4 * MIB + MIB / 2, "{on_disk}");
+    queue.remove(0).await.unwrap();
+    push(&queue, payload(stored, 100_000)).await.unwrap();
+    let never = push(&queue, payload(9, 5_000_000)).await;
+    assert!(matches!(&never, Err(StorageError::TooLarge(_))), "{never:?}");
+    assert_eq!(all(&queue).await.len(), 32);
+    assert_eq!(life.harness.notices(), ["storage_full"], "told once, not for each batch");
+    life.end().await;
+}
+
+#[tokio::test]
+async fn on_a_full_disk_it_refuses_and_recovers_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::new();
+    let life = Life::on(config(folder.path()), &disk).await;
+    let queue = life.queue("q");
+    for number in 0..20 {
+        push(&queue, payload(number, 50_000)).await.unwrap();
+    }
+    // The file's next bytes find no room.
+    disk.size.store(1_400_000, SeqCst);
+    let mut number = 20;
+    let why = loop {
+        match push(&queue, payload(number, 50_000)).await {
+            Ok(()) => number += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&why, StorageError::Full(_)), "{why}");
+    assert_eq!(life.harness.events().iter().filter(|event| told(event, Status::RecoverableError)).count(), 1);
+    // What is there can be read and forgotten meanwhile.
+    assert_eq!(all(&queue).await.len() as u64, number);
+    for id in 0..5 {
+        removed(&queue, id).await;
+    }
+    disk.size.store(u64::MAX, SeqCst);
+    until_taken(&queue, number).await;
+    let found = all(&queue).await;
+    let ids: Vec<u64> = found.iter().map(|record| record.id).collect();
+    assert_eq!(ids, (5..=number).collect::<Vec<_>>());
+    assert!(found.iter().all(|record| record.payload == Ok(payload(record.id, 50_000))));
+    assert!(
+        life.harness.events().iter().any(|event| told(event, Status::Ok) && format!("{event:?}").contains("again"))
+    );
+    life.end().await;
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_is_tried_again_and_what_was_stored_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::new();
+    let life = Life::on(config(folder.path()), &disk).await;
+    let queue = life.queue("q");
+    push(&queue, payload(0, 1_000)).await.unwrap();
+    disk.sick.store(true, SeqCst);
+    let why = push(&queue, payload(1, 1_000)).await.unwrap_err();
+    assert!(matches!(&why, StorageError::Unavailable(why) if why.contains("a cable is loose")), "{why}");
+    assert!(push(&queue, payload(1, 1_000)).await.is_err());
+    disk.sick.store(false, SeqCst);
+    until_taken(&queue, 1).await;
+    // What was refused may be there all the same: the disk had it, and failed to say so.
+    let found = all(&queue).await;
+    assert!(found.len() >= 2 && found[0].payload == Ok(payload(0, 1_000)), "{found:?}");
+    assert_eq!(found.last().unwrap().payload, Ok(payload(1, 1_000)));
+    assert!(!life.harness.notices().contains(&"store_moved_aside"));
+    life.end().await;
+}
+
+/// A file system of 48 MiB, where this may mount one.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn new() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=48m", "tmpfs"]).arg(folder.path());
+        mount.output().is_ok_and(|output| output.status.success()).then(|| Self(folder))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.path()).output();
+    }
+}
+
+#[tokio::test]
+async fn on_a_small_file_system_that_fills_up_nothing_is_lost() {
+    let Some(small) = Small::new() else {
+        eprintln!("not tested: this user may not mount a tmpfs");
+        return;
+    };
+    let life = Life::begin(config(small.path())).await;
+    let queue = life.queue("q");
+    let mut number = 0;
+    let why = loop {
+        match push(&queue, payload(number, 200_000)).await {
+            Ok(()) => number += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&why, StorageError::Full(why) if why.contains("disk")), "{why}");
+    assert!(number > 80, "{number} records of 256 KiB in 32 MiB");
+    // Somebody else takes the rest, to the last byte.
+    let other = small.path().join("other");
+    let _ = Command::new("dd").arg("if=/dev/zero").arg(format!("of={}", other.display())).arg("bs=64k").output();
+    assert!(matches!(push(&queue, payload(number, 200_000)).await, Err(StorageError::Full(_))));
+    for id in 0..10 {
+        removed(&queue, id).await;
+    }
+    // The next life starts on the full disk, too.
+    life.end().await;
+    let life = Life::begin(config(small.path())).await;
+    let queue = life.queue("q");
+    let found = all(&queue).await;
+    assert_eq!(found.iter().map(|record| record.id).collect::<Vec<_>>(), (10..number).collect::<Vec<_>>());
+    std::fs::remove_file(other).unwrap();
+    until_taken(&queue, number).await;
+    assert_eq!(all(&queue).await.last().unwrap().payload, Ok(payload(number, 200_000)));
+    assert!(!life.harness.notices().contains(&"store_moved_aside"));
+    life.end().await;
+}
+
+/// Forgets a record, however often that has to be tried.
+async fn removed(queue: &std::sync::Arc<dyn minicol_plugin::storage::StoredQueue>, id: u64) {
+    for _ in 0..100 {
+        if queue.remove(id).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("record {id} stays");
+}
+
+async fn until_taken(queue: &std::sync::Arc<dyn minicol_plugin::storage::StoredQueue>, number: u64) {
+    let length = if number == 1 {
+        1_000
+    } else if number < 40 {
+        50_000
+    } else {
+        200_000
+    };
+    for _ in 0..100 {
+        if push(queue, payload(number, length)).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("it does not recover");
+}
+
+fn told(event: &minicol_plugin::Event, status: Status) -> bool {
+    matches!(event, minicol_plugin::Event::Status(change) if change.status == status && change.level >= Level::Info)
+}

@@ -1,0 +1,82 @@
+//! Queues that outlive the process. An extension offers a [`Storage`] ([`crate::Extension::storage`]), the host hands it to the queue before an
+//! exporter whose configuration names that extension, and neither knows the other.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// What an extension offers: queues by name, ready once the extension is.
+pub trait Storage: Send + Sync {
+    /// The queue of this name, with what an earlier life left in it. Asking for it makes nothing; a name belongs to one user at a time.
+    fn queue(&self, name: &str) -> Arc<dyn StoredQueue>;
+}
+
+/// One queue of records, oldest first. A record is bytes of the user's own; ids rise in the order in which records were stored, whatever the clocks do.
+#[async_trait]
+pub trait StoredQueue: Send + Sync {
+    /// What it holds.
+    fn holds(&self) -> Held;
+
+    /// Stores a record at the end. `stored` is called with the record's id once it is durable, in the order of the ids and before a
+    /// [`StoredQueue::read`] can see it, also where nobody waits for this future any more; it must not block. Where the record is not
+    /// stored, `stored` is dropped uncalled.
+    async fn push(&self, payload: Bytes, items: u64, stored: OnStored) -> Result<(), StorageError>;
+
+    /// The oldest records whose id is larger than `after` (with `None`: the oldest of all): at least one where there is one, then as many as
+    /// fit into `bytes`.
+    async fn read(&self, after: Option<u64>, bytes: usize) -> Result<Vec<StoredRecord>, StorageError>;
+
+    /// Forgets a record; `Ok` once that is durable, and where there was none.
+    async fn remove(&self, id: u64) -> Result<(), StorageError>;
+
+    /// Puts a record aside that its user cannot read: it leaves the queue, and a person can look at it.
+    async fn quarantine(&self, id: u64, why: &str) -> Result<(), StorageError>;
+}
+
+/// Called with the id of a record that is durable.
+pub type OnStored = Box<dyn FnOnce(u64) + Send>;
+
+/// The size of a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// How many records.
+    pub records: u64,
+    /// The items in them, as their user counted them.
+    pub items: u64,
+    /// The bytes of their payloads.
+    pub bytes: u64,
+}
+
+/// A record as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// Its place in the order.
+    pub id: u64,
+    /// The items in it.
+    pub items: u64,
+    /// The bytes of its payload as it was stored.
+    pub bytes: u64,
+    /// What was stored, or why it can no longer be had: then the storage has put it aside.
+    pub payload: Result<Bytes, String>,
+}
+
+/// What a storage could not do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StorageError {
+    /// There is no room now: a limit is reached, or the disk is full. It goes by itself when there is room.
+    #[error("{0}")]
+    Full(String),
+    /// The record alone is larger than everything that may be stored.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The storage fails now; it tries to recover by itself.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Everything that the queue held is gone from it (it was moved aside): told once to each queue, by `read`.
+    #[error("{0}")]
+    Reset(String),
+    /// The storage is closed: the program ends.
+    #[error("the storage is closed")]
+    Closed,
+}
