@@ -11,7 +11,8 @@ const PROCESSORS: &[Entry<dyn Processor>] = &[Entry::of::<minicol_processor::Map
 const EXPORTERS: &[Entry<dyn Exporter>] =
     &[minicol_exporter_otlp::OTLP, minicol_exporter_otlp::OTLP_HTTP, minicol_exporter_debug::ENTRY];
 
-const EXTENSIONS: &[Entry<dyn Extension>] = &[minicol_extension_health::ENTRY, minicol_extension_simulator::ENTRY];
+const EXTENSIONS: &[Entry<dyn Extension>] =
+    &[minicol_extension_file_storage::ENTRY, minicol_extension_health::ENTRY, minicol_extension_simulator::ENTRY];
 
 /// What is compiled in.
 pub(crate) const REGISTRY: Registry =

@@ -80,10 +80,12 @@ impl Drop for Running {
 /// Name and type of every metric on the page at `level`, after a poll of a simulator.
 fn page_at(level: &str) -> BTreeMap<String, String> {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let stored = folder.path().join("stored").display().to_string();
     let configuration = format!(
-        "yaml:{{extensions: {{session_buddy_simulator: {{endpoint: '{free}'}}}}, receivers: {{session_buddy: {{endpoint: \
+        "yaml:{{extensions: {{file_storage: {{directory: '{stored}'}}, session_buddy_simulator: {{endpoint: '{free}'}}}}, receivers: {{session_buddy: {{endpoint: \
          'http://{free}/mcp'}}}}, processors: {{mapping: {{presets: [session_buddy]}}}}, exporters: {{debug: {{sending_queue: \
-         {{}}, verbosity: basic}}}}, service: {{extensions: [session_buddy_simulator], telemetry: {{metrics: {{level: {level}, \
+         {{storage: file_storage}}, verbosity: basic}}}}, service: {{extensions: [file_storage, session_buddy_simulator], telemetry: {{metrics: {{level: {level}, \
          readers: [{{pull: {{exporter: {{prometheus: {{port: 0}}}}}}}}]}}}}, pipelines: {{metrics: {{receivers: \
          [session_buddy], processors: [mapping], exporters: [debug]}}}}}}}}"
     );

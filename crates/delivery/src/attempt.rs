@@ -26,6 +26,8 @@ pub(crate) struct Unsettled {
     /// Its sender waits, and nothing of it is taken on before it has arrived: what is lost is booked when that is known.
     waited_for: bool,
     lost: Vec<(u64, Outcome)>,
+    /// What the shutdown left of it.
+    left: Vec<Batch>,
 }
 
 /// The longest wait that a timer is set for; a retry later than that is as good as never.
@@ -37,7 +39,7 @@ impl Shared {
         tokio::select! {
             biased;
             () = self.abandon.cancelled() => {
-                let left = batch.take();
+                let left = batch.give_up();
                 self.settle(lane, batch, left, Outcome::dropped("the program ended while they were on their way"))
             }
             outcome = self.deliver_parts(lane, batch) => outcome,
@@ -52,7 +54,7 @@ impl Shared {
             let rest = std::mem::take(&mut outcome.rest);
             let settled = match outcome.settlement {
                 // The other parts would come too late as well.
-                Settlement::Dropped => batch.take(),
+                Settlement::Dropped => batch.give_up(),
                 Settlement::Failed { .. } | Settlement::Sent { .. } => batch.settle_first(rest),
             };
             batch.arrived |= settled > 0 && matches!(outcome.settlement, Settlement::Sent { .. });
@@ -193,7 +195,7 @@ impl Outcome {
 impl Unsettled {
     /// One that was taken on.
     pub(crate) fn queued(batch: Batch) -> Self {
-        Self { parts: VecDeque::from([batch]), arrived: false, waited_for: false, lost: Vec::new() }
+        Self { parts: VecDeque::from([batch]), arrived: false, waited_for: false, lost: Vec::new(), left: Vec::new() }
     }
 
     /// One whose sender waits.
@@ -209,6 +211,18 @@ impl Unsettled {
     /// What ended otherwise, and is not booked.
     pub(crate) fn take_lost(&mut self) -> Vec<(u64, Outcome)> {
         std::mem::take(&mut self.lost)
+    }
+
+    /// What the shutdown left of it, as one batch.
+    pub(crate) fn take_left(&mut self) -> Option<Batch> {
+        self.left.drain(..).reduce(Batch::joined)
+    }
+
+    /// Nothing of it is tried any more; how many items that leaves.
+    fn give_up(&mut self) -> u64 {
+        let items = self.parts.iter().map(|part| part.items() as u64).sum();
+        self.left.extend(self.parts.drain(..));
+        items
     }
 
     /// How many items that is; nothing is left.

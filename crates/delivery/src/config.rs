@@ -70,7 +70,7 @@ pub struct RetryConfig {
     pub max_elapsed_time: GoDuration,
 }
 
-/// `sending_queue`: what was taken and not yet delivered, in memory. One per exporter and signal.
+/// `sending_queue`: what was taken and not yet delivered, in memory or in a storage. One per exporter and signal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct QueueConfig {
@@ -84,6 +84,9 @@ pub struct QueueConfig {
     pub sizer: Sizer,
     /// When the queue is full: make the sender wait (true) or refuse its batch (false).
     pub block_on_overflow: bool,
+    /// The id of an extension that keeps the queue, so that it outlives the process; without one it is in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage: Option<String>,
 }
 
 /// What the size of a queue counts.
@@ -140,6 +143,11 @@ impl DeliveryConfig {
             Signal::Observations => None,
         };
         own.unwrap_or(self.timeout)
+    }
+
+    /// The extension that keeps the queues, where there are any.
+    pub fn storage(&self) -> Option<&str> {
+        self.sending_queue.storage.as_deref().filter(|_| self.sending_queue.enabled)
     }
 
     /// Adds everything that is wrong with it, at the paths of a pipeline file.
@@ -216,7 +224,14 @@ impl QueueConfig {
 
 impl Default for QueueConfig {
     fn default() -> Self {
-        Self { enabled: true, num_consumers: 10, queue_size: 1000, sizer: Sizer::Requests, block_on_overflow: false }
+        Self {
+            enabled: true,
+            num_consumers: 10,
+            queue_size: 1000,
+            sizer: Sizer::Requests,
+            block_on_overflow: false,
+            storage: None,
+        }
     }
 }
 
@@ -302,9 +317,7 @@ mod tests {
 
     #[test]
     fn keys_of_later_versions_are_refused() {
-        for wrong in [json!({"sending_queue": {"storage": "x"}}), json!({"sending_queue": {"batch": {}}})] {
-            assert!(serde_json::from_value::<DeliverySettings>(wrong).is_err());
-        }
+        assert!(serde_json::from_value::<DeliverySettings>(json!({"sending_queue": {"batch": {}}})).is_err());
     }
 
     #[test]

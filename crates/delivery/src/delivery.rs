@@ -4,7 +4,7 @@ use std::{
 };
 
 use minicol_pdata::{Batch, Signal};
-use minicol_plugin::{CancellationToken, Consumer, Exporter, Rejected, Scope, async_trait};
+use minicol_plugin::{CancellationToken, Consumer, Exporter, Rejected, Scope, async_trait, storage::Storage};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -12,8 +12,9 @@ use crate::{
     DeliveryConfig, DeliveryCounts,
     attempt::Unsettled,
     health::Health,
-    lane::{Lane, stopping},
+    lane::{Lane, Rest, stopping},
     ledger::Settlement,
+    queue::{Popped, Queue, Queued},
 };
 
 /// One exporter with everything that stands around it. Dropping it abandons what is queued; [`Delivery::drain`] is the way to end it.
@@ -42,15 +43,28 @@ impl Delivery {
     /// Around `exporter`, for batches of `signals`. With a queue its consumers are spawned here, so this must run inside of a tokio
     /// runtime. Status and notices are reported, and metrics made, through `scope`, which is the exporter's own.
     pub fn start(exporter: Arc<dyn Exporter>, config: DeliveryConfig, signals: &[Signal], scope: Scope) -> Self {
+        Self::start_stored(exporter, config, signals, scope, None)
+    }
+
+    /// The same with its queues in a storage, which is ready: what an earlier life left there is delivered first. Observations are queued in
+    /// memory all the same.
+    pub fn start_stored(
+        exporter: Arc<dyn Exporter>,
+        config: DeliveryConfig,
+        signals: &[Signal],
+        scope: Scope,
+        storage: Option<&Arc<dyn Storage>>,
+    ) -> Self {
         let mut wanted = signals.to_vec();
         wanted.sort_unstable();
         wanted.dedup();
-        let lanes = wanted.into_iter().map(|signal| Lane::new(signal, &config, &scope)).collect();
+        let health = Health::new(scope.clone());
+        let lanes = wanted.into_iter().map(|signal| Lane::new(signal, &config, &scope, storage, &health)).collect();
         let shared = Arc::new(Shared {
             exporter,
             config,
             lanes,
-            health: Health::new(scope.clone()),
+            health,
             scope,
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
@@ -152,10 +166,25 @@ impl Shared {
                 () = self.abandon.cancelled() => return,
                 next = queue.pop() => next,
             };
-            let Some(queued) = next else { return };
-            self.deliver(lane, &mut Unsettled::queued(queued.batch.clone())).await;
-            lane.release(queue, queued);
+            match next {
+                None => return,
+                Some(Popped::Batch(queued)) => self.deliver_queued(lane, queue, queued).await,
+                Some(Popped::Lost { items, reason, why }) => {
+                    let how = Settlement::Failed { reason: reason.to_owned() };
+                    lane.settle(items, &how, &why, &self.health);
+                    queue.tell_size(|size| lane.meters.queue_size(size));
+                }
+            }
         }
+    }
+
+    async fn deliver_queued(&self, lane: &Lane, queue: &Queue, queued: Queued) {
+        let Queued { batch, place } = queued;
+        let mut unsettled = Unsettled::queued(batch);
+        self.deliver(lane, &mut unsettled).await;
+        let left = unsettled.take_left();
+        let rest = left.map(|left| if unsettled.arrived() { Rest::Part(left) } else { Rest::Whole });
+        lane.release(queue, place, rest).await;
     }
 
     /// Without a queue the sender waits, and learns how it ended. What is not delivered stays with it: nothing was taken on.

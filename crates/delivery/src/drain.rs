@@ -14,6 +14,8 @@ pub struct DrainReport {
     pub sent: u64,
     /// Items that were lost while it drained: those that failed, and those that the deadline or a retry beyond it left.
     pub lost: u64,
+    /// Items that are left in the storage: the next start delivers them.
+    pub kept: u64,
     /// True where the deadline cut it.
     pub cut: bool,
     /// The books at the end; nothing is queued any more.
@@ -26,8 +28,8 @@ pub struct DrainReport {
 const GRACE: Duration = Duration::from_millis(250);
 
 impl Delivery {
-    /// Takes nothing more, delivers what is queued until `deadline` (or until the scope is abandoned), drops and counts the rest, then shuts the
-    /// exporter down. A retry whose wait would end after the deadline is not begun. A second call finds nothing left to do.
+    /// Takes nothing more, delivers what is queued until `deadline` (or until the scope is abandoned), drops and counts the rest, or keeps it in the
+    /// storage, then shuts the exporter down. A retry whose wait would end after the deadline is not begun. A second call finds nothing left to do.
     pub async fn drain(&self, deadline: Instant) -> DrainReport {
         let shared = &*self.0;
         let before = self.counts();
@@ -52,6 +54,7 @@ impl Delivery {
         DrainReport {
             sent: counts.sent - before.sent,
             lost: counts.lost() - before.lost(),
+            kept: counts.kept,
             cut: !finished && left > 0,
             counts,
             shutdown_error,

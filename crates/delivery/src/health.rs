@@ -105,6 +105,23 @@ impl Health {
         }
     }
 
+    /// An earlier life left items in the storage.
+    pub(crate) fn restored(&self, signal: Signal, items: u64) {
+        if items > 0 {
+            let message =
+                format!("{items} {} of an earlier life are in storage; they are delivered first", words(signal));
+            self.scope.notice(Level::Info, "items_restored", message);
+        }
+    }
+
+    /// Items are left in the storage at the end.
+    pub(crate) fn kept(&self, signal: Signal, items: u64) {
+        if items > 0 {
+            let message = format!("{items} {} are kept in storage; the next start delivers them", words(signal));
+            self.scope.notice(Level::Info, "items_kept", message);
+        }
+    }
+
     /// Tells what was lost or refused since it was told last, at the end.
     pub(crate) fn tell_the_rest(&self) {
         let losses = std::mem::take(&mut self.state().losses);

@@ -1,37 +1,62 @@
+use std::sync::Arc;
+
 use minicol_pdata::{Batch, Signal};
-use minicol_plugin::{Rejected, Scope};
+use minicol_plugin::{Rejected, Scope, storage::Storage};
 
 use crate::{
     DeliveryConfig,
     health::Health,
     ledger::{Ledger, PARTIAL_SUCCESS, SHUTDOWN, Settlement},
+    memory::Memory,
     meters::Meters,
-    queue::{Queue, Queued, Refusal},
+    queue::{Place, Queue, Refusal},
+    stored::Stored,
 };
 
 /// One signal on its way through one exporter: its queue, its books, its instruments. A full queue of one signal leaves the others alone.
 pub(crate) struct Lane {
     pub(crate) signal: Signal,
     pub(crate) queue: Option<Queue>,
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) meters: Meters,
 }
 
 impl Lane {
-    pub(crate) fn new(signal: Signal, config: &DeliveryConfig, scope: &Scope) -> Self {
+    /// With a storage its queue is there, but for observations: they exist in this process only.
+    pub(crate) fn new(
+        signal: Signal,
+        config: &DeliveryConfig,
+        scope: &Scope,
+        storage: Option<&Arc<dyn Storage>>,
+        health: &Health,
+    ) -> Self {
+        let ledger = Arc::<Ledger>::default();
         let meters = Meters::new(scope.meter(), &scope.id().to_string(), signal);
-        let queue = config.sending_queue.enabled.then(|| Queue::new(&config.sending_queue));
+        let settings = &config.sending_queue;
+        let queue = settings.enabled.then(|| match storage.filter(|_| signal != Signal::Observations) {
+            None => Queue::Memory(Memory::new(settings)),
+            Some(storage) => {
+                let store = storage.queue(&format!("{}/{signal}", scope.id()));
+                Queue::Stored(Arc::new(Stored::new(store, signal, settings, Arc::clone(&ledger))))
+            }
+        });
+        if ledger.keeps() {
+            health.restored(signal, ledger.counts().restored);
+        }
         if let Some(queue) = &queue {
             meters.queue_capacity(queue.capacity());
             queue.tell_size(|size| meters.queue_size(size));
         }
-        Self { signal, queue, ledger: Ledger::default(), meters }
+        Self { signal, queue, ledger, meters }
     }
 
     /// Puts a batch into the queue.
     pub(crate) async fn enqueue(&self, queue: &Queue, batch: Batch, health: &Health) -> Result<(), Rejected> {
         let items = batch.items() as u64;
-        let taken = queue.push(batch, || self.ledger.accept(items)).await;
+        let taken = match queue {
+            Queue::Memory(queue) => queue.push(batch, || self.ledger.accept(items)).await,
+            Queue::Stored(queue) => queue.push(&batch).await,
+        };
         queue.tell_size(|size| self.meters.queue_size(size));
         match taken {
             Ok(waited) => {
@@ -76,28 +101,48 @@ impl Lane {
                 }
             }
             Settlement::Failed { reason } => self.lose(items, reason, why, health),
+            Settlement::Dropped if self.ledger.keeps() => {}
             Settlement::Dropped => self.lose(items, SHUTDOWN, why, health),
         }
     }
 
-    /// Closes the books; how many items that made lost.
+    /// Closes the books; how many items that left.
     pub(crate) fn close_books(&self, why: &str, health: &Health) -> u64 {
         let left = self.ledger.close();
-        if left > 0 {
+        if self.ledger.keeps() {
+            health.kept(self.signal, self.ledger.counts().kept);
+        } else if left > 0 {
             self.lose(left, SHUTDOWN, why, health);
         }
         left
     }
 
-    /// Gives the room of a settled batch back.
-    pub(crate) fn release(&self, queue: &Queue, done: Queued) {
-        queue.release(done, |size| self.meters.queue_size(size));
+    /// Gives the place of a settled batch back; of what `rest` holds, the next life is to deliver it.
+    pub(crate) async fn release(&self, queue: &Queue, place: Place, rest: Option<Rest>) {
+        let tell = |size| self.meters.queue_size(size);
+        match (queue, place, rest) {
+            (Queue::Memory(queue), Place::Memory(room), _) => queue.release(room, tell),
+            (Queue::Stored(queue), Place::Stored { id, .. }, Some(Rest::Part(rest))) => queue.keep(id, &rest).await,
+            (Queue::Stored(queue), Place::Stored { id, size }, None) if queue.remove(id).await => {
+                queue.release(size, tell);
+            }
+            // The record is as it was.
+            _ => {}
+        }
     }
 
     fn lose(&self, items: u64, reason: &str, why: &str, health: &Health) {
         self.meters.lost(items, reason);
         health.lost(self.signal, items, reason, why);
     }
+}
+
+/// What the end of the program left of a batch.
+pub(crate) enum Rest {
+    /// All of it.
+    Whole,
+    /// The far end has the rest.
+    Part(Batch),
 }
 
 /// A batch that comes when the program is stopping.
@@ -120,6 +165,9 @@ fn rejected(refusal: Refusal, queue: &Queue) -> Rejected {
                 "a batch of {size} {sizer} never fits the sending queue ({capacity}): raise sending_queue.queue_size"
             ),
         ),
+        Refusal::StorageFull(why) => Rejected::retryable("storage_full", why),
+        Refusal::StorageTooLarge(why) => Rejected::permanent("too_large", why),
+        Refusal::StorageFailed(why) => Rejected::retryable("storage_failed", why),
         Refusal::Closed => stopping(),
     }
 }

@@ -6,11 +6,13 @@ use std::{
 use serde::Serialize;
 
 /// What became of the items that an exporter was given, since it started. At every moment
-/// `accepted = sent + failed + dropped + queued`: see [`DeliveryCounts::is_balanced`].
+/// `accepted + restored = sent + failed + dropped + kept + queued`: see [`DeliveryCounts::is_balanced`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DeliveryCounts {
     /// Items that were taken on: into the queue or, without one, into an attempt.
     pub accepted: u64,
+    /// Items that an earlier life had left in the storage.
+    pub restored: u64,
     /// Items that the far end has.
     pub sent: u64,
     /// Items that were tried and lost, by reason: `max_elapsed_time`, `partial_success`, `panic`, or the kind of a permanent failure.
@@ -19,6 +21,8 @@ pub struct DeliveryCounts {
     pub dropped: BTreeMap<String, u64>,
     /// Items that wait or are on their way.
     pub queued: u64,
+    /// Items that are left in the storage at the end: the next life delivers them.
+    pub kept: u64,
     /// Items that were never taken on, by reason: `queue_full`, `too_large`, `shutdown`; without a queue also `send_failed`, `cancelled`. They
     /// stay with the sender.
     pub refused: BTreeMap<String, u64>,
@@ -35,7 +39,7 @@ pub(crate) enum Settlement {
     Dropped,
 }
 
-/// The books of one exporter and signal. Closing them turns whatever is not settled into a loss, once.
+/// The books of one exporter and signal. Closing them turns whatever is not settled into a loss, once, unless it is in a storage.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger(Mutex<Books>);
 
@@ -43,6 +47,8 @@ pub(crate) struct Ledger(Mutex<Books>);
 struct Books {
     counts: DeliveryCounts,
     closed: bool,
+    /// What is not settled outlives the process.
+    keeps: bool,
 }
 
 /// Why items were dropped, in the only case there is.
@@ -60,14 +66,16 @@ impl DeliveryCounts {
 
     /// True where every item that was taken on is accounted for.
     pub fn is_balanced(&self) -> bool {
-        self.accepted == self.sent + self.lost() + self.queued
+        self.accepted + self.restored == self.sent + self.lost() + self.queued + self.kept
     }
 
     /// Adds what another exporter or signal counted.
     pub fn add(&mut self, more: &Self) {
         self.accepted += more.accepted;
+        self.restored += more.restored;
         self.sent += more.sent;
         self.queued += more.queued;
+        self.kept += more.kept;
         for (into, from) in
             [(&mut self.failed, &more.failed), (&mut self.dropped, &more.dropped), (&mut self.refused, &more.refused)]
         {
@@ -83,15 +91,23 @@ impl Ledger {
         self.books().counts.clone()
     }
 
-    /// Takes items on. Where the books were closed meanwhile, they are dropped at once.
+    /// Takes items on. Where the books were closed meanwhile, they are dropped at once, or kept.
     pub(crate) fn accept(&self, items: u64) {
         let mut books = self.books();
         books.counts.accepted += items;
         if books.closed {
-            count(&mut books.counts.dropped, SHUTDOWN, items);
+            books.leave(items);
         } else {
             books.counts.queued += items;
         }
+    }
+
+    /// Takes on what an earlier life left in the storage. From now on what is not settled is kept there.
+    pub(crate) fn restore(&self, items: u64) {
+        let mut books = self.books();
+        books.keeps = true;
+        books.counts.restored += items;
+        books.counts.queued += items;
     }
 
     pub(crate) fn refuse(&self, items: u64, reason: &str) {
@@ -113,22 +129,37 @@ impl Ledger {
                 count(&mut counts.failed, PARTIAL_SUCCESS, rejected);
             }
             Settlement::Failed { reason } => count(&mut counts.failed, reason, items),
-            Settlement::Dropped => count(&mut counts.dropped, SHUTDOWN, items),
+            Settlement::Dropped => books.leave(items),
         }
         true
     }
 
-    /// Drops everything that is not settled; how many items that were. Nothing changes the books afterwards.
+    /// Drops everything that is not settled, or keeps it; how many items that were. Nothing changes the books afterwards.
     pub(crate) fn close(&self) -> u64 {
         let mut books = self.books();
         books.closed = true;
         let left = std::mem::take(&mut books.counts.queued);
-        count(&mut books.counts.dropped, SHUTDOWN, left);
+        books.leave(left);
         left
+    }
+
+    /// Whether what is not settled outlives the process.
+    pub(crate) fn keeps(&self) -> bool {
+        self.books().keeps
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    fn leave(&mut self, items: u64) {
+        if self.keeps {
+            self.counts.kept += items;
+        } else {
+            count(&mut self.counts.dropped, SHUTDOWN, items);
+        }
     }
 }
 
@@ -172,6 +203,22 @@ mod tests {
         assert!(!ledger.settle(4, &Settlement::Sent { rejected: 0 }));
         assert_eq!(ledger.counts().lost(), 7);
         assert!(ledger.counts().is_balanced());
+    }
+
+    #[test]
+    fn what_is_stored_is_kept_where_the_rest_is_dropped() {
+        let ledger = Ledger::default();
+        ledger.restore(7);
+        for items in [5, 3] {
+            ledger.accept(items);
+        }
+        ledger.settle(7, &Settlement::Sent { rejected: 0 });
+        ledger.settle(5, &Settlement::Dropped);
+        assert_eq!(ledger.close(), 3);
+        ledger.accept(2);
+        let counts = ledger.counts();
+        assert_eq!((counts.accepted, counts.restored, counts.sent, counts.kept, counts.lost()), (10, 7, 7, 10, 0));
+        assert!(counts.is_balanced());
     }
 
     #[test]

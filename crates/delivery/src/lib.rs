@@ -10,8 +10,10 @@ mod drain;
 mod health;
 mod lane;
 mod ledger;
+mod memory;
 mod meters;
 mod queue;
+mod stored;
 
 pub use config::{DeliveryConfig, DeliverySettings, QueueConfig, RetryConfig, Sizer, Timeouts};
 pub use delivery::{Delivery, DeliveryConsumer};

@@ -1,160 +1,116 @@
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::Arc;
 
 use minicol_pdata::Batch;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{QueueConfig, Sizer};
+use crate::{Sizer, memory::Memory, stored::Stored};
 
-/// A queue in memory, bounded by what its sizer counts. What was taken out keeps its room until it is dropped, so that the bound holds
-/// for everything in memory.
-#[derive(Debug)]
-pub(crate) struct Queue {
-    capacity: usize,
-    sizer: Sizer,
-    block: bool,
-    room: Arc<Semaphore>,
-    waiting: Mutex<Waiting>,
-    arrived: Notify,
+/// Where batches wait: in memory, or in what an extension stores.
+pub(crate) enum Queue {
+    Memory(Memory),
+    Stored(Arc<Stored>),
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    batches: VecDeque<Queued>,
-    closed: bool,
-}
-
-/// A batch and the room it takes.
+/// A batch and the place it takes until it is settled.
 #[derive(Debug)]
 pub(crate) struct Queued {
     pub(crate) batch: Batch,
-    room: OwnedSemaphorePermit,
+    pub(crate) place: Place,
+}
+
+/// The place of a batch in its queue.
+#[derive(Debug)]
+pub(crate) enum Place {
+    Memory(OwnedSemaphorePermit),
+    /// The id of its record, and its size in what the sizer counts.
+    Stored {
+        id: u64,
+        size: usize,
+    },
+}
+
+/// What comes out of a queue.
+pub(crate) enum Popped {
+    Batch(Queued),
+    /// What was stored and can no longer be had.
+    Lost {
+        items: u64,
+        reason: &'static str,
+        why: String,
+    },
 }
 
 /// Why a batch was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// No room now.
     Full,
     /// It never fits: this is its size.
     TooLarge(usize),
+    /// The storage has no room for it now.
+    StorageFull(String),
+    /// It never fits the storage.
+    StorageTooLarge(String),
+    /// The storage fails now.
+    StorageFailed(String),
     /// The program is stopping.
     Closed,
 }
 
 impl Queue {
-    pub(crate) fn new(config: &QueueConfig) -> Self {
-        Self {
-            capacity: config.queue_size,
-            sizer: config.sizer,
-            block: config.block_on_overflow,
-            room: Arc::new(Semaphore::new(config.queue_size)),
-            waiting: Mutex::default(),
-            arrived: Notify::new(),
-        }
-    }
-
     pub(crate) fn capacity(&self) -> usize {
-        self.capacity
+        match self {
+            Self::Memory(queue) => queue.capacity(),
+            Self::Stored(queue) => queue.capacity(),
+        }
     }
 
     pub(crate) fn sizer(&self) -> Sizer {
-        self.sizer
-    }
-
-    /// Takes a batch, after waiting for room where the configuration says so; true where it had to wait. `book` runs when it is in, before
-    /// anybody can take it out.
-    pub(crate) async fn push(&self, batch: Batch, book: impl FnOnce()) -> Result<bool, Refusal> {
-        let size = self.size_of(&batch);
-        let weight = u32::try_from(size).map_err(|_| Refusal::TooLarge(size))?;
-        if size > self.capacity {
-            return Err(Refusal::TooLarge(size));
+        match self {
+            Self::Memory(queue) => queue.sizer(),
+            Self::Stored(queue) => queue.sizer(),
         }
-        let (room, waited) = match Arc::clone(&self.room).try_acquire_many_owned(weight) {
-            Ok(room) => (room, false),
-            Err(TryAcquireError::Closed) => return Err(Refusal::Closed),
-            Err(TryAcquireError::NoPermits) if !self.block => return Err(Refusal::Full),
-            Err(TryAcquireError::NoPermits) => {
-                let room = Arc::clone(&self.room).acquire_many_owned(weight).await;
-                (room.map_err(|_| Refusal::Closed)?, true)
-            }
-        };
-        let mut waiting = self.waiting();
-        if waiting.closed {
-            return Err(Refusal::Closed);
-        }
-        book();
-        waiting.batches.push_back(Queued { batch, room });
-        drop(waiting);
-        self.arrived.notify_one();
-        Ok(waited)
     }
 
     /// The oldest batch, after waiting for one; `None` when the queue is closed and empty.
-    pub(crate) async fn pop(&self) -> Option<Queued> {
-        loop {
-            {
-                let mut waiting = self.waiting();
-                if let Some(oldest) = waiting.batches.pop_front() {
-                    // One notification may stand for several batches: pass it on.
-                    if !waiting.batches.is_empty() {
-                        self.arrived.notify_one();
-                    }
-                    return Some(oldest);
-                }
-                if waiting.closed {
-                    // The next waiting consumer shall see it, too.
-                    self.arrived.notify_one();
-                    return None;
-                }
-            }
-            self.arrived.notified().await;
+    pub(crate) async fn pop(&self) -> Option<Popped> {
+        match self {
+            Self::Memory(queue) => queue.pop().await.map(Popped::Batch),
+            Self::Stored(queue) => queue.pop().await,
         }
-    }
-
-    /// Gives a batch's room back, then tells how full the queue is while nobody else can.
-    pub(crate) fn release(&self, done: Queued, tell: impl FnOnce(usize)) {
-        let waiting = self.waiting();
-        drop(done.room);
-        tell(self.size());
-        drop(waiting);
     }
 
     /// Tells how full the queue is while nobody else can.
     pub(crate) fn tell_size(&self, tell: impl FnOnce(usize)) {
-        let waiting = self.waiting();
-        tell(self.size());
-        drop(waiting);
+        match self {
+            Self::Memory(queue) => queue.tell_size(tell),
+            Self::Stored(queue) => queue.tell_size(tell),
+        }
     }
 
     /// Takes nothing more; what is in it can still be taken out.
     pub(crate) fn close(&self) {
-        self.waiting().closed = true;
-        self.room.close();
-        self.arrived.notify_one();
+        match self {
+            Self::Memory(queue) => queue.close(),
+            Self::Stored(queue) => queue.close(),
+        }
     }
 
-    /// Forgets what waits.
+    /// Forgets what waits in memory.
     pub(crate) fn clear(&self) {
-        self.waiting().batches.clear();
+        match self {
+            Self::Memory(queue) => queue.clear(),
+            Self::Stored(queue) => queue.clear(),
+        }
     }
+}
 
-    fn size(&self) -> usize {
-        self.capacity.saturating_sub(self.room.available_permits())
-    }
-
-    fn size_of(&self, batch: &Batch) -> usize {
-        let size = match self.sizer {
-            Sizer::Requests => 1,
-            Sizer::Items => batch.items(),
-            Sizer::Bytes => batch.bytes(),
-        };
-        size.max(1)
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What a batch takes of a queue.
+pub(crate) fn size_of(sizer: Sizer, batch: &Batch) -> usize {
+    let size = match sizer {
+        Sizer::Requests => 1,
+        Sizer::Items => batch.items(),
+        Sizer::Bytes => batch.bytes(),
+    };
+    size.max(1)
 }

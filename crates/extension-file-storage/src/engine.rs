@@ -147,6 +147,9 @@ impl Engine {
                     self.put_aside(&queue, id, &why);
                     group.remove(queue, id, reply);
                 }
+                Command::Replace { queue, id, payload, items, reply } => {
+                    group.replace(queue, id, payload, items, reply);
+                }
                 Command::Remove { queue, id, reply } => group.remove(queue, id, reply),
                 Command::Push { queue, payload, items, stored, reply } => {
                     match self.has_room(payload.len() as u64, &mut group) {
@@ -251,6 +254,6 @@ impl Engine {
             State::Failed { why, .. } => return Err(StorageError::Unavailable(why.clone())),
             State::Closed => return Err(StorageError::Closed),
         };
-        asked.map_err(|fault| self.failed(fault))
+        asked.map_err(|fault| self.failed(&fault))
     }
 }

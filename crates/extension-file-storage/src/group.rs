@@ -26,7 +26,8 @@ pub(crate) struct Group {
 /// Who waits for the change at the same place.
 pub(crate) enum Waiter {
     Push(OnStored, Reply<()>),
-    Remove(Option<Reply<()>>),
+    /// For a record that is there, or none.
+    Done(Option<Reply<()>>),
 }
 
 /// What may still be stored.
@@ -50,12 +51,17 @@ impl Group {
 
     pub(crate) fn remove(&mut self, queue: Arc<str>, id: u64, reply: Reply<()>) {
         self.changes.push(Change::Remove { queue, id });
-        self.waiters.push(Waiter::Remove(Some(reply)));
+        self.waiters.push(Waiter::Done(Some(reply)));
+    }
+
+    pub(crate) fn replace(&mut self, queue: Arc<str>, id: u64, payload: Bytes, items: u64, reply: Reply<()>) {
+        self.changes.push(Change::Replace { queue, id, payload, items });
+        self.waiters.push(Waiter::Done(Some(reply)));
     }
 
     pub(crate) fn remove_bad(&mut self, queue: Arc<str>, id: u64) {
         self.changes.push(Change::RemoveBad { queue, id });
-        self.waiters.push(Waiter::Remove(None));
+        self.waiters.push(Waiter::Done(None));
     }
 
     /// What is left beside what this group stores; looked up once.
@@ -109,14 +115,14 @@ impl Waiter {
                 let told = ids.next().map(|id| catch_unwind(AssertUnwindSafe(|| stored(id))));
                 let _ = reply.send(if told.is_some() { Ok(()) } else { Err(StorageError::Closed) });
             }
-            Self::Remove(reply) => drop(reply.map(|reply| reply.send(Ok(())))),
+            Self::Done(reply) => drop(reply.map(|reply| reply.send(Ok(())))),
         }
     }
 
     pub(crate) fn failed(self, error: &StorageError) {
         match self {
             Self::Push(_, reply) => drop(reply.send(Err(error.clone()))),
-            Self::Remove(reply) => drop(reply.map(|reply| reply.send(Err(error.clone())))),
+            Self::Done(reply) => drop(reply.map(|reply| reply.send(Err(error.clone())))),
         }
     }
 }

@@ -30,6 +30,13 @@ pub(crate) enum Command {
         bytes: usize,
         reply: Reply<Vec<StoredRecord>>,
     },
+    Replace {
+        queue: Arc<str>,
+        id: u64,
+        payload: Bytes,
+        items: u64,
+        reply: Reply<()>,
+    },
     Remove {
         queue: Arc<str>,
         id: u64,
@@ -145,6 +152,10 @@ impl StoredQueue for Queue {
 
     async fn read(&self, after: Option<u64>, bytes: usize) -> Result<Vec<StoredRecord>, StorageError> {
         self.ask(|queue, reply| Command::Read { queue, after, bytes, reply }).await
+    }
+
+    async fn replace(&self, id: u64, payload: Bytes, items: u64) -> Result<(), StorageError> {
+        self.ask(|queue, reply| Command::Replace { queue, id, payload, items, reply }).await
     }
 
     async fn remove(&self, id: u64) -> Result<(), StorageError> {

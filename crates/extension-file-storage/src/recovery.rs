@@ -80,12 +80,12 @@ impl Engine {
         }
         match self.open_or_move_aside(Opening { suspicious: self.damaged > 0 }) {
             Ok(store) => self.opened(store),
-            Err(fault) => drop(self.failed(fault)),
+            Err(fault) => drop(self.failed(&fault)),
         }
     }
 
     /// The store failed: it is closed, and opened anew when it is asked for next, or a little later where that just failed, too.
-    pub(crate) fn failed(&mut self, fault: Fault) -> StorageError {
+    pub(crate) fn failed(&mut self, fault: &Fault) -> StorageError {
         let now = self.now();
         let was_open = matches!(self.state, State::Open(_));
         let why = format!("cannot use the store in {}: {fault}", self.config.directory.display());
@@ -96,7 +96,7 @@ impl Engine {
             // Letting go of what is damaged may panic, too.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(store)));
         }
-        if let Fault::Broken(damage) = &fault {
+        if let Fault::Broken(damage) = fault {
             self.damaged += 1;
             if self.damaged >= DAMAGED_IN_A_ROW
                 && let Err(fault) = self.move_aside(damage)
@@ -224,7 +224,7 @@ impl Command {
     /// How much it brings.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Push { payload, .. } => payload.len(),
+            Self::Push { payload, .. } | Self::Replace { payload, .. } => payload.len(),
             _ => 0,
         }
     }

@@ -77,6 +77,13 @@ pub(crate) enum Change {
         payload: Bytes,
         items: u64,
     },
+    /// Where there is such a record.
+    Replace {
+        queue: Arc<str>,
+        id: u64,
+        payload: Bytes,
+        items: u64,
+    },
     Remove {
         queue: Arc<str>,
         id: u64,
@@ -208,7 +215,15 @@ impl Store {
                     let row = rows.entry(Arc::clone(queue));
                     let row = row.or_insert_with(|| self.queues.get(queue).copied().unwrap_or_default());
                     match change {
-                        Change::Insert { payload, items, .. } => ids.push(tables.insert(queue, row, payload, *items)?),
+                        Change::Insert { payload, items, .. } => {
+                            ids.push(row.next);
+                            tables.insert(queue, row, row.next, payload, *items)?;
+                        }
+                        Change::Replace { id, payload, items, .. } => {
+                            if tables.remove(queue, row, *id)? {
+                                tables.insert(queue, row, *id, payload, *items)?;
+                            }
+                        }
                         Change::Remove { id, .. } => drop(tables.remove(queue, row, *id)?),
                         Change::RemoveBad { id, .. } if tables.remove(queue, row, *id)? => {}
                         // It is listed at a place where it cannot be found.
@@ -251,16 +266,16 @@ struct Tables<'a> {
 }
 
 impl Tables<'_> {
-    fn insert(&mut self, queue: &str, row: &mut Row, payload: &[u8], items: u64) -> Result<u64, Fault> {
-        let key = (queue_key(queue), row.next);
+    fn insert(&mut self, queue: &str, row: &mut Row, id: u64, payload: &[u8], items: u64) -> Result<(), Fault> {
+        let key = (queue_key(queue), id);
         let mut into = self.records.insert_reserve(key, HEADER + payload.len()).map_err(fault)?;
         record::write(into.as_mut(), key, items, payload);
         drop(into);
         let bytes = payload.len() as u64;
         self.index.insert(key, (items, bytes)).map_err(fault)?;
-        row.next = row.next.saturating_add(1);
+        row.next = row.next.max(id.saturating_add(1));
         row.add(items, bytes);
-        Ok(key.1)
+        Ok(())
     }
 
     /// False where there was none.
@@ -281,7 +296,10 @@ impl Tables<'_> {
 impl Change {
     fn queue(&self) -> &Arc<str> {
         match self {
-            Self::Insert { queue, .. } | Self::Remove { queue, .. } | Self::RemoveBad { queue, .. } => queue,
+            Self::Insert { queue, .. }
+            | Self::Replace { queue, .. }
+            | Self::Remove { queue, .. }
+            | Self::RemoveBad { queue, .. } => queue,
         }
     }
 }

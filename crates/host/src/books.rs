@@ -34,6 +34,8 @@ pub(crate) fn of_exporter(
                 failed: counts.failed,
                 dropped: counts.dropped,
                 queued: counts.queued,
+                restored: counts.restored,
+                kept: counts.kept,
                 refused: counts.refused,
                 waiting: 0,
             }
@@ -49,7 +51,7 @@ type Read = fn(&Books) -> Rows;
 
 /// Puts the books into the program's own metrics, as they are whenever those are read.
 pub(crate) fn measure(meter: &Meter, view: &Arc<View>) {
-    let counters: [(&'static str, &'static str, Read); 10] = [
+    let counters: [(&'static str, &'static str, Read); 11] = [
         // The first, as the SDK reads them in this order: see `Pages::read`.
         (FIRST, "Items that a component was to take", |b| accounts(b, |a| a.offered)),
         ("minicol_books_in_items", "Items that a component took", |b| accounts(b, |a| a.taken)),
@@ -62,6 +64,9 @@ pub(crate) fn measure(meter: &Meter, view: &Arc<View>) {
         }),
         ("minicol_books_dropped_items", "Items that a component took and dropped, by reason", |b| {
             reasons(b, |a| &a.dropped)
+        }),
+        ("minicol_books_restored_items", "Items that an earlier life of the program had left in a storage", |b| {
+            stored(b, |a| a.restored)
         }),
         ("minicol_edge_offered_items", "Items that were to pass an arrow between two components", |b| {
             edges(b, |e| e.offered)
@@ -76,8 +81,9 @@ pub(crate) fn measure(meter: &Meter, view: &Arc<View>) {
             edges(b, |e| e.lost)
         }),
     ];
-    let gauges: [(&'static str, &'static str, Read); 3] = [
+    let gauges: [(&'static str, &'static str, Read); 4] = [
         ("minicol_books_queued_items", "Items that a component took and still has", |b| accounts(b, |a| a.queued)),
+        ("minicol_books_kept_items", "Items that are left in a storage at the end", |b| stored(b, |a| a.kept)),
         ("minicol_books_waiting_items", "Items for which a component has not answered yet", |b| {
             accounts(b, |a| a.waiting)
         }),
@@ -131,6 +137,12 @@ fn accounts(books: &Books, items: fn(&Account) -> u64) -> Rows {
     books.accounts.iter().map(|account| (items(account), account_attributes(account))).collect()
 }
 
+/// Only where there are any: most components have no storage.
+fn stored(books: &Books, items: fn(&Account) -> u64) -> Rows {
+    let with = books.accounts.iter().filter(|account| items(account) > 0);
+    with.map(|account| (items(account), account_attributes(account))).collect()
+}
+
 fn reasons(books: &Books, items: fn(&Account) -> &Reasons) -> Rows {
     books.accounts.iter().flat_map(|account| by_reason(items(account), &account_attributes(account))).collect()
 }
@@ -173,7 +185,12 @@ pub(crate) fn tell(books: &Books) {
         let Account { kind, component, pipeline, signal, emits, offered, taken, out, queued, .. } = account;
         let (pipeline, emits) = (pipeline.as_deref(), emits.map(Signal::name));
         let (refused, failed, dropped) = (words(&account.refused), words(&account.failed), words(&account.dropped));
-        info!(%kind, %component, pipeline, %signal, emits, offered, "in" = taken, out, queued, refused, failed, dropped, "totals");
+        let some = |items: u64| (items > 0).then_some(items);
+        let (restored, kept) = (some(account.restored), some(account.kept));
+        info!(
+            %kind, %component, pipeline, %signal, emits, offered, "in" = taken, restored, out, queued, kept, refused, failed, dropped,
+            "totals"
+        );
     }
 }
 

@@ -1,11 +1,11 @@
 //! From a plan to components, and from components to a graph.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use minicol_delivery::DeliveryConfig;
 use minicol_pdata::Signal;
 use minicol_plugin::{
-    ComponentError, ComponentId, ComponentKind, Exporter, Extension, Next, Processor, Receiver, Scope,
+    ComponentError, ComponentId, ComponentKind, Exporter, Extension, Next, Processor, Receiver, Scope, storage::Storage,
 };
 
 use crate::{
@@ -31,6 +31,8 @@ pub(crate) struct Selection {
 /// Components that have not started.
 pub(crate) struct Built {
     pub(crate) extensions: Vec<(Box<dyn Extension>, Governed)>,
+    /// What the extensions store queues in.
+    pub(crate) storages: HashMap<ComponentId, Arc<dyn Storage>>,
     pub(crate) exporters: Vec<BuiltExporter>,
     /// By pipeline, in the order of the selection.
     pub(crate) processors: Vec<Vec<(Box<dyn Processor>, Governed)>>,
@@ -41,6 +43,8 @@ pub(crate) struct BuiltExporter {
     pub(crate) exporter: Arc<dyn Exporter>,
     pub(crate) governed: Governed,
     pub(crate) delivery: DeliveryConfig,
+    /// What its queues are kept in.
+    pub(crate) storage: Option<Arc<dyn Storage>>,
     /// What its pipelines give it.
     pub(crate) signals: Vec<Signal>,
 }
@@ -70,12 +74,18 @@ impl Selection {
 /// Builds every selected component. Nothing starts.
 pub(crate) fn build(plan: &Plan, selection: &Selection, workshop: &Workshop) -> Result<Built, StartError> {
     let pipelines: Vec<&Pipeline> = selection.pipelines.iter().filter_map(|index| plan.pipelines.get(*index)).collect();
-    let mut built =
-        Built { extensions: Vec::new(), exporters: Vec::new(), processors: Vec::new(), receivers: Vec::new() };
+    let mut built = Built {
+        extensions: Vec::new(),
+        storages: HashMap::new(),
+        exporters: Vec::new(),
+        processors: Vec::new(),
+        receivers: Vec::new(),
+    };
     for (id, component) in plan.extensions.iter().filter(|(id, _)| selection.extensions.contains(id)) {
         let governed = workshop.scope(ComponentKind::Extension, id);
         workshop.view.add(ComponentKind::Extension, id, Vec::new());
         let extension = component.config.build(&governed.scope).map_err(failed(ComponentKind::Extension, id))?;
+        built.storages.extend(extension.storage().map(|storage| (id.clone(), storage)));
         built.extensions.push((extension, governed));
     }
     // In the order in which the service lists them: one may build upon another.
@@ -90,7 +100,8 @@ pub(crate) fn build(plan: &Plan, selection: &Selection, workshop: &Workshop) -> 
         workshop.view.add(ComponentKind::Exporter, id, plan.pipelines_of(ComponentKind::Exporter, id));
         let exporter = component.config.build(&governed.scope).map_err(failed(ComponentKind::Exporter, id))?;
         let delivery = component.beside.clone();
-        built.exporters.push(BuiltExporter { exporter: exporter.into(), governed, delivery, signals });
+        let storage = storage(&delivery, &built.storages).map_err(failed(ComponentKind::Exporter, id))?;
+        built.exporters.push(BuiltExporter { exporter: exporter.into(), governed, delivery, storage, signals });
     }
     for pipeline in &pipelines {
         let processors = pipeline.processors.iter().map(|id| processor(plan, pipeline, id, workshop));
@@ -103,6 +114,16 @@ pub(crate) fn build(plan: &Plan, selection: &Selection, workshop: &Workshop) -> 
         built.receivers.push((receiver, governed));
     }
     Ok(built)
+}
+
+/// What the queues of an exporter are kept in, where they are.
+fn storage(
+    delivery: &DeliveryConfig,
+    storages: &HashMap<ComponentId, Arc<dyn Storage>>,
+) -> Result<Option<Arc<dyn Storage>>, ComponentError> {
+    let Some(named) = delivery.storage() else { return Ok(None) };
+    let found = named.parse().ok().and_then(|id: ComponentId| storages.get(&id));
+    found.cloned().map(Some).ok_or_else(|| ComponentError::new(format!("there is no storage `{named}`")))
 }
 
 fn processor(

@@ -158,9 +158,10 @@ pub(crate) async fn started(kind: ComponentKind, life: &mut Life, within: Durati
 }
 
 fn start_exporter(built: BuiltExporter, workshop: &Workshop) -> RunningExporter {
-    let BuiltExporter { exporter, governed, delivery, signals } = built;
+    let BuiltExporter { exporter, governed, delivery, storage, signals } = built;
     let id = governed.scope.id().clone();
-    let delivery = Delivery::start(Arc::clone(&exporter), delivery, &signals, governed.scope.clone());
+    let scope = governed.scope.clone();
+    let delivery = Delivery::start_stored(Arc::clone(&exporter), delivery, &signals, scope, storage.as_ref());
     workshop.view.add_accounts(books::of_exporter(id.clone(), &signals, delivery.consumer()));
     workshop.events.report(ComponentKind::Exporter, &id, Status::Ok, "");
     let end = End { kind: ComponentKind::Exporter, id, next: Next::new(delivery.consumer()) };

@@ -215,6 +215,11 @@ impl ShutdownReport {
         self.errors.is_empty() && self.broken.is_empty()
     }
 
+    /// Items that are left in storage, at all exporters together: the next start delivers them.
+    pub fn kept(&self) -> u64 {
+        self.exporters.iter().map(|one| one.drain.kept).sum()
+    }
+
     /// Items that were lost during the shutdown, at all exporters together.
     pub fn lost(&self) -> u64 {
         self.exporters.iter().map(|one| one.drain.lost).sum()
@@ -228,7 +233,13 @@ impl ShutdownReport {
             error!(component, "ended while it could not do its work");
         }
         books::tell(&self.books);
-        info!(took_seconds = self.took.as_secs_f64(), lost_while_stopping = self.lost(), "everything has stopped");
+        let (lost, kept) = (self.lost(), self.kept());
+        info!(
+            took_seconds = self.took.as_secs_f64(),
+            lost_while_stopping = lost,
+            kept_in_storage = kept,
+            "everything has stopped"
+        );
     }
 }
 
@@ -237,11 +248,14 @@ impl ExporterReport {
         let counts = &self.drain.counts;
         let failed: u64 = counts.failed.values().sum();
         let dropped: u64 = counts.dropped.values().sum();
-        let counts = format!("{} items sent, {failed} failed, {dropped} dropped", counts.sent);
-        match self.drain.lost {
-            0 => counts,
-            lost => format!("{counts}; {lost} of them lost during the shutdown"),
+        let mut words = format!("{} items sent, {failed} failed, {dropped} dropped", counts.sent);
+        if self.drain.lost > 0 {
+            words.extend(["; ", &self.drain.lost.to_string(), " of them lost during the shutdown"]);
         }
+        if counts.kept > 0 {
+            words.extend(["; ", &counts.kept.to_string(), " items are kept in storage"]);
+        }
+        words
     }
 
     fn error(&self) -> Option<String> {

@@ -177,6 +177,8 @@ fn account(scope: &Scope, signal: Signal, entered: &Passed) -> Account {
         failed: Reasons::new(),
         dropped: Reasons::new(),
         queued: 0,
+        restored: 0,
+        kept: 0,
         refused: entered.refused(),
         waiting: entered.waiting,
     }

@@ -93,6 +93,21 @@ impl Batch {
         }
     }
 
+    /// With all that `more` holds at its end. Of another signal there is nothing to add.
+    #[must_use]
+    pub fn joined(mut self, more: Self) -> Self {
+        match (&mut self, more) {
+            (Self::Metrics(batch), Self::Metrics(more)) => batch.append(more),
+            (Self::Logs(batch), Self::Logs(more)) => batch.append(more),
+            (Self::Traces(batch), Self::Traces(more)) => batch.append(more),
+            (Self::Observations(batch), Self::Observations(more)) => {
+                *batch = batch.iter().chain(&more).cloned().collect::<Vec<_>>().into();
+            }
+            _ => {}
+        }
+        self
+    }
+
     /// True where nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.items() == 0

@@ -45,7 +45,7 @@ pub struct EdgeSnapshot {
 }
 
 /// What became of the items that one component was given (a receiver: that it gave), in items of `signal`. At every moment
-/// `offered = in + refused + waiting` and, unless `emits` is another signal, `in = out + failed + dropped + queued`.
+/// `offered = in + refused + waiting` and, unless `emits` is another signal, `in + restored = out + failed + dropped + queued + kept`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Which kind of component.
@@ -73,6 +73,12 @@ pub struct Account {
     pub dropped: Reasons,
     /// Items that it took and still has.
     pub queued: u64,
+    /// Items that an earlier life of the program had left in a storage.
+    #[serde(default)]
+    pub restored: u64,
+    /// Items that are left in a storage at the end: the next life has them as restored.
+    #[serde(default)]
+    pub kept: u64,
     /// Items that it did not take, by reason: they stay with whoever offered them.
     pub refused: Reasons,
     /// Items for which it has not answered yet.
@@ -197,18 +203,20 @@ impl Account {
                 self.waiting
             ));
         }
-        let accounted = self.out + self.lost() + self.queued;
+        let (had, accounted) = (self.taken + self.restored, self.out + self.lost() + self.queued + self.kept);
         // What is passed on is passed on before the sender has its answer.
-        let ahead = accounted > self.taken && accounted <= self.taken + self.waiting;
-        if self.emits.is_none() && accounted != self.taken && !ahead {
+        let ahead = accounted > had && accounted <= had + self.waiting;
+        if self.emits.is_none() && accounted != had && !ahead {
             wrong.push(format!(
-                "{}: in {} = out {} + failed {:?} + dropped {:?} + queued {}",
+                "{}: in {} + restored {} = out {} + failed {:?} + dropped {:?} + queued {} + kept {}",
                 self.name(),
                 self.taken,
+                self.restored,
                 self.out,
                 self.failed,
                 self.dropped,
-                self.queued
+                self.queued,
+                self.kept
             ));
         }
         wrong
@@ -259,6 +267,8 @@ mod tests {
             failed: Reasons::new(),
             dropped: Reasons::new(),
             queued: 0,
+            restored: 0,
+            kept: 0,
             refused: Reasons::new(),
             waiting: 0,
         }
@@ -287,11 +297,13 @@ mod tests {
     #[test]
     fn each_equation_that_does_not_hold_is_told() {
         type Break = fn(&mut Books);
-        let breaks: [(Break, &str); 8] = [
+        let breaks: [(Break, &str); 10] = [
+            (|books| books.accounts[1].restored = 2, "in 7 + restored 2 = out 7"),
+            (|books| books.accounts[1].kept = 3, "queued 0 + kept 3"),
             (|books| books.edges[0].offered = 8, "arrow in -> one (metrics, metrics): offered 8 = accepted 7"),
             (|books| books.edges[0].lost = 1, "of the refused lost 1"),
             (|books| books.accounts[1].offered = 8, "exporter `one` (metrics): offered 8 = in 7"),
-            (|books| books.accounts[1].out = 6, "exporter `one` (metrics): in 7 = out 6"),
+            (|books| books.accounts[1].out = 6, "exporter `one` (metrics): in 7 + restored 0 = out 6"),
             (|books| books.accounts[1].failed = reasons("timeout", 1), "failed {\"timeout\": 1}"),
             (
                 |books| (books.edges[1].accepted, books.edges[1].refused) = (6, reasons("queue_full", 1)),

@@ -9,3 +9,4 @@ mod queue;
 mod retry;
 mod said;
 mod script;
+mod stored;

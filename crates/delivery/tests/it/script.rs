@@ -45,6 +45,7 @@ pub(crate) struct Script {
     last: Step,
     attempts: Mutex<Vec<Instant>>,
     taken: Mutex<u64>,
+    sizes: Mutex<Vec<u64>>,
     /// Attempts wait for a permit where it is set.
     gate: Option<Arc<Semaphore>>,
     pub(crate) shutdown: Mutex<u32>,
@@ -63,6 +64,7 @@ impl Script {
             steps: Mutex::new(steps),
             attempts: Mutex::default(),
             taken: Mutex::default(),
+            sizes: Mutex::default(),
             gate,
             shutdown: Mutex::default(),
             began: Instant::now(),
@@ -72,6 +74,11 @@ impl Script {
     /// When each attempt began, in seconds since this was made.
     pub(crate) fn attempts(&self) -> Vec<f64> {
         self.attempts.lock().unwrap().iter().map(|at| (*at - self.began).as_secs_f64()).collect()
+    }
+
+    /// The items of each batch that arrived whole, in order.
+    pub(crate) fn sizes(&self) -> Vec<u64> {
+        self.sizes.lock().unwrap().clone()
     }
 
     /// Items that arrived.
@@ -118,6 +125,7 @@ impl Exporter for Script {
             Step::Panic => panic!("boom\u{1b}[31m"),
         };
         *self.taken.lock().unwrap() += items - rejected.min(items);
+        self.sizes.lock().unwrap().push(items);
         Ok(Delivered { rejected, message, rest: Vec::new() })
     }
 

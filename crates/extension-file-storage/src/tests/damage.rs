@@ -94,7 +94,7 @@ async fn flipped_bytes_cost_what_they_hit_and_nothing_else() {
     let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     store(whole.path(), false).await;
     store(killed.path(), true).await;
-    let runs: u64 = std::env::var("MINICOL_FLIPS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(24);
+    let runs: u64 = std::env::var("MINICOL_FLIPS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(12);
     let (mut records, mut quarantined, mut aside) = (0, 0, 0);
     for seed in 0..runs {
         let mut random = StdRng::seed_from_u64(seed);

@@ -24,6 +24,8 @@ async fn what_was_stored_is_there_in_the_next_life_oldest_first_and_ids_go_on() 
     for id in 0..10 {
         queue.remove(id).await.unwrap();
     }
+    other.replace(7, payload(7, 200), 3).await.unwrap();
+    queue.replace(7, payload(7, 200), 3).await.unwrap();
     life.end().await;
 
     let life = Life::begin(config(folder.path())).await;
@@ -35,7 +37,8 @@ async fn what_was_stored_is_there_in_the_next_life_oldest_first_and_ids_go_on() 
         assert_eq!(record.payload, Ok(payload(record.id, 3_000)));
         queue.remove(record.id).await.unwrap();
     }
-    assert_eq!((queue.holds(), other.holds().records), (Held::default(), 50));
+    assert_eq!((queue.holds(), other.holds()), (Held::default(), Held { records: 50, items: 52, bytes: 690 }));
+    assert_eq!(all(&other).await[7].payload, Ok(payload(7, 200)), "what is left of it is in its place");
     life.end().await;
 
     let life = Life::begin(config(folder.path())).await;

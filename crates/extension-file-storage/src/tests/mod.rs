@@ -125,7 +125,12 @@ fn config(directory: &Path) -> FileStorageConfig {
 
 /// Different for every number, `length` bytes long.
 fn payload(number: u64, length: usize) -> Bytes {
-    number.to_le_bytes().into_iter().chain((0..).map(|at| (at as u64 * 31 + number * 7) as u8)).take(length).collect()
+    number
+        .to_le_bytes()
+        .into_iter()
+        .chain((0_u64..).map(|at| (at * 31 + number * 7).to_le_bytes()[0]))
+        .take(length)
+        .collect()
 }
 
 async fn push(queue: &Arc<dyn StoredQueue>, payload: Bytes) -> Result<(), StorageError> {

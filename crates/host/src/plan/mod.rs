@@ -5,6 +5,7 @@ mod fill;
 mod section;
 mod service;
 mod show;
+mod storage;
 
 use indexmap::IndexMap;
 use minicol_config::{AppliedOverride, Loaded, Node, Path, Problem, Problems, Request, load};

@@ -20,6 +20,13 @@ pub(super) struct Slot<P: ?Sized + 'static, X> {
     decoded: Option<(Box<dyn Buildable<P>>, X)>,
 }
 
+impl<P: ?Sized, X> Slot<P, X> {
+    /// What the host itself took off it, where it could be decoded.
+    pub(super) fn beside(&self) -> Option<&X> {
+        self.decoded.as_ref().map(|(_, beside)| beside)
+    }
+}
+
 /// Decodes one component.
 type Decoding<'a, P, X> =
     &'a dyn Fn(&Node, &Path, &'static Entry<P>, &mut Problems) -> Option<(Box<dyn Buildable<P>>, X)>;

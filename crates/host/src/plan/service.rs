@@ -12,6 +12,7 @@ use minicol_telemetry::TelemetryConfig;
 use super::{
     Enabled, Pipeline, arrows, known_keys,
     section::{Section, decode_error, references, tell, valid_signals},
+    storage,
 };
 use crate::{Registry, own};
 
@@ -64,11 +65,9 @@ pub(super) fn read(
         let listed: Vec<&ComponentId> = extensions.iter().map(|(id, _)| id).collect();
         warn_unused(root, sections.extensions, &listed, problems);
     }
-    Some(Service {
-        extensions: extensions.into_iter().map(|(id, _)| id).collect(),
-        pipelines: pipelines.into_iter().collect::<Option<_>>()?,
-        telemetry: telemetry?,
-    })
+    let extensions: Vec<ComponentId> = extensions.into_iter().map(|(id, _)| id).collect();
+    storage::check(root, sections, &extensions, &pipelines, registry, problems);
+    Some(Service { extensions, pipelines: pipelines.into_iter().collect::<Option<_>>()?, telemetry: telemetry? })
 }
 
 fn telemetry(root: &Node, path: &Path, registry: Registry, problems: &mut Problems) -> Option<TelemetryConfig> {

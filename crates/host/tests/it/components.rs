@@ -1,6 +1,9 @@
 //! Components that do as their configuration says, and tell what happens to them as notices.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use minicol_host::Registry;
 use minicol_pdata::{
@@ -11,6 +14,8 @@ use minicol_plugin::{
     ComponentError, Delivered, Entry, EnvironmentOverrides, ExportError, Exporter, Extension, Factory, Flow, Level,
     Next, OtlpProtocol, Processor, Receiver, Rejected, Scope, Stability, Status, async_trait,
     config::{ComponentConfig, GoDuration, NoConfig, Problems, Secret},
+    storage::Storage,
+    testing::MemoryStorage,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,7 +24,7 @@ pub(crate) const REGISTRY: Registry = Registry {
     receivers: &[Entry::of::<Ticker>(), Entry::of::<LogSource>()],
     processors: &[Entry::of::<ToMetrics>(), Entry::of::<Keeper>()],
     exporters: &[Entry::of::<Sink>(), Entry::of::<LogSink>(), Entry::of::<OtlpSink>()],
-    extensions: &[Entry::of::<Page>(), Entry::of::<Simulator>()],
+    extensions: &[Entry::of::<Page>(), Entry::of::<Simulator>(), Entry::of::<Shelf>()],
 };
 
 macro_rules! factory {
@@ -97,6 +102,28 @@ factory!(
     |config, _| Ok(Box::new(PageExtension(config))),
     SERVES_POLL: bool = true
 );
+
+factory!(
+    Shelf: dyn Extension, NoConfig, "shelf", &[],
+    |_, _| Ok(Box::new(ShelfExtension)),
+    OFFERS_STORAGE: bool = true
+);
+
+/// Stores queues.
+struct ShelfExtension;
+
+#[async_trait]
+impl Extension for ShelfExtension {
+    fn storage(&self) -> Option<Arc<dyn Storage>> {
+        Some(Arc::new(MemoryStorage::new()))
+    }
+
+    async fn run(self: Box<Self>, scope: Scope) -> Result<(), ComponentError> {
+        scope.ready();
+        scope.stopping().await;
+        Ok(())
+    }
+}
 
 /// Emits one observation per interval.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]

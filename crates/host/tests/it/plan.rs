@@ -208,3 +208,64 @@ fn a_push_of_own_metrics_is_checked_as_the_exporter_it_goes_through() {
     let told = wrong(&push("http/protobuf", "here"));
     assert!(told.len() == 1 && told[0].contains("no exporter of this protocol is compiled in"), "{told:?}");
 }
+
+#[test]
+fn a_storage_that_cannot_keep_a_queue_is_told_at_its_place() {
+    let file = |storage: &str, extensions: &str, pipeline: &str| {
+        format!(
+            "
+receivers: {{ticker: }}
+processors: {{to_metrics: }}
+exporters:
+  sink:
+    sending_queue:
+      storage: {storage}
+extensions: {{page: , shelf: , shelf/2: }}
+service:
+  extensions: [{extensions}]
+  pipelines:
+    {pipeline}: {{receivers: [ticker], processors: [{processor}], exporters: [sink]}}
+",
+            processor = if pipeline == "metrics" { "to_metrics" } else { "" },
+        )
+    };
+    assert!(load(&file("shelf/2", "page, shelf, shelf/2", "metrics")).is_ok());
+    let place = "7:16 [exporters::sink::sending_queue::storage]";
+    for (storage, extensions, pipeline, told) in [
+        (
+            "shelf/3",
+            "shelf",
+            "metrics",
+            "references extension \"shelf/3\" which is not configured | did you mean `shelf/2`?",
+        ),
+        (
+            "file",
+            "shelf",
+            "metrics",
+            "references extension \"file\" which is not configured | add `file:` under `extensions:`, and list it in `service::extensions`",
+        ),
+        (
+            "page",
+            "page, shelf",
+            "metrics",
+            "requested extension is not a storage extension: \"page\" | extensions of these types are: `shelf`",
+        ),
+        (
+            "shelf",
+            "page",
+            "metrics",
+            "no storage client extension found: \"shelf\" is not listed in `service::extensions` | add `shelf` to `service::extensions`: only what is listed there runs",
+        ),
+        (
+            "shelf",
+            "shelf",
+            "observations",
+            "storage `shelf` keeps metrics, logs and traces, but pipeline `observations` gives exporter `sink` observations | remove `storage` there, or put a processor before it that makes metrics of them",
+        ),
+        ("/x", "shelf", "metrics", "the id `/x` has no type: write `type` or `type/name`"),
+    ] {
+        assert_eq!(wrong(&file(storage, extensions, pipeline)), [format!("{place} {told}")]);
+    }
+    let off = file("nothing", "shelf", "metrics").replace("storage:", "enabled: false\n      storage:");
+    assert!(load(&off).is_ok(), "what is switched off is not checked");
+}

@@ -118,3 +118,22 @@ async fn no_time_at_all_still_ends_with_exact_books() {
     // Ticks at 0, 1, 2, 3, 4 s; those of 0 and 1 s were through by 4.5 s.
     assert_eq!((counts.accepted, counts.sent, counts.dropped.values().sum::<u64>(), counts.queued), (5, 2, 3, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_delivered_in_time_is_kept_where_there_is_a_storage_and_said_with_its_number() {
+    let with_shelf = GOOD
+        .replace("sink: }", "sink: {fails: later, sending_queue: {storage: shelf}}}")
+        .replace("service:", "extensions: {shelf: }\nservice:\n  extensions: [shelf]");
+    let running = start(&with_shelf).await;
+    pass(4.5).await;
+    let events = running.events().clone();
+    let report = running.shutdown(TEN_SECONDS).await;
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!((report.lost(), report.kept()), (0, 5));
+    assert!(report.exporters[0].drain.counts.is_balanced());
+    let (_, words) = of(&events.statuses(), ComponentKind::Exporter, "sink");
+    assert_eq!(words, "0 items sent, 0 failed, 0 dropped; 5 items are kept in storage");
+    let shelf_stops = crate::support::story(&events).iter().position(|one| one.starts_with("shelf Stopped")).unwrap();
+    let sink_stops = crate::support::story(&events).iter().position(|one| one.starts_with("sink Stopped")).unwrap();
+    assert!(sink_stops < shelf_stops, "a storage outlives those who store in it");
+}

@@ -1,5 +1,7 @@
 //! A harness for component tests: a scope over a simulated clock, seeded randomness and an in-memory network, which records every event.
 
+mod storage;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -12,6 +14,8 @@ use crate::{
     ScopeParts, SeededRandom, SimulatedClock, Snapshot, StateStore,
     net::{MemoryNetwork, Network},
 };
+
+pub use storage::MemoryStorage;
 
 type DetailsFn = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 

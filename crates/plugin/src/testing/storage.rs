@@ -1,0 +1,190 @@
+//! A storage in memory that does what a test tells it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::storage::{Held, OnStored, Storage, StorageError, StoredQueue, StoredRecord};
+
+/// A storage in memory. Clones are the same one: what is in it outlives who uses it.
+#[derive(Clone, Default)]
+pub struct MemoryStorage(Arc<Mutex<Stored>>);
+
+#[derive(Default)]
+struct Stored {
+    queues: BTreeMap<String, Queue>,
+    fault: Option<StorageError>,
+    limit: Option<u64>,
+    reads: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    next: u64,
+    records: BTreeMap<u64, (u64, Result<Bytes, String>, u64)>,
+    quarantined: Vec<u64>,
+    reset: bool,
+}
+
+struct Handle {
+    name: String,
+    storage: MemoryStorage,
+}
+
+impl MemoryStorage {
+    /// Nothing stored.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on everything fails so; `None` works again.
+    pub fn fail(&self, with: Option<StorageError>) {
+        self.stored().fault = with;
+    }
+
+    /// From now on it is full where so many bytes of payload are in it.
+    pub fn limit(&self, bytes: Option<u64>) {
+        self.stored().limit = bytes;
+    }
+
+    /// Damages a record.
+    pub fn damage(&self, queue: &str, id: u64) {
+        if let Some(record) = self.stored().queues.get_mut(queue).and_then(|queue| queue.records.get_mut(&id)) {
+            record.1 = Err("a test damaged it".to_owned());
+        }
+    }
+
+    /// Puts bytes of no meaning into a record, with a checksum that fits.
+    pub fn garble(&self, queue: &str, id: u64) {
+        if let Some(record) = self.stored().queues.get_mut(queue).and_then(|queue| queue.records.get_mut(&id)) {
+            record.1 = Ok(Bytes::from_static(b"\xff\xff"));
+        }
+    }
+
+    /// Loses everything, and says so.
+    pub fn reset(&self) {
+        for queue in self.stored().queues.values_mut() {
+            queue.records.clear();
+            queue.reset = true;
+        }
+    }
+
+    /// The ids that are in a queue.
+    pub fn ids(&self, queue: &str) -> Vec<u64> {
+        self.stored().queues.get(queue).map(|queue| queue.records.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// The ids that were put aside by their user, or were found damaged.
+    pub fn quarantined(&self, queue: &str) -> Vec<u64> {
+        self.stored().queues.get(queue).map(|queue| queue.quarantined.clone()).unwrap_or_default()
+    }
+
+    /// How often it was read from.
+    pub fn reads(&self) -> usize {
+        self.stored().reads
+    }
+
+    fn stored(&self) -> MutexGuard<'_, Stored> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn queue(&self, name: &str) -> Arc<dyn StoredQueue> {
+        Arc::new(Handle { name: name.to_owned(), storage: self.clone() })
+    }
+}
+
+impl Stored {
+    fn queue(&mut self, name: &str) -> Result<&mut Queue, StorageError> {
+        match &self.fault {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(self.queues.entry(name.to_owned()).or_default()),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.queues.values().flat_map(|queue| queue.records.values()).map(|record| record.2).sum()
+    }
+}
+
+#[async_trait]
+impl StoredQueue for Handle {
+    fn holds(&self) -> Held {
+        let stored = self.storage.stored();
+        let records = stored.queues.get(&self.name).into_iter().flat_map(|queue| queue.records.values());
+        records.fold(Held::default(), |held, (items, _, bytes)| Held {
+            records: held.records + 1,
+            items: held.items + items,
+            bytes: held.bytes + bytes,
+        })
+    }
+
+    async fn push(&self, payload: Bytes, items: u64, stored: OnStored) -> Result<(), StorageError> {
+        // A disk takes its time: others run meanwhile.
+        tokio::task::yield_now().await;
+        let mut all = self.storage.stored();
+        let (bytes, limit) = (payload.len() as u64, all.limit);
+        if limit.is_some_and(|limit| bytes > limit) {
+            return Err(StorageError::TooLarge("a test's limit".to_owned()));
+        }
+        if limit.is_some_and(|limit| all.bytes() + bytes > limit) {
+            return Err(StorageError::Full("a test's limit".to_owned()));
+        }
+        let queue = all.queue(&self.name)?;
+        let id = queue.next;
+        queue.next += 1;
+        queue.records.insert(id, (items, Ok(payload), bytes));
+        stored(id);
+        Ok(())
+    }
+
+    async fn read(&self, after: Option<u64>, bytes: usize) -> Result<Vec<StoredRecord>, StorageError> {
+        tokio::task::yield_now().await;
+        let mut all = self.storage.stored();
+        all.reads += 1;
+        let queue = all.queue(&self.name)?;
+        if std::mem::take(&mut queue.reset) {
+            return Err(StorageError::Reset("a test lost it".to_owned()));
+        }
+        let (mut found, mut left) = (Vec::new(), bytes as u64);
+        for (id, (items, payload, bytes)) in queue.records.range(after.map_or(0, |id| id + 1)..) {
+            if !found.is_empty() && *bytes > left {
+                break;
+            }
+            left = left.saturating_sub(*bytes);
+            found.push(StoredRecord { id: *id, items: *items, bytes: *bytes, payload: payload.clone() });
+        }
+        for bad in found.iter().filter(|record| record.payload.is_err()) {
+            queue.records.remove(&bad.id);
+            queue.quarantined.push(bad.id);
+        }
+        Ok(found)
+    }
+
+    async fn replace(&self, id: u64, payload: Bytes, items: u64) -> Result<(), StorageError> {
+        let mut all = self.storage.stored();
+        if let Some(record) = all.queue(&self.name)?.records.get_mut(&id) {
+            *record = (items, Ok(payload.clone()), payload.len() as u64);
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, id: u64) -> Result<(), StorageError> {
+        tokio::task::yield_now().await;
+        self.storage.stored().queue(&self.name)?.records.remove(&id);
+        Ok(())
+    }
+
+    async fn quarantine(&self, id: u64, _: &str) -> Result<(), StorageError> {
+        let mut all = self.storage.stored();
+        let queue = all.queue(&self.name)?;
+        queue.records.remove(&id);
+        queue.quarantined.push(id);
+        Ok(())
+    }
+}
