@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use minicol_delivery::Delivery;
-use minicol_plugin::{ComponentId, ComponentKind, Environment, Next, Status};
+use minicol_plugin::{ComponentId, ComponentKind, Environment, Next, Status, trace::Tracer};
 use minicol_telemetry::{Program, Telemetry, TelemetryError};
 use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 use tracing::info;
@@ -99,7 +99,7 @@ impl Host {
             }
         }
         let telemetry = Telemetry::new(plan.telemetry(), self.program, &self.environment);
-        let workshop = Workshop::new(self.environment.clone(), telemetry.meter());
+        let workshop = Workshop::new(self.environment.clone(), telemetry.meter(), telemetry.tracer().clone());
         let built = graph::build(plan, &Selection::everything(plan), &workshop)?;
         let mut running = Running::new(workshop, telemetry);
         if let Err(error) = self.bring_up(plan, built, &mut running).await {
@@ -142,9 +142,9 @@ impl Host {
         Ok(())
     }
 
-    /// For what does not run: nothing is measured.
+    /// For what does not run: nothing is measured, nothing traced.
     pub(crate) fn silent_workshop(&self) -> Workshop {
-        Workshop::new(self.environment.clone(), NoopMeterProvider::new().meter("minicol"))
+        Workshop::new(self.environment.clone(), NoopMeterProvider::new().meter("minicol"), Tracer::default())
     }
 
     pub(crate) const fn limits(&self) -> Limits {

@@ -1,24 +1,34 @@
-//! The exporters that the program's own metrics are pushed through: components like any other, with nothing but an endpoint to configure.
+//! The exporters that the program's own metrics and traces are sent through: components like any other, with nothing but an endpoint to configure.
 
 use std::sync::Arc;
 
+use minicol_config::Path;
 use minicol_plugin::{
     Buildable, ComponentError, ComponentId, ComponentKind, Entry, Exporter, OtlpProtocol, Scope, config,
 };
-use minicol_telemetry::{OtlpPush, PushExporter, Reader, TelemetryConfig, TelemetryError};
+use minicol_telemetry::{OtlpPush, Periodic, PushExporter, Reader, SpanProcessor, TelemetryConfig, TelemetryError};
 use serde_json::json;
 
 use crate::{Plan, Registry, Running, StartError, workshop::Workshop};
 
-/// Every push that is configured, with the index of its reader.
-pub(crate) fn pushes(telemetry: &TelemetryConfig) -> impl Iterator<Item = (usize, &OtlpPush)> {
-    telemetry.metrics.readers.iter().enumerate().filter_map(|(index, reader)| match reader {
-        Reader::Periodic(periodic) => {
-            let PushExporter::Otlp(otlp) = &periodic.exporter;
-            Some((index, otlp))
+/// Every way out over OTLP that is configured, with its place below `service.telemetry`.
+pub(crate) fn pushes(telemetry: &TelemetryConfig) -> impl Iterator<Item = (Path, &OtlpPush)> {
+    let place = |list: [&str; 2], index, kind: &str| {
+        Path::keys(list).join(index).join_all(&Path::keys([kind, "exporter", "otlp"]))
+    };
+    let readers = telemetry.metrics.readers.iter().enumerate();
+    let metrics = readers.filter_map(move |(index, reader)| match reader {
+        Reader::Periodic(Periodic { exporter: PushExporter::Otlp(otlp), .. }) => {
+            Some((place(["metrics", "readers"], index, "periodic"), otlp))
         }
         Reader::Pull(_) => None,
-    })
+    });
+    let processors = telemetry.traces.processors.iter().enumerate();
+    let traces = processors.map(move |(index, SpanProcessor::Batch(batch))| {
+        let PushExporter::Otlp(otlp) = &batch.exporter;
+        (place(["traces", "processors"], index, "batch"), otlp)
+    });
+    metrics.chain(traces)
 }
 
 /// An exporter that could be built.
@@ -49,7 +59,7 @@ pub(crate) fn check(plan: &Plan, workshop: &Workshop) -> Result<(), StartError> 
     Ok(())
 }
 
-/// Opens the pages and begins the pushes.
+/// Opens the pages and begins to send.
 pub(crate) async fn start(plan: &Plan, running: &mut Running) -> Result<(), TelemetryError> {
     let workshop = &running.workshop;
     running.telemetry.start(|protocol, endpoint| build(plan.registry, workshop, protocol, endpoint)).await

@@ -6,7 +6,7 @@ use std::{
 };
 
 use minicol_plugin::{
-    CancellationToken, ComponentId, ComponentKind, Environment, HostView, Scope, ScopeParts, StateStore,
+    CancellationToken, ComponentId, ComponentKind, Environment, HostView, Scope, ScopeParts, StateStore, trace::Tracer,
 };
 use opentelemetry::metrics::Meter;
 
@@ -19,6 +19,7 @@ pub(crate) struct Workshop {
     pub(crate) view: Arc<View>,
     pub(crate) instruments: Instruments,
     pub(crate) meter: Meter,
+    pub(crate) tracer: Tracer,
     state: StateStore,
     /// A processor has an instance per pipeline, each with a state of its own.
     states_of_pipelines: Mutex<HashMap<String, StateStore>>,
@@ -33,7 +34,7 @@ pub(crate) struct Governed {
 }
 
 impl Workshop {
-    pub(crate) fn new(environment: Environment, meter: Meter) -> Self {
+    pub(crate) fn new(environment: Environment, meter: Meter, tracer: Tracer) -> Self {
         let events = Events::new(Arc::clone(&environment.clock));
         let view = View::new(Arc::clone(&environment.clock), Arc::clone(&events));
         books::measure(&meter, &view);
@@ -43,6 +44,7 @@ impl Workshop {
             view,
             instruments: Instruments::new(&meter),
             meter,
+            tracer,
             state: StateStore::new(),
             states_of_pipelines: Mutex::default(),
         }
@@ -75,6 +77,7 @@ impl Workshop {
             state,
             events: Arc::clone(&self.events) as _,
             meter: self.meter.clone(),
+            tracer: self.tracer.clone(),
             host: Arc::clone(&self.view) as Arc<dyn HostView>,
             details: Arc::new(move |details| view.show(kind, &shown, details)),
         });

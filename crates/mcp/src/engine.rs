@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, future::Future, sync::Arc, time::Duration};
 
-use minicol_plugin::{Clock, Random};
+use minicol_plugin::{Clock, Random, trace::Span};
 use tokio::time::Instant;
 
 use crate::{
@@ -12,12 +12,21 @@ use crate::{
     cycle::Cycle,
     retry::Retries,
     session::Session,
-    telemetry::Operations,
-    transport::{Link, LinkParts},
+    telemetry::{Operations, failed},
+    transport::{Handshake, Link, LinkParts},
 };
 
 /// How long a server is waited for that does not answer whether it speaks without sessions, at most.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What an attempt goes over, and so what its spans are.
+#[derive(Clone, Copy)]
+pub(crate) enum Over<'a> {
+    /// A session: the attempt is one request, and has one span.
+    Session(Option<&'a Session>),
+    /// None yet: the messages that make one have a span each.
+    Handshake(&'a Handshake),
+}
 
 /// One MCP server, without policies.
 pub(crate) struct Engine {
@@ -90,7 +99,8 @@ impl Engine {
         let mut cursor = None;
         loop {
             let asked = Box::pin(session.list_tools(cursor));
-            let page = self.attempt(cycle, &Step::ListTools, self.settings.timeout, Some(session), asked).await?;
+            let over = Over::Session(Some(session));
+            let page = self.attempt(cycle, &Step::ListTools, self.settings.timeout, over, asked).await?;
             cursor = listing.page(&page).map_err(|cause| cause.at(&self.settings.name, &Step::ListTools))?;
             if cursor.is_none() {
                 break;
@@ -102,19 +112,27 @@ impl Engine {
         Ok(())
     }
 
-    /// One attempt of one request: bounded, measured, and told by its place.
+    /// One attempt of one request: bounded, measured, traced, and told by its place.
     pub(crate) async fn attempt<T>(
         &self,
         cycle: &Cycle,
         step: &Step,
         limit: Duration,
-        session: Option<&Session>,
+        over: Over<'_>,
         work: impl Future<Output = Result<T, Cause>>,
     ) -> Result<T, Failure> {
-        let mut measured = Measured { core: self, cycle, step, session, started: Instant::now(), done: None };
+        let span = match over {
+            Over::Session(session) => self.operations.span_of_step(step, session),
+            Over::Handshake(_) => Span::default(),
+        };
+        let work = span.around(work);
+        let mut measured = Measured { core: self, cycle, step, over, span, started: Instant::now(), done: None };
         let result = tokio::time::timeout(limit, work).await.unwrap_or(Err(Cause::TimedOut(limit)));
         if result.as_ref().err().is_none_or(Cause::is_mcp) {
             cycle.heard();
+        }
+        if let Err(cause) = &result {
+            measured.failed(cause);
         }
         measured.done = Some(result.as_ref().map(drop).map_err(Cause::error_type));
         drop(measured);
@@ -148,7 +166,9 @@ impl Engine {
     }
 
     async fn connect(&self, cycle: &Cycle) -> Result<Arc<Session>, Failure> {
+        let handshake = Handshake::of(&self.operations);
         let link = Link::new(LinkParts {
+            handshake: handshake.clone(),
             http: self.http.clone(),
             endpoint: self.settings.endpoint.clone(),
             headers: self.settings.headers.clone(),
@@ -162,7 +182,8 @@ impl Engine {
             (known.next_session_number(), known.probe_is_due(cycle.tick, &self.settings))
         };
         let made = Box::pin(Session::connect(link, number, probe));
-        let made = self.attempt(cycle, &Step::Initialize, self.settings.timeout, None, made).await;
+        let made =
+            self.attempt(cycle, &Step::Initialize, self.settings.timeout, Over::Handshake(&handshake), made).await;
         let session = Arc::new(made.map_err(Failure::without_session)?);
         self.state.lock().keep_session(&session, probe.then_some(cycle.tick));
         Ok(session)
@@ -172,7 +193,8 @@ impl Engine {
     async fn list_or_ping(&self, session: &Session, cycle: &Cycle) -> Result<(), Failure> {
         if self.pings(session, cycle) {
             let asked = Box::pin(session.ping());
-            return self.attempt(cycle, &Step::Ping, self.settings.timeout, Some(session), asked).await;
+            let over = Over::Session(Some(session));
+            return self.attempt(cycle, &Step::Ping, self.settings.timeout, over, asked).await;
         }
         if self.list_is_due(session, cycle) { self.list_tools(session, cycle).await } else { Ok(()) }
     }
@@ -196,18 +218,32 @@ struct Measured<'a> {
     core: &'a Engine,
     cycle: &'a Cycle,
     step: &'a Step,
-    session: Option<&'a Session>,
+    over: Over<'a>,
+    span: Span,
     started: Instant,
     done: Option<Result<(), Cow<'static, str>>>,
+}
+
+impl Measured<'_> {
+    fn failed(&self, cause: &Cause) {
+        match self.over {
+            Over::Session(_) => failed(&self.span, cause),
+            Over::Handshake(handshake) => handshake.ended(Err(cause)),
+        }
+    }
 }
 
 impl Drop for Measured<'_> {
     fn drop(&mut self) {
         let done = self.done.take().unwrap_or_else(|| {
             let cause = if self.cycle.cancel.is_cancelled() { Cause::Cancelled } else { Cause::CutAtCycleEnd };
+            self.failed(&cause);
             Err(cause.error_type())
         });
-        let version = self.session.map(|session| session.protocol_version.as_str());
+        let version = match self.over {
+            Over::Session(session) => session.map(|session| session.protocol_version.as_str()),
+            Over::Handshake(_) => None,
+        };
         self.core.operations.record(self.step, self.started.elapsed(), done.err(), version);
     }
 }

@@ -9,12 +9,16 @@ use std::{
     time::Duration,
 };
 
-use minicol_plugin::text::foreign;
+use minicol_plugin::{
+    text::foreign,
+    trace::{current_trace_context, set_on_current},
+};
+use opentelemetry::KeyValue;
 use rmcp::{
     ClientLifecycleMode, ClientServiceExt, RoleClient,
     model::{
-        CallToolRequest, CallToolRequestParams, ClientCapabilities, ClientConfig, ClientRequest, Implementation,
-        ListToolsRequest, PaginatedRequestParams, PingRequest, ProtocolVersion, ServerResult,
+        CallToolRequest, CallToolRequestParams, ClientCapabilities, ClientConfig, ClientRequest, GetMeta,
+        Implementation, ListToolsRequest, PaginatedRequestParams, PingRequest, ProtocolVersion, ServerResult,
     },
     service::{ClientInitializeError, Peer, PeerRequestOptions, RequestHandle, RunningService, ServiceError},
     transport::{
@@ -28,7 +32,10 @@ use rmcp::{
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
-use crate::{Cause, transport::Link};
+use crate::{
+    Cause,
+    transport::{Link, carry, known},
+};
 
 /// How many calls go out at once on one session; the others wait within their time.
 const MAX_CONCURRENT: usize = 256;
@@ -91,13 +98,11 @@ impl Session {
         guard.disarm();
         let peer = running.peer().clone();
         let info = peer.peer_info();
-        let version = info.as_ref().map(|info| &info.protocol_version);
-        let version = version.filter(|version| ProtocolVersion::KNOWN_VERSIONS.contains(version));
         let server = info.as_ref().and_then(|info| info.server_info.as_ref());
         Ok(Self {
             number,
             initialized: info.as_ref().is_none_or(|info| info.protocol_version.has_initialize()),
-            protocol_version: version.map_or_else(|| "other".to_owned(), ToString::to_string),
+            protocol_version: known(info.as_ref().map(|info| &info.protocol_version)),
             server: server.map(|server| foreign(&format!("{} {}", server.name, server.version))),
             link,
             peer,
@@ -128,6 +133,11 @@ impl Session {
         self.request(ClientRequest::CallToolRequest(CallToolRequest::new(params))).await
     }
 
+    /// What the server calls it, where it says so.
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.link.session_id()
+    }
+
     /// Whether the last request got a reply, of whatever kind.
     pub(crate) fn last_replied(&self) -> bool {
         self.replied.load(Ordering::Relaxed)
@@ -152,9 +162,13 @@ impl Session {
         self.link.cut();
     }
 
-    async fn request(&self, request: ClientRequest) -> Result<Value, Cause> {
+    async fn request(&self, mut request: ClientRequest) -> Result<Value, Cause> {
+        if let Some(context) = current_trace_context() {
+            carry(&context, request.get_meta_mut());
+        }
         let handle = self.peer.send_request_with_option(request, PeerRequestOptions::no_options()).await;
         let handle = handle.map_err(|error| self.cause(error))?;
+        set_on_current(|| [KeyValue::new("jsonrpc.request.id", handle.id.to_string())]);
         let mut pending = Pending { session: self, handle: Some(handle) };
         let replied = match pending.handle.as_mut() {
             Some(handle) => (&mut handle.rx).await,

@@ -14,7 +14,7 @@ use crate::{
     breaker::{Admission, Verdict},
     cycle::Cycle,
     document::{document, says_unknown_tool},
-    engine::Engine,
+    engine::{Engine, Over},
     retry::Retries,
     session::Session,
 };
@@ -135,8 +135,8 @@ async fn on_a_session(core: Arc<Engine>, mut call: Call, inner: impl Inner<Failu
 /// Bounds one attempt, and measures it.
 async fn one_attempt(core: Arc<Engine>, call: Call, inner: impl Inner<Cause>) -> Result<Answer, Failure> {
     let Call { tool, timeout, cycle, session, .. } = call.clone();
-    let result =
-        core.attempt(&cycle, &Step::Call(tool), timeout, session.as_deref(), Box::pin(inner.oneshot(call))).await;
+    let over = Over::Session(session.as_deref());
+    let result = core.attempt(&cycle, &Step::Call(tool), timeout, over, Box::pin(inner.oneshot(call))).await;
     if result.as_ref().is_err_and(|failure| says_unknown_tool(failure.cause())) {
         cycle.doubt_list();
     }

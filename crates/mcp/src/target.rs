@@ -31,7 +31,7 @@ impl Target {
     pub fn new(settings: TargetSettings, http: HttpClient, state: Arc<TargetState>, scope: &Scope) -> Self {
         state.adopt(&settings);
         let core = Arc::new(Engine {
-            operations: Operations::new(scope.meter(), &settings.endpoint),
+            operations: Operations::new(scope, &settings.endpoint),
             settings,
             http,
             state,

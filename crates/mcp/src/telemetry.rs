@@ -1,27 +1,30 @@
-//! The target's own metrics, by the semantic conventions for MCP.
+//! The target's own metric and spans, by the semantic conventions for MCP.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use opentelemetry::{
-    KeyValue,
-    metrics::{Histogram, Meter},
+use minicol_plugin::{
+    Scope,
+    text::foreign,
+    trace::{Span, Tracer},
 };
+use opentelemetry::{KeyValue, metrics::Histogram, trace::SpanKind};
 
-use crate::{Endpoint, Step};
+use crate::{Cause, Endpoint, Step, session::Session};
 
 /// The buckets that the semantic conventions advise, in seconds.
 const BOUNDARIES: [f64; 14] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 
-/// Measures `mcp.client.operation.duration`: one point per attempt of one request.
+/// Measures `mcp.client.operation.duration`, and makes client spans: one point and one span per attempt of one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Operations {
     duration: Histogram<f64>,
     place: [KeyValue; 3],
+    tracer: Tracer,
 }
 
 impl Operations {
-    pub(crate) fn new(meter: &Meter, endpoint: &Endpoint) -> Self {
-        let duration = meter.f64_histogram("mcp.client.operation.duration").with_unit("s");
+    pub(crate) fn new(scope: &Scope, endpoint: &Endpoint) -> Self {
+        let duration = scope.meter().f64_histogram("mcp.client.operation.duration").with_unit("s");
         Self {
             duration: duration
                 .with_description("How long one attempt of one MCP request took")
@@ -32,6 +35,7 @@ impl Operations {
                 KeyValue::new("server.port", i64::from(endpoint.port())),
                 KeyValue::new("network.transport", "tcp"),
             ],
+            tracer: scope.tracer().clone(),
         }
     }
 
@@ -43,18 +47,65 @@ impl Operations {
         protocol_version: Option<&str>,
     ) {
         let mut attributes = self.place.to_vec();
-        let method = match step {
-            Step::Initialize => "initialize",
-            Step::ListTools => "tools/list",
-            Step::Ping => "ping",
-            Step::Call(tool) => {
-                attributes.push(KeyValue::new("gen_ai.tool.name", tool.clone()));
-                "tools/call"
-            }
-        };
-        attributes.push(KeyValue::new("mcp.method.name", method));
+        if let Step::Call(tool) = step {
+            attributes.push(KeyValue::new("gen_ai.tool.name", tool.clone()));
+        }
+        attributes.push(KeyValue::new("mcp.method.name", method(step)));
         attributes.extend(error_type.map(|error| KeyValue::new("error.type", error)));
         attributes.extend(protocol_version.map(|version| KeyValue::new("mcp.protocol.version", version.to_owned())));
         self.duration.record(duration.as_secs_f64(), &attributes);
+    }
+
+    /// Whether there are spans at all.
+    pub(crate) fn traces(&self) -> bool {
+        self.tracer.is_on()
+    }
+
+    /// The span of one attempt on a session, below the current one.
+    pub(crate) fn span_of_step(&self, step: &Step, session: Option<&Session>) -> Span {
+        let span = self.span(|| match step {
+            Step::Call(tool) => format!("tools/call {tool}").into(),
+            _ => method(step).into(),
+        });
+        span.set(|| {
+            let mut attributes = vec![KeyValue::new("mcp.method.name", method(step))];
+            if let Step::Call(tool) = step {
+                attributes.push(KeyValue::new("gen_ai.operation.name", "execute_tool"));
+                attributes.push(KeyValue::new("gen_ai.tool.name", Arc::clone(tool)));
+            }
+            if let Some(session) = session {
+                attributes.push(KeyValue::new("mcp.protocol.version", session.protocol_version.clone()));
+                attributes.extend(session.id().map(|id| KeyValue::new("mcp.session.id", foreign(id))));
+            }
+            attributes
+        });
+        span
+    }
+
+    /// A client span with what all of them have.
+    pub(crate) fn span(&self, name: impl FnOnce() -> Cow<'static, str>) -> Span {
+        let span = self.tracer.span(SpanKind::Client, name);
+        span.set(|| self.place.iter().cloned().chain([KeyValue::new("network.protocol.name", "http")]));
+        span
+    }
+}
+
+/// Marks an attempt's span as failed.
+pub(crate) fn failed(span: &Span, cause: &Cause) {
+    if let Cause::Rpc { code, .. } = cause {
+        span.set(|| [KeyValue::new("rpc.response.status_code", code.to_string())]);
+    }
+    span.fail(cause.error_type(), || match cause {
+        Cause::Rpc { message, .. } if !message.is_empty() => message.clone(),
+        cause => cause.to_string(),
+    });
+}
+
+const fn method(step: &Step) -> &'static str {
+    match step {
+        Step::Initialize => "initialize",
+        Step::ListTools => "tools/list",
+        Step::Ping => "ping",
+        Step::Call(_) => "tools/call",
     }
 }

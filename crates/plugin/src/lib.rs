@@ -1,6 +1,6 @@
 //! Everything a component needs, and nothing of the host. Start from the trait of the kind you write ([`Receiver`], [`Processor`],
 //! [`Exporter`], [`Extension`]), then implement [`Factory`] to name its type, its signals and its configuration. What a component
-//! needs from the outside (cancellation, status, clocks, randomness, connections, state, meter) comes in through its [`Scope`].
+//! needs from the outside (cancellation, status, clocks, randomness, connections, state, meter, tracer) comes in through its [`Scope`].
 
 mod books;
 mod component;
@@ -17,6 +17,7 @@ pub mod storage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod text;
+pub mod trace;
 mod variables;
 
 pub use books::{Account, Books, EdgeSnapshot, Reasons, Unbalanced, sum};

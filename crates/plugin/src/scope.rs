@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Clock, ComponentId, ComponentKind, Environment, Event, EventSink, HostView, Level, Notice, Random, StateStore,
-    Status, StatusChange, net::Network,
+    Status, StatusChange, net::Network, trace::Tracer,
 };
 
 /// Reads what a component tells beside its status.
@@ -36,6 +36,8 @@ pub struct ScopeParts {
     pub events: Arc<dyn EventSink>,
     /// Instruments of the component's own.
     pub meter: Meter,
+    /// Spans of the component's own.
+    pub tracer: Tracer,
     /// The program, for extensions.
     pub host: Arc<dyn HostView>,
     /// Takes what the component tells beside its status.
@@ -111,6 +113,11 @@ impl Scope {
     /// Instruments of the component's own, in the program's telemetry.
     pub fn meter(&self) -> &Meter {
         &self.0.meter
+    }
+
+    /// Spans of the component's own, in the program's telemetry.
+    pub fn tracer(&self) -> &Tracer {
+        &self.0.tracer
     }
 
     /// The program, for extensions.

@@ -10,6 +10,8 @@ use minicol_plugin::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::TracesConfig;
+
 /// `service.telemetry`: what the program tells about itself, and where.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -20,6 +22,8 @@ pub struct TelemetryConfig {
     pub resource: BTreeMap<String, Option<ResourceValue>>,
     /// The program's own metrics.
     pub metrics: MetricsConfig,
+    /// The program's own traces.
+    pub traces: TracesConfig,
 }
 
 /// `service.telemetry.logs`.
@@ -146,7 +150,7 @@ pub struct Periodic {
     pub exporter: PushExporter,
 }
 
-/// How a `periodic` reader sends.
+/// How own metrics and own traces are sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PushExporter {
@@ -154,7 +158,7 @@ pub enum PushExporter {
     Otlp(OtlpPush),
 }
 
-/// Where the program's own metrics are sent.
+/// Where own metrics or own traces are sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OtlpPush {
@@ -189,6 +193,7 @@ impl ComponentConfig for TelemetryConfig {
             }
         });
         problems.within("metrics", |problems| self.metrics.validate(problems));
+        problems.within("traces", |problems| self.traces.validate(problems));
     }
 }
 
@@ -222,18 +227,23 @@ impl Reader {
                     problems
                         .error("interval", format!("must be at least {MIN_INTERVAL}, but is {}", periodic.interval));
                 }
-                let PushExporter::Otlp(push) = &periodic.exporter;
-                if push.endpoint.trim().is_empty() {
-                    problems.within("exporter", |problems| {
-                        problems.within("otlp", |problems| {
-                            problems
-                                .error("endpoint", "is empty")
-                                .help("name a collector, such as http://localhost:4317");
-                        });
-                    });
-                }
+                periodic.exporter.validate(problems);
             }),
         }
+    }
+}
+
+impl PushExporter {
+    /// In the section that holds `exporter`.
+    pub(crate) fn validate(&self, problems: &mut Problems) {
+        let Self::Otlp(push) = self;
+        problems.within("exporter", |problems| {
+            problems.within("otlp", |problems| {
+                if push.endpoint.trim().is_empty() {
+                    problems.error("endpoint", "is empty").help("name a collector, such as http://localhost:4317");
+                }
+            });
+        });
     }
 }
 
@@ -363,7 +373,7 @@ mod tests {
     #[test]
     fn keys_of_later_versions_are_refused() {
         for wrong in [
-            json!({"traces": {}}),
+            json!({"profiles": {}}),
             json!({"metrics": {"address": ":8888"}}),
             json!({"metrics": {"readers": [{"poll": {}}]}}),
         ] {
@@ -379,6 +389,7 @@ mod tests {
         let config = written["service"]["telemetry"].clone();
         assert!(problems(config.clone()).is_empty());
         let config: TelemetryConfig = serde_json::from_value(config).unwrap();
-        assert_eq!((config.metrics.readers.len(), &config.resource["service.instance.id"]), (2, &None));
+        assert_eq!((config.metrics.readers.len(), config.traces.processors.len()), (2, 1));
+        assert_eq!(config.resource["service.instance.id"], None);
     }
 }

@@ -8,17 +8,18 @@ use std::{
 };
 
 use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
-use minicol_plugin::{Clock, text};
-use tracing::{Dispatch, field::Field, subscriber::SetGlobalDefaultError};
+use minicol_plugin::{Clock, text, trace::SpanIds};
+use tracing::{Dispatch, Event, Subscriber, field::Field, subscriber::SetGlobalDefaultError};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
-    field::MakeExt,
+    field::{MakeExt, RecordFields},
     fmt::{
-        MakeWriter,
-        format::{Writer, debug_fn},
+        FmtContext, FormatEvent, FormatFields, MakeWriter,
+        format::{Format, Json, Writer, debug_fn},
         time::FormatTime,
     },
     layer::SubscriberExt,
+    registry::LookupSpan,
 };
 
 use crate::{LogEncoding, LogLevel, LogsConfig};
@@ -73,9 +74,11 @@ where
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match config.encoding {
         LogEncoding::Console => {
             let fields = debug_fn(write_field).delimited(" ");
-            Box::new(layer.fmt_fields(fields).with_ansi(surroundings.colour).with_target(false))
+            Box::new(layer.fmt_fields(WithIds(fields)).with_ansi(surroundings.colour).with_target(false))
         }
-        LogEncoding::Json => Box::new(layer.json().flatten_event(true).with_current_span(false).with_span_list(false)),
+        LogEncoding::Json => Box::new(
+            layer.json().flatten_event(true).with_current_span(false).with_span_list(false).map_event_format(WithIds),
+        ),
     };
     Ok(Dispatch::new(Registry::default().with(layer.with_filter(filter))))
 }
@@ -112,6 +115,38 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
         "message" => write!(writer, "{shown}"),
         name if name.starts_with("log.") => Ok(()),
         name => write!(writer, "{}={shown}", name.strip_prefix("r#").unwrap_or(name)),
+    }
+}
+
+/// The same with `trace_id` and `span_id` behind it, where a span of the program's own traces is current. A line is written where it is made, so
+/// the current span is the one that it belongs to.
+struct WithIds<F>(F);
+
+impl<'w, F: for<'a> FormatFields<'a>> FormatFields<'w> for WithIds<F> {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
+        self.0.format_fields(writer.by_ref(), fields)?;
+        match SpanIds::current() {
+            Some(SpanIds { trace, span }) => write!(writer, " trace_id={trace} span_id={span}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<S, N, T> FormatEvent<S, N> for WithIds<Format<Json, T>>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    T: FormatTime,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let Some(SpanIds { trace, span }) = SpanIds::current() else {
+            return self.0.format_event(context, writer, event);
+        };
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        // It is one object, and its last member is never missing.
+        let open = line.trim_end().strip_suffix('}').ok_or(fmt::Error)?;
+        writeln!(writer, r#"{open},"trace_id":"{trace}","span_id":"{span}"}}"#)
     }
 }
 

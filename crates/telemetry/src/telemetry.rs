@@ -1,7 +1,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use minicol_pdata::{Attributes, Metrics, Resource, Timestamp};
-use minicol_plugin::{CancellationToken, Clock, ComponentError, Environment, Exporter, OtlpProtocol, Random};
+use minicol_plugin::{
+    CancellationToken, Clock, ComponentError, Environment, Exporter, OtlpProtocol, Random, trace::Tracer,
+};
 use opentelemetry::metrics::{Meter, MeterProvider, noop::NoopMeterProvider};
 use opentelemetry_sdk::metrics::{SdkMeterProvider, data::ResourceMetrics, reader::MetricReader};
 use tokio::{
@@ -12,12 +14,15 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    MetricsConfig, MetricsLevel, Periodic, PrometheusPage, Pull, PullExporter, PushExporter, Reader, ResourceValue,
-    TelemetryConfig, page, process,
+    MetricsConfig, MetricsLevel, OtlpPush, Periodic, PrometheusPage, Pull, PullExporter, PushExporter, Reader,
+    ResourceValue, TelemetryConfig,
+    far_end::FarEnd,
+    page, process,
     provider::{SharedReader, provider},
     push::Push,
     serve::serve,
     snapshot::{Times, to_metrics},
+    traces::{self, Sender, Traces},
 };
 
 /// Who tells.
@@ -29,11 +34,12 @@ pub struct Program {
     pub version: &'static str,
 }
 
-/// The program's own metrics: gathered from the moment this is made, served and pushed from [`Telemetry::start`] on.
+/// The program's own metrics and traces: gathered from the moment this is made, served and sent from [`Telemetry::start`] on.
 pub struct Telemetry {
     config: MetricsConfig,
     environment: Environment,
     source: Arc<Source>,
+    traces: Traces,
     deadline: watch::Sender<Option<Instant>>,
     stop: CancellationToken,
     pages: Vec<(String, JoinHandle<()>)>,
@@ -55,8 +61,8 @@ pub enum TelemetryError {
         #[source]
         source: std::io::Error,
     },
-    /// The exporter of the program's own metrics could not be built.
-    #[error("own metrics cannot be sent to {endpoint}")]
+    /// The exporter of the program's own metrics or traces could not be built.
+    #[error("own telemetry cannot be sent to {endpoint}")]
     Push {
         /// Where they should go.
         endpoint: String,
@@ -91,25 +97,29 @@ impl Telemetry {
             start: clock.wall(),
             clock,
         };
+        let meter = source.meter();
         let telemetry = Self {
             config: config.metrics.clone(),
             environment: environment.clone(),
+            traces: Traces::new(&config.traces, &meter, environment),
             source: Arc::new(source),
             deadline: watch::channel(None).0,
             stop: CancellationToken::new(),
             pages: Vec::new(),
             pushes: Vec::new(),
         };
-        process::measure(&telemetry.meter(), Arc::clone(&environment.clock));
+        process::measure(&meter, Arc::clone(&environment.clock));
         telemetry
     }
 
     /// What instruments come from; every component's are made from the same one. At level `none` it measures nothing.
     pub fn meter(&self) -> Meter {
-        match &self.source.provider {
-            Some(provider) => provider.meter("minicol"),
-            None => NoopMeterProvider::new().meter("minicol"),
-        }
+        self.source.meter()
+    }
+
+    /// What spans come from; every component's are made by the same one. Where no traces are sent it makes none.
+    pub fn tracer(&self) -> &Tracer {
+        &self.traces.tracer
     }
 
     /// What backends know this process by.
@@ -132,16 +142,20 @@ impl Telemetry {
         self.pages.iter().map(|(address, _)| address.as_str())
     }
 
-    /// Binds every page and begins every push. `build` makes an exporter for a protocol and endpoint. After an error, whatever was bound is
+    /// Binds every page and begins to send metrics and traces. `build` makes an exporter for a protocol and endpoint. After an error, whatever was bound is
     /// let go of when this is dropped or shut down.
     pub async fn start<B>(&mut self, mut build: B) -> Result<(), TelemetryError>
     where
         B: FnMut(OtlpProtocol, &str) -> Result<Arc<dyn Exporter>, ComponentError>,
     {
-        if self.source.provider.is_none() {
-            return Ok(());
+        for (batch, waiting) in std::mem::take(&mut self.traces.waiting) {
+            let to = far_end("own traces", "spans", &batch.exporter, &mut build)?;
+            let resource = traces::resource_of(self.resource());
+            let sender = Sender::new(to, batch, resource, waiting);
+            self.pushes.push(tokio::spawn(sender.run(self.deadline.subscribe())));
         }
-        for reader in self.config.readers.clone() {
+        let readers = if self.source.provider.is_some() { self.config.readers.clone() } else { Vec::new() };
+        for reader in readers {
             match reader {
                 Reader::Pull(Pull { exporter: PullExporter::Prometheus(page) }) => self.open_page(&page).await?,
                 Reader::Periodic(periodic) => self.begin_push(&periodic, &mut build)?,
@@ -157,10 +171,10 @@ impl Telemetry {
         for mut push in std::mem::take(&mut self.pushes) {
             match timeout_at(deadline + GRACE, &mut push).await {
                 Ok(Ok(result)) => errors.extend(result.err()),
-                Ok(Err(_)) => errors.push("a push of own metrics broke off".to_owned()),
+                Ok(Err(_)) => errors.push("sending own telemetry broke off".to_owned()),
                 Err(_) => {
                     push.abort();
-                    errors.push("own metrics were not sent before the deadline".to_owned());
+                    errors.push("own telemetry was not sent before the deadline".to_owned());
                 }
             }
         }
@@ -195,16 +209,9 @@ impl Telemetry {
     where
         B: FnMut(OtlpProtocol, &str) -> Result<Arc<dyn Exporter>, ComponentError>,
     {
-        let PushExporter::Otlp(otlp) = &periodic.exporter;
-        let exporter = build(otlp.protocol.into(), &otlp.endpoint)
-            .map_err(|source| TelemetryError::Push { endpoint: otlp.endpoint.clone(), source })?;
+        let to = far_end("own metrics", "points", &periodic.exporter, build)?;
         let source = Arc::clone(&self.source);
-        let push = Push {
-            endpoint: otlp.endpoint.clone(),
-            interval: periodic.interval.0,
-            exporter,
-            take: Arc::new(move || source.snapshot()),
-        };
+        let push = Push { to, interval: periodic.interval.0, take: Arc::new(move || source.snapshot()) };
         self.pushes.push(tokio::spawn(push.run(self.deadline.subscribe())));
         Ok(())
     }
@@ -221,7 +228,29 @@ impl Drop for Telemetry {
     }
 }
 
+fn far_end<B>(
+    what: &'static str,
+    items: &'static str,
+    exporter: &PushExporter,
+    build: &mut B,
+) -> Result<FarEnd, TelemetryError>
+where
+    B: FnMut(OtlpProtocol, &str) -> Result<Arc<dyn Exporter>, ComponentError>,
+{
+    let PushExporter::Otlp(OtlpPush { protocol, endpoint }) = exporter;
+    let exporter = build((*protocol).into(), endpoint)
+        .map_err(|source| TelemetryError::Push { endpoint: endpoint.clone(), source })?;
+    Ok(FarEnd::new(what, items, endpoint.clone(), exporter))
+}
+
 impl Source {
+    fn meter(&self) -> Meter {
+        match &self.provider {
+            Some(provider) => provider.meter("minicol"),
+            None => NoopMeterProvider::new().meter("minicol"),
+        }
+    }
+
     fn snapshot(&self) -> Metrics {
         let mut collected = ResourceMetrics::default();
         if self.provider.is_none() || self.reader.collect(&mut collected).is_err() {

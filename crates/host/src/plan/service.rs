@@ -76,9 +76,7 @@ fn telemetry(root: &Node, path: &Path, registry: Registry, problems: &mut Proble
     let mut found = config::Problems::default();
     telemetry.validate(&mut found);
     tell(root, path, found.into_vec(), problems);
-    for (index, push) in own::pushes(&telemetry) {
-        let otlp =
-            Path::keys(["metrics", "readers"]).join(index).join_all(&Path::keys(["periodic", "exporter", "otlp"]));
+    for (otlp, push) in own::pushes(&telemetry) {
         if let Err(wrong) = own::configured(registry, push.protocol.into(), &push.endpoint) {
             // What an exporter says of its endpoint stands at the same key here.
             tell(root, &path.join_all(&otlp), wrong, problems);

@@ -2,6 +2,7 @@
 //! reply as one message: rmcp sees no stream, keeps no standing GET and makes no session anew on its own.
 
 mod exchange;
+mod handshake;
 mod reply;
 pub(crate) mod wire;
 
@@ -9,7 +10,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -33,6 +34,7 @@ use serde_json::Value;
 use sse_stream::Sse;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::handshake::{Handshake, carry, known};
 use self::{exchange::Outgoing, reply::Envelope};
 use crate::{Authorize, Cause, Class, Endpoint, HttpClient};
 
@@ -49,6 +51,7 @@ pub(crate) struct LinkParts {
     /// How long the server may take to say that it speaks without sessions.
     pub(crate) probe_timeout: Duration,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) handshake: Handshake,
 }
 
 /// One session's way to its server. Clones are the same link; when [`Link::cut`], nothing but the farewell goes over it.
@@ -60,6 +63,7 @@ struct Inner {
     cut: CancellationToken,
     farewell: AtomicBool,
     last_failure: Mutex<Option<Cause>>,
+    session: OnceLock<String>,
 }
 
 type Posted = Result<StreamableHttpPostResponse, StreamableHttpError<Cause>>;
@@ -71,6 +75,7 @@ impl Link {
             cut: CancellationToken::new(),
             farewell: AtomicBool::new(true),
             last_failure: Mutex::default(),
+            session: OnceLock::new(),
         }))
     }
 
@@ -89,7 +94,25 @@ impl Link {
         self.0.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What the server calls the session, where it says so.
+    pub(crate) fn session_id(&self) -> Option<&str> {
+        self.0.session.get().map(String::as_str)
+    }
+
     async fn post(
+        &self,
+        message: &ClientJsonRpcMessage,
+        session: Option<&str>,
+        extra: &HashMap<HeaderName, HeaderValue>,
+    ) -> Result<StreamableHttpPostResponse, Cause> {
+        let handshake = &self.0.parts.handshake;
+        let message = handshake.begun(message);
+        let posted = self.exchange(&message, session, extra).await;
+        handshake.ended(posted.as_ref());
+        posted
+    }
+
+    async fn exchange(
         &self,
         message: &ClientJsonRpcMessage,
         session: Option<&str>,
@@ -102,6 +125,9 @@ impl Link {
             return Ok(StreamableHttpPostResponse::Accepted);
         };
         let new_session = session_id(&response);
+        if let Some(id) = &new_session {
+            let _ = self.0.session.set(id.clone()); // the first stands
+        }
         let envelope = self.read_reply(response, &request.id, session, extra).await?;
         let reply = as_message(envelope, &request.request, &request.id)?;
         Ok(StreamableHttpPostResponse::Json(reply, new_session))
@@ -122,6 +148,10 @@ impl Link {
                 Ok(StreamableHttpPostResponse::Json(reply, None))
             }
             Ok(Err(cause)) if !matches!(cause.class(), Class::Protocol | Class::Session | Class::Timeout) => Err(cause),
+            Err(_) => {
+                self.0.parts.handshake.ended(Err(&Cause::TimedOut(self.0.parts.probe_timeout)));
+                older()
+            }
             _ => older(),
         }
     }

@@ -13,6 +13,7 @@ use crate::{
     Books, ComponentId, ComponentKind, Consumer, Environment, Event, EventSink, HostView, Next, Phase, Rejected, Scope,
     ScopeParts, SeededRandom, SimulatedClock, Snapshot, StateStore,
     net::{MemoryNetwork, Network},
+    trace::Tracer,
 };
 
 pub use storage::MemoryStorage;
@@ -34,6 +35,8 @@ pub struct Harness {
     pub abandoned: CancellationToken,
     /// Instruments.
     pub meter: Meter,
+    /// Spans; off unless a test sets it.
+    pub tracer: Tracer,
     seed: u64,
     events: Arc<Mutex<Vec<Event>>>,
     details: Arc<Mutex<Option<DetailsFn>>>,
@@ -65,6 +68,7 @@ impl Harness {
             stopping: CancellationToken::new(),
             abandoned: CancellationToken::new(),
             meter: NoopMeterProvider::new().meter("test"),
+            tracer: Tracer::default(),
             seed,
             events: Arc::default(),
             details: Arc::default(),
@@ -113,6 +117,7 @@ impl Harness {
             state: self.state.clone(),
             events: Arc::new(self.clone()),
             meter: self.meter.clone(),
+            tracer: self.tracer.clone(),
             host: Arc::new(self.clone()),
             details: Arc::new(move |show| *lock(&details) = Some(show)),
         });

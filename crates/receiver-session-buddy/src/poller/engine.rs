@@ -8,7 +8,7 @@ use std::{
 
 use minicol_mcp::{Class, CycleOutcome, CyclePlan, Endpoint, Failure, PollTarget, ToolPlan, ToolResult};
 use minicol_pdata::{Batch, PollReport, Source, Timestamp};
-use minicol_plugin::{CancellationToken, Next, Rejected, Scope, text::foreign};
+use minicol_plugin::{CancellationToken, Next, Rejected, Scope, text::foreign, trace::Span};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
@@ -21,6 +21,7 @@ use super::{
     status::Tally,
     target::{plan, slot},
     ticks::Tick,
+    traces::{self, CycleSpans},
     voice::Voice,
 };
 use crate::{SessionBuddyConfig, analytics::LimitMemory, config::SESSION_ANALYTICS, source::source};
@@ -36,6 +37,7 @@ pub(crate) struct Engine {
     next: Next,
     scope: Scope,
     instruments: Instruments,
+    spans: CycleSpans,
     memory: Arc<Memory>,
     tally: Mutex<Tally>,
     voice: Mutex<Voice>,
@@ -50,6 +52,13 @@ pub(crate) struct Engine {
 struct Memory {
     /// Whether the target spoke valid MCP when it was last tried.
     up: Mutex<Option<bool>>,
+}
+
+/// What a cycle brought, and its span.
+struct Brought {
+    batch: Batch,
+    report: PollReport,
+    span: Span,
 }
 
 /// Sets the poller to not running when it ends, however it ends.
@@ -70,6 +79,7 @@ impl Engine {
         let shown = endpoint.shown();
         Ok(Self {
             instruments: Instruments::new(&scope, &target),
+            spans: CycleSpans::new(&scope, &endpoint),
             source: source(config, &endpoint, &scope),
             voice: Mutex::new(Voice::new(scope.clone(), shown.clone(), config.tools.clone(), limit)),
             target,
@@ -88,19 +98,23 @@ impl Engine {
     /// A cycle of the grid. What it brought is handed over in the background; where the next component is still busy with the cycle
     /// before, it has until the next tick.
     pub(crate) async fn cycle(self: &Arc<Self>, tick: Tick, cancel: &CancellationToken) {
-        let Some(batch) = self.brought(tick, cancel).await else { return };
+        let Some(Brought { batch, span, .. }) = self.brought(tick, cancel).await else { return };
+        let (engine, until) = (Arc::clone(self), cancel.clone());
+        // The cycle is over; what is said of its observations still belongs to it.
+        let handing = span.around(async move { engine.consume(batch, &until).await });
+        drop(span);
         let free = timeout_at(tick.deadline, Arc::clone(&self.hand_over).acquire_owned());
         tokio::select! {
             biased;
             permit = free => match permit {
-                Ok(Ok(permit)) => self.give(batch, permit, cancel.clone()),
+                Ok(Ok(permit)) => give(handing, permit),
                 _ => self.refused(&Rejected::retryable("busy", "it has not yet taken those of the cycle before")),
             },
             () = cancel.cancelled() => self.refused(&ended()),
         }
     }
 
-    async fn brought(&self, tick: Tick, cancel: &CancellationToken) -> Option<Batch> {
+    async fn brought(&self, tick: Tick, cancel: &CancellationToken) -> Option<Brought> {
         let _turn = tokio::select! {
             biased;
             () = cancel.cancelled() => return None,
@@ -109,7 +123,7 @@ impl Engine {
         // Where a single poll took this cycle's whole time, its tick is missed as well.
         let late = Instant::now() >= tick.deadline;
         lock(&self.tally).missed(tick.missed + u64::from(late));
-        if late { None } else { self.poll(tick, cancel).await.map(|(batch, _)| batch) }
+        if late { None } else { self.poll(tick, cancel).await }
     }
 
     /// A cycle outside of the grid, its observations handed over before it ends.
@@ -117,9 +131,11 @@ impl Engine {
         let _turn = self.turn.lock().await;
         let at = Instant::now();
         let tick = Tick { at, deadline: at + interval, missed: 0 };
-        let (batch, report) = self.poll(tick, cancel).await.ok_or(PollerError::Cancelled)?;
+        let Brought { batch, report, span } = self.poll(tick, cancel).await.ok_or(PollerError::Cancelled)?;
+        let handing = span.around(self.consume(batch, cancel));
+        drop(span);
         let _permit = self.hand_over.acquire().await;
-        match self.consume(batch, cancel).await {
+        match handing.await {
             Ok(()) => Ok(report),
             Err(rejected) => Err(PollerError::Refused(foreign(&rejected.message))),
         }
@@ -154,14 +170,22 @@ impl Engine {
     }
 
     /// Asks once, counts, and tells what changed; `None` where it was cancelled.
-    async fn poll(&self, tick: Tick, cancel: &CancellationToken) -> Option<(Batch, PollReport)> {
+    async fn poll(&self, tick: Tick, cancel: &CancellationToken) -> Option<Brought> {
+        let span = self.spans.begin();
+        let (batch, report) = span.around(self.polled(tick, cancel, &span)).await?;
+        Some(Brought { batch, report, span })
+    }
+
+    async fn polled(&self, tick: Tick, cancel: &CancellationToken, span: &Span) -> Option<(Batch, PollReport)> {
         let tools = self.tools.clone();
         let plan = CyclePlan { tick: tick.at, deadline: tick.deadline, tools, cancel: cancel.clone() };
         let began = Instant::now();
         let outcome = self.target.cycle(&plan).await;
         if failures(&outcome).any(|(_, failure)| failure.class() == Class::Cancelled) {
+            span.fail("cancelled", || "cancelled at shutdown".to_owned());
             return None;
         }
+        traces::outcome(span, &outcome);
         let (at, took) = (self.scope.now(), began.elapsed());
         let missed_ticks = self.count(&outcome, at.wall, took);
         lock(&self.voice).cycle(&outcome, &self.target.snapshot(), missed_ticks);
@@ -193,14 +217,6 @@ impl Engine {
         *up
     }
 
-    fn give(self: &Arc<Self>, batch: Batch, permit: OwnedSemaphorePermit, cancel: CancellationToken) {
-        let engine = Arc::clone(self);
-        tokio::spawn(async move {
-            let _permit = permit;
-            let _ = engine.consume(batch, &cancel).await; // counted and said there
-        });
-    }
-
     async fn consume(&self, batch: Batch, cancel: &CancellationToken) -> Result<(), Rejected> {
         let taken = tokio::select! {
             biased;
@@ -220,13 +236,21 @@ impl Engine {
     }
 }
 
+/// Hands over in the background.
+fn give(handing: impl Future<Output = Result<(), Rejected>> + Send + 'static, permit: OwnedSemaphorePermit) {
+    tokio::spawn(async move {
+        let _permit = permit;
+        let _ = handing.await; // counted and said there
+    });
+}
+
 /// Told of observations that nobody had taken when no more was to be waited for.
 fn ended() -> Rejected {
     Rejected::retryable("shutdown", "it had not taken them when the program ended")
 }
 
 /// What failed in a cycle, each once: the set-up, then the calls with their tools.
-fn failures(outcome: &CycleOutcome) -> impl Iterator<Item = (Option<&Arc<str>>, &Failure)> {
+pub(super) fn failures(outcome: &CycleOutcome) -> impl Iterator<Item = (Option<&Arc<str>>, &Failure)> {
     let calls = outcome.tools.iter().filter_map(|(tool, result)| match result {
         ToolResult::Failed { failure, .. } => Some((Some(tool), failure)),
         _ => None,

@@ -9,6 +9,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod ticks;
+mod traces;
 mod voice;
 mod wording;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use minicol_plugin::{
     Books, CancellationToken, Clock, ComponentId, ComponentKind, Environment, Event, EventSink, HostView, Level,
     Notice, Phase, Scope, ScopeParts, SeededRandom, Snapshot, StateStore, StatusChange, SystemClock,
-    net::SystemNetwork,
+    net::SystemNetwork, trace::Tracer,
 };
 use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 
@@ -31,6 +31,7 @@ pub(super) fn scope(id: ComponentId) -> Scope {
         state: StateStore::new(),
         events: Arc::new(Log),
         meter: NoopMeterProvider::new().meter("session_buddy"),
+        tracer: Tracer::default(),
         host: Arc::new(NoHost(Arc::clone(&environment.clock))),
         details: Arc::new(drop),
         environment,

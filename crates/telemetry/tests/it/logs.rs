@@ -1,14 +1,16 @@
 //! Log lines: what they look like, what is left out, and that nothing in them can deceive.
 
+use futures::FutureExt;
 use minicol_plugin::testing::Harness;
 use minicol_telemetry::{
     LogsConfig,
     logs::{Surroundings, subscriber},
 };
+use opentelemetry::trace::SpanKind;
 use serde_json::json;
 use tracing::{debug, error, info, warn};
 
-use crate::support::Paper;
+use crate::support::{Paper, telemetry};
 
 fn written(config: serde_json::Value, surroundings: &Surroundings, say: impl FnOnce()) -> String {
     let config: LogsConfig = serde_json::from_value(config).unwrap();
@@ -39,6 +41,32 @@ async fn a_line_for_a_machine_is_one_object() {
     assert_eq!(lines[1]["timestamp"], "2026-01-01T00:00:00.000Z");
     assert_eq!((&lines[1]["level"], &lines[1]["message"]), (&json!("INFO"), &json!("polled")));
     assert_eq!((&lines[1]["attempt"], &lines[1]["up"]), (&json!(3), &json!(true)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_carries_the_ids_of_the_span_that_is_current_where_it_is_made() {
+    let harness = Harness::default();
+    let traces = json!({"processors": [{"batch": {"exporter": {"otlp": {"endpoint": "http://backend:4317"}}}}]});
+    let own = telemetry(&harness, json!({"traces": traces}));
+    let say = |config| {
+        written(config, &Surroundings::default(), || {
+            let span = own.tracer().span(SpanKind::Internal, || "poll".into());
+            span.around(async { info!(attempt = 3, "inside") }).now_or_never();
+            drop(span);
+            info!("outside");
+        })
+    };
+    let text = say(json!({}));
+    let lines: Vec<_> = text.lines().collect();
+    let (trace, span) = lines[0].split_once("attempt=3 trace_id=").unwrap().1.split_once(" span_id=").unwrap();
+    assert!(trace.len() == 32 && span.len() == 16 && !lines[1].contains("trace_id"), "{text}");
+
+    let text = say(json!({"encoding": "json"}));
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["message"], &lines[0]["attempt"]), (&json!("inside"), &json!(3)));
+    assert_eq!(lines[0]["trace_id"].as_str().map(str::len), Some(32));
+    assert_eq!(lines[0]["span_id"].as_str().map(str::len), Some(16));
+    assert!(lines[1].get("trace_id").is_none(), "{text}");
 }
 
 #[tokio::test(start_paused = true)]

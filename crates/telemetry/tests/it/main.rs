@@ -6,3 +6,4 @@ mod page;
 mod push;
 mod serve;
 mod support;
+mod traces;
