@@ -10,4 +10,5 @@ mod otlp_environment;
 mod program;
 mod simulate;
 mod thin_path;
+mod traces;
 mod wrong_files;

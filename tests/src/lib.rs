@@ -9,9 +9,11 @@ mod program;
 mod recorded;
 mod simulated;
 mod sink;
+mod traces;
 
 pub use books::{books, books_at_rest, unbalanced_totals};
 pub use program::{Output, Program, free_port, http_get, minicol, wait_until};
 pub use recorded::RecordedBuddy;
 pub use simulated::{machine, simulator};
 pub use sink::{OtlpSink, Point, Value, read_points};
+pub use traces::{Span, Tap, TraceSink};

@@ -73,9 +73,14 @@ impl Handshake {
                 failed(&span, &Cause::Rpc { code: error.code.0, message: foreign(&error.message) });
             }
             Ok(StreamableHttpPostResponse::Json(ServerJsonRpcMessage::Response(response), _)) => {
-                if let ServerResult::InitializeResult(result) = &response.result {
-                    span.set(|| [KeyValue::new("mcp.protocol.version", known(Some(&result.protocol_version)))]);
-                }
+                let spoken = match &response.result {
+                    ServerResult::InitializeResult(result) => Some(&result.protocol_version),
+                    ServerResult::DiscoverResult(found) => {
+                        found.supported_versions.iter().find(|version| **version == ProtocolVersion::NO_INITIALIZE)
+                    }
+                    _ => None,
+                };
+                span.set(|| spoken.map(|version| KeyValue::new("mcp.protocol.version", known(Some(version)))));
             }
             Ok(_) => {}
         }
