@@ -52,6 +52,7 @@ fn of_tls(error: &(dyn StdError + 'static)) -> Option<Cause> {
             | Alert::CertificateExpired
             | Alert::CertificateUnknown
             | Alert::UnknownCA
+            | Alert::DecryptError // its signature does not hold: another authority of the same name
             | Alert::AccessDenied),
         ) => Some(Cause::ClientCertificate(format!("{alert:?}"))),
         _ => None,

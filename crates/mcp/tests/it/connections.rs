@@ -36,7 +36,7 @@ type Heads = Arc<Mutex<Vec<Request<()>>>>;
 
 /// What stands before the server: connections that were taken, and the heads of requests that came over them.
 #[derive(Clone, Default)]
-struct Front {
+pub(crate) struct Front {
     connections: Arc<Mutex<usize>>,
     heads: Heads,
     /// Who was asked for a certificate and showed one.
@@ -45,7 +45,7 @@ struct Front {
 
 impl Front {
     /// Serves HTTP/1.1 and HTTP/2 on `address`, under TLS with `tls`, and hands each request to the server.
-    async fn serve(world: &World, address: &str, tls: Option<Arc<ServerConfig>>) -> Self {
+    pub(crate) async fn serve(world: &World, address: &str, tls: Option<Arc<ServerConfig>>) -> Self {
         let (front, network) = (Self::default(), Arc::clone(world.scope.network()));
         let mut listener = network.listen(address).await.unwrap();
         let served = front.clone();
@@ -114,14 +114,14 @@ fn trusting(file: &TempFile) -> Arc<TlsFiles> {
     Arc::new(TlsFiles::new(tls).unwrap())
 }
 
-fn target(world: &World, endpoint: &str, tls: Option<Arc<TlsFiles>>, proxy: Option<Proxy>) -> Target {
+pub(crate) fn target(world: &World, endpoint: &str, tls: Option<Arc<TlsFiles>>, proxy: Option<Proxy>) -> Target {
     let http = HttpClient::with(Arc::clone(world.scope.network()), tls, proxy);
     let settings = TargetSettings { max_retries: 0, ..TargetSettings::new(endpoint.parse().unwrap()) };
     Target::new(settings, http, Arc::new(TargetState::default()), &world.scope)
 }
 
 /// A cycle from now on.
-fn plan(world: &World, tools: &[&str]) -> CyclePlan {
+pub(crate) fn plan(world: &World, tools: &[&str]) -> CyclePlan {
     let tick = Instant::now();
     CyclePlan { tick, deadline: tick + INTERVAL, ..world.plan(tools) }
 }

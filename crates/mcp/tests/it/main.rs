@@ -10,6 +10,7 @@ mod failures;
 mod faults;
 mod frozen;
 mod lifecycle;
+mod mutual_tls;
 mod outside;
 mod policies;
 mod sessions;
