@@ -131,7 +131,8 @@ async fn a_file_that_says_nothing_usable_is_an_error_that_says_so() {
             "`session_buddy_polling.interval_seconds` must be a number",
         ),
         ("session_buddy_polling: {endpoint: 'ftp://x'}", "ftp"),
-        ("a: [", "neither YAML nor JSON"),
+        ("a: [", "cannot be used as YAML or JSON"),
+        ("session_buddy_polling: {}\n---\na: 1\n", "more than one YAML document"),
     ] {
         let output = import(text).await;
         assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{text}: {}", output.stderr);

@@ -78,7 +78,7 @@ pub(crate) enum Command {
         after_help = "Example: minicol import-mahavishnu settings/mahavishnu.yaml > session-buddy.yaml\n\ndocs/from-mahavishnu.md tells what changes in the numbers."
     )]
     ImportMahavishnu {
-        /// The settings file, YAML or JSON
+        /// The settings file, YAML or JSON; `-` is standard input
         #[arg(value_name = "FILE")]
         file: std::path::PathBuf,
     },

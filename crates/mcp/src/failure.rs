@@ -37,7 +37,7 @@ pub enum Cause {
     #[error("http {0}: the server, or what stands behind it, is not available: start it, or wait until it is back")]
     Gateway(u16),
     /// No answer within the time of one attempt.
-    #[error("no answer within {}: raise timeout_seconds if the server needs longer", seconds(.0))]
+    #[error("no answer within {}: is the server stuck, or does a firewall drop what is sent? raise timeout_seconds if it only needs longer", seconds(.0))]
     TimedOut(Duration),
     /// No answer when the cycle ended.
     #[error("no answer when the cycle ended: the next one begins; raise interval_seconds if the server needs longer")]

@@ -1,7 +1,10 @@
-use std::{io, net::SocketAddr};
+use std::{error::Error, io, net::SocketAddr};
 
 use async_trait::async_trait;
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::net::{TcpListener, lookup_host};
+use tower::Service;
 
 use super::{BoxIo, Listener, Network, ProxyVariables};
 
@@ -11,12 +14,16 @@ pub struct SystemNetwork;
 
 #[async_trait]
 impl Network for SystemNetwork {
+    /// Where a name has addresses of both families, one that leads nowhere does not keep the other waiting (RFC 8305).
     async fn connect(&self, host: &str, port: u16) -> io::Result<BoxIo> {
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        #[allow(clippy::disallowed_methods)] // this is the one place
-        let stream = TcpStream::connect((host, port)).await?;
-        stream.set_nodelay(true)?;
-        Ok(Box::new(stream))
+        let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let address = Uri::builder().scheme("http").authority(authority).path_and_query("/").build();
+        let address = address.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let stream = connector.call(address).await.map_err(|error| what_the_machine_said(&error))?;
+        Ok(Box::new(stream.into_inner()))
     }
 
     async fn listen(&self, address: &str) -> io::Result<Box<dyn Listener>> {
@@ -41,6 +48,19 @@ impl Network for SystemNetwork {
             no: of(["no_proxy", "NO_PROXY"]),
         }
     }
+}
+
+/// The machine's own error under the words of the library.
+fn what_the_machine_said(error: &(dyn Error + 'static)) -> io::Error {
+    let mut inner = Some(error);
+    while let Some(one) = inner {
+        if let Some(said) = one.downcast_ref::<io::Error>() {
+            let plain = said.raw_os_error().map(io::Error::from_raw_os_error);
+            return plain.unwrap_or_else(|| io::Error::new(said.kind(), said.to_string()));
+        }
+        inner = one.source();
+    }
+    io::Error::other(error.to_string())
 }
 
 #[async_trait]

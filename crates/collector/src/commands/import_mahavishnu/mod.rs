@@ -3,12 +3,18 @@
 mod settings;
 mod write;
 
-use std::{fs::File, io::Read, path::Path, process::ExitCode};
+use std::{
+    fs::File,
+    io::{Read, stdin},
+    path::Path,
+    process::ExitCode,
+};
 
 use anyhow::{Context, bail};
 use minicol_config::{Environment, Request};
 use minicol_host::Plan;
 use minicol_plugin::text::foreign;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::print;
@@ -20,8 +26,8 @@ const MAX_BYTES: u64 = 4 << 20;
 
 /// Prints the pipeline file; what did not pass over unchanged is told on standard error, too.
 pub(crate) fn import_mahavishnu(file: &Path) -> anyhow::Result<ExitCode> {
-    let name = foreign(&file.display().to_string());
-    let root = parse(&read(file, &name)?).with_context(|| format!("{name} is neither YAML nor JSON"))?;
+    let name = if file == Path::new("-") { "standard input".to_owned() } else { foreign(&file.display().to_string()) };
+    let root = parse(&read(file, &name)?).with_context(|| format!("{name} cannot be used as YAML or JSON"))?;
     let Some(block) = root.get(BLOCK) else {
         let near = root.as_object().and_then(|all| minicol_config::nearest(BLOCK, all.keys().map(String::as_str)));
         let near = near.map(|near| format!("; did `{}` mean it?", foreign(near))).unwrap_or_default();
@@ -32,7 +38,11 @@ pub(crate) fn import_mahavishnu(file: &Path) -> anyhow::Result<ExitCode> {
     // What it prints must run: the same check that `validate` makes.
     let request =
         Request { configs: vec![format!("yaml:{text}")], environment: Environment::default(), ..Request::default() };
-    Plan::load(request, REGISTRY)?;
+    Plan::load(request, REGISTRY).inspect_err(|_| {
+        tell(&format!(
+            "{name} makes a pipeline that would not start; the places below are in that pipeline:\n\n{text}\n"
+        ));
+    })?;
     print(&text)?;
     for note in settings.notes() {
         tell(&format!("note: {note}\n"));
@@ -43,7 +53,9 @@ pub(crate) fn import_mahavishnu(file: &Path) -> anyhow::Result<ExitCode> {
 fn read(file: &Path, name: &str) -> anyhow::Result<String> {
     let cannot = || format!("{name} cannot be read");
     let mut bytes = Vec::new();
-    File::open(file).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).with_context(cannot)?;
+    let source: Box<dyn Read> =
+        if file == Path::new("-") { Box::new(stdin()) } else { Box::new(File::open(file).with_context(cannot)?) };
+    source.take(MAX_BYTES + 1).read_to_end(&mut bytes).with_context(cannot)?;
     if bytes.len() as u64 > MAX_BYTES {
         bail!("{name} is larger than {MAX_BYTES} bytes: no settings file is");
     }
@@ -57,8 +69,12 @@ fn parse(text: &str) -> anyhow::Result<Value> {
     {
         return Ok(value);
     }
-    let value: serde_yaml::Value = serde_yaml::from_str(text)?;
-    Ok(lenient(value))
+    let mut documents = serde_yaml::Deserializer::from_str(text);
+    let first = documents.next().map(serde_yaml::Value::deserialize).transpose()?.unwrap_or_default();
+    if documents.next().is_some() {
+        bail!("it holds more than one YAML document (`---`): keep the one with `{BLOCK}`");
+    }
+    Ok(lenient(first))
 }
 
 /// Neighbours may hold what JSON cannot (keys that are no text, numbers that are none): they are left out.
