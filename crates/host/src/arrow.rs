@@ -6,18 +6,22 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
 use minicol_pdata::{Batch, Signal};
 use minicol_plugin::{
     ComponentId, ComponentKind, Consumer, EdgeSnapshot, Level, Next, Rejected, Retry, async_trait, text,
 };
 
-use crate::{events::Events, gate::Gate};
+use crate::{
+    events::Events,
+    fork::{Forks, Pace},
+    gate::Gate,
+};
 
 /// One arrow: where it leads, and what passed it.
 pub(crate) struct Arrow {
     pub(crate) edge: Arc<Edge>,
     pub(crate) to: Next,
+    pub(crate) pace: Pace,
 }
 
 /// What an arrow leads to.
@@ -49,7 +53,10 @@ struct Torn {
 }
 
 /// Every arrow out of one component: a batch reaches each that carries its signal, whatever becomes of it at the others.
-pub(crate) struct Fan(Vec<Arrow>);
+pub(crate) struct Fan {
+    arrows: Vec<Arc<Arrow>>,
+    forks: Forks,
+}
 
 impl Edge {
     pub(crate) fn new(pipeline: &str, from: &str, to: &End, signal: Signal, events: Arc<Events>) -> Arc<Self> {
@@ -83,7 +90,7 @@ impl Edge {
     }
 
     /// A batch is dropped here because another arrow took it: nobody else can say so. Told when it begins and when it is over.
-    fn tell_torn(&self, items: u64, outcome: &Result<(), Rejected>) {
+    pub(crate) fn tell_torn(&self, items: u64, outcome: &Result<(), Rejected>) {
         let Self { pipeline, from, kind, to, .. } = self;
         let mut torn = lock(&self.torn);
         if outcome.is_err() {
@@ -108,14 +115,25 @@ impl Edge {
 }
 
 impl Arrow {
-    async fn carry(&self, batch: Batch) -> Result<(), Rejected> {
+    pub(crate) fn new(edge: Arc<Edge>, to: Next) -> Self {
+        Self { edge, to, pace: Pace::default() }
+    }
+
+    pub(crate) async fn carry(&self, batch: Batch) -> Result<(), Rejected> {
         self.edge.gate.pass(batch.items() as u64, self.to.consume(batch), |_| ()).await
+    }
+
+    /// Does not even offer it: the far end is at work on one before.
+    pub(crate) fn busy(&self, items: u64) -> Rejected {
+        let rejected = Rejected::retryable("busy", "it has not answered yet for what it was offered before");
+        self.edge.gate.refuse(items, rejected.reason);
+        rejected
     }
 }
 
 impl Fan {
-    pub(crate) const fn new(arrows: Vec<Arrow>) -> Self {
-        Self(arrows)
+    pub(crate) fn new(arrows: Vec<Arrow>, forks: Forks) -> Self {
+        Self { arrows: arrows.into_iter().map(Arc::new).collect(), forks }
     }
 }
 
@@ -127,19 +145,14 @@ impl Consumer for Fan {
             return Ok(());
         }
         let signal = batch.signal();
-        let arrows: Vec<&Arrow> = self.0.iter().filter(|arrow| arrow.edge.signal == signal).collect();
+        let arrows: Vec<&Arc<Arrow>> = self.arrows.iter().filter(|arrow| arrow.edge.signal == signal).collect();
         match arrows[..] {
             [] => Err(Rejected::permanent("no_pipeline", format!("no pipeline takes {signal} from here"))),
             [only] => only.carry(batch).await,
             _ => {
-                let outcomes = join_all(arrows.iter().map(|arrow| arrow.carry(batch.clone()))).await;
-                if outcomes.iter().any(Result::is_ok) {
-                    let items = batch.items() as u64;
-                    arrows.iter().zip(&outcomes).for_each(|(arrow, outcome)| arrow.edge.tell_torn(items, outcome));
-                    return Ok(());
-                }
+                let Err(refusals) = self.forks.carry(&arrows, batch).await else { return Ok(()) };
                 // If offering it again may help with any, it is worth it.
-                outcomes.into_iter().filter_map(Result::err).max_by_key(hope).map_or(Ok(()), Err)
+                refusals.into_iter().max_by_key(hope).map_or(Ok(()), Err)
             }
         }
     }
@@ -176,9 +189,9 @@ mod tests {
         let arrow = |sink: &&Sink| {
             let to = End { kind: ComponentKind::Exporter, id: "sink".parse().unwrap(), next: sink.next() };
             let edge = Edge::new("p", "here", &to, signal, Arc::clone(&events));
-            Arrow { edge, to: to.next }
+            Arrow::new(edge, to.next)
         };
-        Fan::new(sinks.iter().map(arrow).collect())
+        Fan::new(sinks.iter().map(arrow).collect(), Forks::default())
     }
 
     fn metrics() -> Batch {
@@ -201,7 +214,7 @@ mod tests {
         let fan = fan(Signal::Metrics, &[&sinks[0], &sinks[1], &sinks[2]]);
         let refused = fan.consume(metrics()).await.unwrap_err();
         assert_eq!((refused.retry, refused.reason), (Retry::After(after), "busy"));
-        assert_eq!(fan.0[1].edge.snapshot().refused.get("busy"), Some(&1));
+        assert_eq!(fan.arrows[1].edge.snapshot().refused.get("busy"), Some(&1));
     }
 
     #[tokio::test]

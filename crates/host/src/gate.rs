@@ -55,6 +55,13 @@ impl Gate {
         passed.waiting += items;
     }
 
+    /// Counts what is refused without a try.
+    pub(crate) fn refuse(&self, items: u64, reason: &'static str) {
+        let mut passed = self.lock();
+        passed.offered += items;
+        *passed.refused.entry(reason).or_default() += items;
+    }
+
     pub(crate) fn passed(&self) -> Passed {
         self.lock().clone()
     }

@@ -160,7 +160,7 @@ pub(crate) fn chain(
     for (processor, governed) in processors.into_iter().rev() {
         let id = governed.scope.id().clone();
         let name = id.to_string();
-        let fan = Fan::new(arrows(&pipeline.id, &name, signal, &ahead, workshop));
+        let fan = Fan::new(arrows(&pipeline.id, &name, signal, &ahead, workshop), workshop.forks.clone());
         let (left, emits) = (Arc::new(Gate::default()), signal);
         signal = carries.next().unwrap_or(signal);
         let outgoing = workshop.instruments.outgoing(&name);
@@ -184,7 +184,7 @@ pub(crate) fn out_of_receiver(plan: &Plan, scope: &Scope, chains: &[Chain], work
     let names_it =
         |chain: &&Chain| plan.pipelines.iter().any(|one| one.id == chain.pipeline && one.receivers.contains(id));
     let from_here = |chain: &Chain| arrows(&chain.pipeline, &name, chain.carries, &chain.entry, workshop).into_iter();
-    let fan = Fan::new(chains.iter().filter(names_it).flat_map(from_here).collect());
+    let fan = Fan::new(chains.iter().filter(names_it).flat_map(from_here).collect(), workshop.forks.clone());
     let entry = plan.receivers.get(id).map(|component| component.entry);
     let emits: Vec<Signal> = entry.into_iter().flat_map(|entry| entry.flows).filter_map(|flow| flow.emits).collect();
     let transport = entry.and_then(|entry| entry.transport);
@@ -199,7 +199,7 @@ fn arrows(pipeline: &str, from: &str, signal: Signal, ends: &[End], workshop: &W
     let arrow = |end: &End| {
         let edge = Edge::new(pipeline, from, end, signal, Arc::clone(&workshop.events));
         workshop.view.add_edge(&edge);
-        Arrow { edge, to: end.next.clone() }
+        Arrow::new(edge, end.next.clone())
     };
     ends.iter().map(arrow).collect()
 }

@@ -5,6 +5,7 @@
 mod arrow;
 mod books;
 mod events;
+mod fork;
 mod gate;
 mod graph;
 mod host;

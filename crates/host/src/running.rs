@@ -65,6 +65,9 @@ mod share {
     pub(super) const TELEMETRY: u32 = 100;
 }
 
+/// For what needs no more than to be polled once.
+const GRACE: Duration = Duration::from_millis(250);
+
 /// A longer one is taken for this.
 const LONGEST_SHUTDOWN: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -128,6 +131,8 @@ impl Running {
 
         let exporters = self.drain(until(share::EXPORTERS)).await;
         errors.extend(exporters.iter().filter_map(ExporterReport::error));
+        // What went on without its sender has its answer now.
+        self.workshop.forks.ended(GRACE).await;
 
         // The last to start is the first to stop.
         for life in std::mem::take(&mut self.extensions).into_iter().rev() {

@@ -10,7 +10,7 @@ use minicol_plugin::{
 };
 use opentelemetry::metrics::Meter;
 
-use crate::{books, events::Events, meters::Instruments, view::View};
+use crate::{books, events::Events, fork::Forks, meters::Instruments, view::View};
 
 /// Makes scopes. One lives as long as what was built with it.
 pub(crate) struct Workshop {
@@ -20,6 +20,7 @@ pub(crate) struct Workshop {
     pub(crate) instruments: Instruments,
     pub(crate) meter: Meter,
     pub(crate) tracer: Tracer,
+    pub(crate) forks: Forks,
     state: StateStore,
     /// A processor has an instance per pipeline, each with a state of its own.
     states_of_pipelines: Mutex<HashMap<String, StateStore>>,
@@ -45,6 +46,7 @@ impl Workshop {
             instruments: Instruments::new(&meter),
             meter,
             tracer,
+            forks: Forks::default(),
             state: StateStore::new(),
             states_of_pipelines: Mutex::default(),
         }

@@ -145,3 +145,77 @@ async fn what_flows_stands_on_the_page_under_the_names_that_dashboards_know() {
     }
     running.shutdown(TEN_SECONDS).await;
 }
+
+/// When the sink named so got something, in tenths of a second since the start.
+fn arrivals(events: &minicol_host::Events, id: &str) -> Vec<u64> {
+    let start = minicol_plugin::testing::Harness::default().environment().clock.wall();
+    let exports = |event: &minicol_plugin::Event| match event {
+        minicol_plugin::Event::Notice(notice) if notice.component.to_string() == id && notice.name == "exports" => {
+            Some(u64::try_from(notice.at.since(start).as_millis() / 100).unwrap())
+        }
+        _ => None,
+    };
+    events.recent().iter().filter_map(exports).collect()
+}
+
+/// Whatever stands beside it, each batch is at the good sinks when it would be without: also where the dead one makes its sender wait. Of
+/// the first batch, the sender waits a second for the dead one; never again.
+#[tokio::test(start_paused = true)]
+async fn a_dead_exporter_that_makes_senders_wait_delays_no_other() {
+    let dead = [
+        "takes: 1h, timeout: 0s, sending_queue: {enabled: false}",
+        "fails: later, sending_queue: {enabled: false}, retry_on_failure: {max_elapsed_time: 0s}",
+        "takes: 1h, sending_queue: {enabled: false}, retry_on_failure: {enabled: false}",
+        "takes: 1h, timeout: 0s, sending_queue: {queue_size: 1, num_consumers: 1, block_on_overflow: true}",
+    ];
+    let same = "
+receivers: {ticker: {interval: 1.5s}}
+processors: {to_metrics: }
+exporters: {sink/dead: {DEAD}, sink/one: , sink/two: {sending_queue: {enabled: false}}}
+service:
+  pipelines:
+    metrics: {receivers: [ticker], processors: [to_metrics], exporters: [sink/one]}
+    observations: {receivers: [ticker], exporters: [EXPORTERS]}";
+    let apart = "
+receivers: {ticker: {interval: 1.5s}}
+processors: {to_metrics: }
+exporters: {sink/dead: {DEAD}, sink/one: , sink/two: {sending_queue: {enabled: false}}}
+service:
+  pipelines:
+    metrics: {receivers: [ticker], processors: [to_metrics], exporters: [sink/dead]}
+    observations: {receivers: [ticker], exporters: [sink/one, sink/two]}";
+    for pipelines in [same, apart] {
+        for dead in dead {
+            let yaml = pipelines.replace("DEAD", dead).replace("EXPORTERS", "sink/dead, sink/one, sink/two");
+            let running = start(&yaml).await;
+            pass(29.0).await;
+            let events = running.events().clone();
+            for sink in ["sink/one", "sink/two"] {
+                let mut arrived = arrivals(&events, sink);
+                // It is in both pipelines.
+                arrived.dedup();
+                assert_eq!(arrived, (0..20).map(|tick| tick * 15).collect::<Vec<_>>(), "{sink} {yaml}");
+            }
+            running.books().check().unwrap();
+            let report = running.shutdown(TEN_SECONDS).await;
+            report.books.check_at_end().unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+            assert!(report.books.lost() > 0 && report.took <= TEN_SECONDS, "{report:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exporter_that_is_a_little_slow_gets_everything_and_one_that_was_late_is_waited_for_again() {
+    let running = start(
+        "
+receivers: {ticker: {interval: 100ms}}
+exporters: {sink/slow: {takes: 900ms, sending_queue: {enabled: false}}, sink: }
+service: {pipelines: {observations: {receivers: [ticker], exporters: [sink/slow, sink]}}}",
+    )
+    .await;
+    pass(20.0).await;
+    let slow = edge(&running, "ticker", "sink/slow");
+    assert_eq!(slow.offered, slow.accepted + slow.waiting, "{slow:?}");
+    assert_eq!(edge(&running, "ticker", "sink").offered, slow.offered, "its sender goes at its pace");
+    running.shutdown(TEN_SECONDS).await;
+}
