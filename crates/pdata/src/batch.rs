@@ -1,8 +1,8 @@
-use std::fmt;
+use std::{any::Any, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Logs, Metrics, Observations, Traces};
+use crate::{Logs, Metrics, Observations, Traces, memory::Held};
 
 /// The kinds of telemetry that an arrow between two components can carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -101,11 +101,57 @@ impl Batch {
             (Self::Logs(batch), Self::Logs(more)) => batch.append(more),
             (Self::Traces(batch), Self::Traces(more)) => batch.append(more),
             (Self::Observations(batch), Self::Observations(more)) => {
+                let mut held = batch.held.clone();
+                held.add(&more.held);
                 *batch = batch.iter().chain(&more).cloned().collect::<Vec<_>>().into();
+                batch.held = held;
             }
             _ => {}
         }
         self
+    }
+
+    /// About how many bytes of memory it takes.
+    pub fn memory(&self) -> usize {
+        match self {
+            Self::Observations(batch) => batch.memory(),
+            Self::Metrics(batch) => batch.memory(),
+            Self::Logs(batch) => batch.memory(),
+            Self::Traces(batch) => batch.memory(),
+        }
+    }
+
+    /// Keeps `what` until this batch and every clone and part of it are gone.
+    pub fn hold<T: Any + Send + Sync>(&mut self, what: Arc<T>) {
+        self.held_mut().hold(what);
+    }
+
+    /// Keeps what `other` keeps: for what was made of it and stands in its place.
+    pub fn hold_as(&mut self, other: &Self) {
+        self.held_mut().add(other.held_ref());
+    }
+
+    /// What of this type is kept with it.
+    pub fn held<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.held_ref().find()
+    }
+
+    fn held_ref(&self) -> &Held {
+        match self {
+            Self::Observations(batch) => &batch.held,
+            Self::Metrics(batch) => &batch.held,
+            Self::Logs(batch) => &batch.held,
+            Self::Traces(batch) => &batch.held,
+        }
+    }
+
+    fn held_mut(&mut self) -> &mut Held {
+        match self {
+            Self::Observations(batch) => &mut batch.held,
+            Self::Metrics(batch) => &mut batch.held,
+            Self::Logs(batch) => &mut batch.held,
+            Self::Traces(batch) => &mut batch.held,
+        }
     }
 
     /// True where nothing is in it.

@@ -5,6 +5,7 @@
 mod attributes;
 mod batch;
 mod json;
+mod memory;
 mod metrics;
 mod observation;
 mod otlp;

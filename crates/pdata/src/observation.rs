@@ -3,14 +3,20 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Resource, Timestamp};
+use crate::{
+    Resource, Timestamp,
+    memory::{Heap, Held},
+};
 
 /// The tool name under which a cycle's own report travels. No MCP tool can be called so: `@` is not allowed in their names.
 pub const POLL_REPORT: &str = "@poll";
 
 /// What a cycle of one receiver brought: an observation per tool that answered, then the poll's own report.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Observations(Arc<Vec<Observation>>);
+pub struct Observations {
+    list: Arc<Vec<Observation>>,
+    pub(crate) held: Held,
+}
 
 /// One JSON document that a source answered with.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,28 +115,33 @@ pub enum Outcome {
 impl Observations {
     /// The observations in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Observation> {
-        self.0.iter()
+        self.list.iter()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.list.len()
     }
 
     /// True where there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
     }
 
     /// The length of their JSON text, in bytes.
     pub fn bytes(&self) -> usize {
-        self.0.iter().map(|one| json_len(&one.document)).sum()
+        self.list.iter().map(|one| json_len(&one.document)).sum()
+    }
+
+    /// About how many bytes of memory they take.
+    pub fn memory(&self) -> usize {
+        self.list.iter().map(|one| size_of::<Observation>() + size_of::<Value>() + one.document.heap()).sum()
     }
 }
 
 impl From<Vec<Observation>> for Observations {
     fn from(list: Vec<Observation>) -> Self {
-        Self(Arc::new(list))
+        Self { list: Arc::new(list), held: Held::default() }
     }
 }
 

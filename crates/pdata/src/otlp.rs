@@ -11,7 +11,10 @@ use opentelemetry_proto::tonic::collector::{
 use prost::Message;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Signal, json};
+use crate::{
+    Signal, json,
+    memory::{Heap, Held},
+};
 
 /// Bytes that are no OTLP request of the signal they were said to be.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -26,6 +29,7 @@ pub struct DecodeError {
 pub struct Otlp<S: Kind> {
     request: Arc<S::Request>,
     encoded: OnceLock<Bytes>,
+    pub(crate) held: Held,
     signal: PhantomData<S>,
 }
 
@@ -37,7 +41,8 @@ pub type Traces = Otlp<kind::Traces>;
 /// What differs between the three OTLP signals. Sealed: the module is private.
 pub trait Kind: 'static {
     /// The protobuf message of an export request.
-    type Request: Message + Default + Clone + PartialEq + Serialize + DeserializeOwned;
+    #[allow(private_bounds)] // the trait is sealed
+    type Request: Message + Default + Clone + PartialEq + Serialize + DeserializeOwned + Heap;
     /// Which signal it is.
     const SIGNAL: Signal;
     /// Counts data points, log records or spans.
@@ -107,7 +112,7 @@ impl<S: Kind> Otlp<S> {
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let request = S::Request::decode(bytes.clone())
             .map_err(|error| DecodeError { signal: S::SIGNAL, reason: error.to_string() })?;
-        Ok(Self { request: Arc::new(request), encoded: OnceLock::from(bytes), signal: PhantomData })
+        Ok(Self { encoded: OnceLock::from(bytes), ..Self::new(request) })
     }
 
     /// The protobuf encoding of the export request; made once, then shared.
@@ -131,7 +136,8 @@ impl<S: Kind> Otlp<S> {
     #[must_use]
     pub fn split_at(mut self, keep: usize) -> (Self, Self) {
         let rest = S::split(self.edit(), keep);
-        (self, Self::new(rest))
+        let rest = Self { held: self.held.clone(), ..Self::new(rest) };
+        (self, rest)
     }
 
     /// How many data points, log records or spans it holds.
@@ -144,6 +150,11 @@ impl<S: Kind> Otlp<S> {
         self.encoded.get().map_or_else(|| self.request.encoded_len(), Bytes::len)
     }
 
+    /// About how many bytes of memory it takes, the bytes it came in included.
+    pub fn memory(&self) -> usize {
+        size_of::<S::Request>() + self.request.heap() + self.encoded.get().map_or(0, Bytes::len)
+    }
+
     /// True where nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.items() == 0
@@ -151,12 +162,13 @@ impl<S: Kind> Otlp<S> {
 
     /// Adds everything that `more` holds.
     pub fn append(&mut self, more: Self) {
+        self.held.add(&more.held);
         let more = Arc::try_unwrap(more.request).unwrap_or_else(|shared| (*shared).clone());
         S::append(self.edit(), more);
     }
 
     pub(crate) fn new(request: S::Request) -> Self {
-        Self { request: Arc::new(request), encoded: OnceLock::new(), signal: PhantomData }
+        Self { request: Arc::new(request), encoded: OnceLock::new(), held: Held::default(), signal: PhantomData }
     }
 
     pub(crate) fn request(&self) -> &S::Request {
@@ -172,7 +184,8 @@ impl<S: Kind> Otlp<S> {
 
 impl<S: Kind> Clone for Otlp<S> {
     fn clone(&self) -> Self {
-        Self { request: Arc::clone(&self.request), encoded: self.encoded.clone(), signal: PhantomData }
+        let (request, encoded) = (Arc::clone(&self.request), self.encoded.clone());
+        Self { request, encoded, held: self.held.clone(), signal: PhantomData }
     }
 }
 
