@@ -6,7 +6,8 @@ use minicol_plugin::{Entry, Exporter, Extension, Processor, Receiver};
 const RECEIVERS: &[Entry<dyn Receiver>] =
     &[Entry::of::<minicol_receiver_session_buddy::SessionBuddyFactory>(), minicol_receiver_otlp::ENTRY];
 
-const PROCESSORS: &[Entry<dyn Processor>] = &[Entry::of::<minicol_processor::MappingFactory>()];
+const PROCESSORS: &[Entry<dyn Processor>] =
+    &[Entry::of::<minicol_processor::MappingFactory>(), Entry::of::<minicol_processor::MemoryLimiterFactory>()];
 
 const EXPORTERS: &[Entry<dyn Exporter>] =
     &[minicol_exporter_otlp::OTLP, minicol_exporter_otlp::OTLP_HTTP, minicol_exporter_debug::ENTRY];

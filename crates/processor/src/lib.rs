@@ -6,6 +6,7 @@ mod compile;
 mod config;
 mod extract;
 mod mapping;
+mod memory_limiter;
 mod preset;
 mod prometheus;
 mod report;
@@ -16,3 +17,4 @@ pub use config::{
     AttributeConfig, Literal, MappingConfig, MetricConfig, RuleConfig, StartConfig, StartList, ValueConfig,
 };
 pub use mapping::{MappingFactory, SCOPE_NAME};
+pub use memory_limiter::{MemoryLimiterConfig, MemoryLimiterFactory};

@@ -85,11 +85,13 @@ impl Processor for Mapping {
             let message = format!("mapping takes observations, and was given {}", batch.signal());
             return Err(Rejected::permanent("invalid", message));
         };
-        let metrics = self.map(&observations);
+        let mut metrics = Batch::from(self.map(&observations));
         if metrics.is_empty() {
             return Ok(());
         }
-        next.consume(metrics.into()).await
+        // A limit of memory before this counts what stands in the place of what it let through.
+        metrics.hold_as(&observations.into());
+        next.consume(metrics).await
     }
 }
 

@@ -1,0 +1,153 @@
+use std::time::Duration;
+
+use minicol_plugin::config::{ComponentConfig, GoDuration, Problems};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Configuration of the processor `memory_limiter`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemoryLimiterConfig {
+    /// How often the process's memory is looked at.
+    pub check_interval: GoDuration,
+    /// The hard limit, in MiB; 0: `limit_percentage` says it.
+    pub limit_mib: u32,
+    /// How far below the hard limit the soft one lies, in MiB; 0: a fifth of the hard limit.
+    pub spike_limit_mib: u32,
+    /// The hard limit in percent of the memory that the process may have; 0: `limit_mib` says it.
+    pub limit_percentage: u32,
+    /// The same for the soft one, in percent of the same; 0: a fifth of the hard limit.
+    pub spike_limit_percentage: u32,
+}
+
+/// The limits in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// What may be in flight.
+    pub(crate) soft: u64,
+    /// What the process shall not take.
+    pub(crate) hard: u64,
+}
+
+const MIB: u64 = 1 << 20;
+
+impl Default for MemoryLimiterConfig {
+    fn default() -> Self {
+        Self {
+            check_interval: GoDuration::from_secs(1),
+            limit_mib: 0,
+            spike_limit_mib: 0,
+            limit_percentage: 0,
+            spike_limit_percentage: 0,
+        }
+    }
+}
+
+impl ComponentConfig for MemoryLimiterConfig {
+    fn validate(&self, problems: &mut Problems) {
+        if !(Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&self.check_interval.0) {
+            problems
+                .error("check_interval", format!("must be between 100ms and 1h, but is {}", self.check_interval))
+                .help("1s is the default");
+        }
+        for (field, percent) in
+            [("limit_percentage", self.limit_percentage), ("spike_limit_percentage", self.spike_limit_percentage)]
+        {
+            problems.range(field, f64::from(percent), 0.0, 100.0);
+        }
+        if self.limit_mib == 0 && self.limit_percentage == 0 {
+            problems
+                .error("", "has no limit: limit_mib or limit_percentage must be set")
+                .help("for example limit_mib: 512, or limit_percentage: 75 in a container");
+        }
+        if self.limit_mib > 0 && self.spike_limit_mib >= self.limit_mib {
+            problems
+                .error("spike_limit_mib", format!("must be less than limit_mib ({})", self.limit_mib))
+                .help("without it, a fifth of the limit is kept free");
+        }
+        if self.limit_percentage > 0 && self.spike_limit_percentage >= self.limit_percentage {
+            problems
+                .error(
+                    "spike_limit_percentage",
+                    format!("must be less than limit_percentage ({})", self.limit_percentage),
+                )
+                .help("without it, a fifth of the limit is kept free");
+        }
+        if self.limit_mib > 0 && self.limit_percentage > 0 {
+            problems.warning("limit_percentage", "says nothing: limit_mib is set, and goes before it");
+        }
+        if self.limit_mib == 0 && self.spike_limit_mib > 0 {
+            problems.warning("spike_limit_mib", "says nothing without limit_mib");
+        }
+        if self.limit_percentage == 0 && self.spike_limit_percentage > 0 {
+            problems.warning("spike_limit_percentage", "says nothing without limit_percentage");
+        }
+    }
+}
+
+impl Limits {
+    /// `total` is the memory that the process may have; it is asked for only where the limit is a share of it.
+    pub(crate) fn resolve(config: &MemoryLimiterConfig, total: impl FnOnce() -> Option<u64>) -> Option<Self> {
+        let (hard, spike) = if config.limit_mib > 0 {
+            (u64::from(config.limit_mib) * MIB, u64::from(config.spike_limit_mib) * MIB)
+        } else {
+            let total = total()?;
+            let share = |percent: u32| total / 100 * u64::from(percent);
+            (share(config.limit_percentage), share(config.spike_limit_percentage))
+        };
+        let spike = if spike == 0 { hard / 5 } else { spike };
+        Some(Self { soft: hard.saturating_sub(spike), hard })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(config: MemoryLimiterConfig) -> Option<(u64, u64)> {
+        Limits::resolve(&config, || Some(1000 * MIB)).map(|limits| (limits.soft / MIB, limits.hard / MIB))
+    }
+
+    fn problems(config: &MemoryLimiterConfig) -> Vec<String> {
+        let mut problems = Problems::default();
+        config.validate(&mut problems);
+        problems
+            .into_vec()
+            .into_iter()
+            .map(|problem| format!("{:?} {}", problem.path.last(), problem.message))
+            .collect()
+    }
+
+    #[test]
+    fn the_soft_limit_lies_a_spike_below_the_hard_one() {
+        let config = MemoryLimiterConfig::default();
+        assert_eq!(limits(MemoryLimiterConfig { limit_mib: 500, ..config.clone() }), Some((400, 500)));
+        assert_eq!(
+            limits(MemoryLimiterConfig { limit_mib: 500, spike_limit_mib: 200, ..config.clone() }),
+            Some((300, 500))
+        );
+        assert_eq!(limits(MemoryLimiterConfig { limit_percentage: 75, ..config.clone() }), Some((600, 750)));
+        let both = MemoryLimiterConfig { limit_percentage: 75, spike_limit_percentage: 25, ..config.clone() };
+        assert_eq!(limits(both.clone()), Some((500, 750)));
+        assert_eq!(limits(MemoryLimiterConfig { limit_mib: 100, ..both }), Some((80, 100)), "MiB go before percent");
+        let percent = MemoryLimiterConfig { limit_percentage: 75, ..config };
+        assert_eq!(Limits::resolve(&percent, || None), None);
+    }
+
+    #[test]
+    fn what_limits_nothing_or_cannot_be_is_told() {
+        let config = MemoryLimiterConfig { limit_mib: 100, ..MemoryLimiterConfig::default() };
+        assert!(problems(&config).is_empty());
+        for (wrong, told) in [
+            (MemoryLimiterConfig::default(), "has no limit"),
+            (MemoryLimiterConfig { spike_limit_mib: 100, ..config.clone() }, "less than limit_mib (100)"),
+            (MemoryLimiterConfig { check_interval: GoDuration::default(), ..config.clone() }, "between 100ms and 1h"),
+            (MemoryLimiterConfig { limit_mib: 0, limit_percentage: 101, ..config.clone() }, "between 0 and 100"),
+            (MemoryLimiterConfig { limit_percentage: 10, ..config.clone() }, "goes before it"),
+            (MemoryLimiterConfig { spike_limit_percentage: 10, ..config }, "without limit_percentage"),
+        ] {
+            let found = problems(&wrong);
+            assert!(found.len() == 1 && found[0].contains(told), "{told}: {found:?}");
+        }
+    }
+}

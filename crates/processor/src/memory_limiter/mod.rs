@@ -1,0 +1,187 @@
+//! Processor `memory_limiter`: refuses what would not fit into memory, so that senders wait. It counts the bytes that are in flight, not those that
+//! the process has: an allocator keeps pages that are free, and who refuses for those may refuse for ever.
+
+mod account;
+mod config;
+mod gate;
+mod meters;
+mod system;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{Arc, Once},
+    time::Duration,
+};
+
+use minicol_pdata::{Batch, Signal};
+use minicol_plugin::{
+    ComponentError, Factory, Flow, Next, Processor, Rejected, Scope, Stability, async_trait, config::GoDuration,
+};
+use serde_json::json;
+
+use account::{Account, Reservation};
+use config::Limits;
+pub use config::MemoryLimiterConfig;
+use gate::{Gate, Refusal};
+use meters::Meters;
+use system::{Memory, SystemMemory};
+
+/// The factory of the processor `memory_limiter`.
+#[derive(Debug)]
+pub struct MemoryLimiterFactory;
+
+/// Passes on what fits.
+struct MemoryLimiter {
+    watch: Arc<Watch>,
+    interval: Duration,
+    ticking: Once,
+}
+
+/// What looks at memory from time to time, and what each batch is judged by.
+struct Watch {
+    limits: Limits,
+    account: Arc<Account>,
+    memory: Box<dyn Memory>,
+    gate: Gate,
+    meters: Meters,
+    interval: Duration,
+}
+
+impl Factory for MemoryLimiterFactory {
+    type Product = dyn Processor;
+    type Config = MemoryLimiterConfig;
+    const TYPE: &'static str = "memory_limiter";
+    const DESCRIPTION: &'static str = "Refuses what would not fit into memory, so that senders wait";
+    const STABILITY: Stability = Stability::Beta;
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const FLOWS: &'static [Flow] = &[
+        Flow::through(Signal::Observations, Signal::Observations),
+        Flow::through(Signal::Metrics, Signal::Metrics),
+        Flow::through(Signal::Logs, Signal::Logs),
+        Flow::through(Signal::Traces, Signal::Traces),
+    ];
+    const EXAMPLE: &'static str = "check_interval: 1s\nlimit_mib: 512\nspike_limit_mib: 128\n";
+
+    fn build(config: MemoryLimiterConfig, scope: &Scope) -> Result<Box<dyn Processor>, ComponentError> {
+        Ok(Box::new(MemoryLimiter::new(&config, Box::new(SystemMemory::new()), scope)?))
+    }
+}
+
+impl MemoryLimiter {
+    fn new(config: &MemoryLimiterConfig, memory: Box<dyn Memory>, scope: &Scope) -> Result<Self, ComponentError> {
+        let limits = Limits::resolve(config, || memory.total()).ok_or_else(|| {
+            ComponentError::new("limit_percentage: this system does not tell how much memory there is: use limit_mib")
+        })?;
+        let account = scope.shared("minicol_processor.memory_in_flight", Account::default);
+        let meters = Meters::new(scope, &account, limits);
+        let interval = config.check_interval.0;
+        let gate = Gate::new(scope.clone());
+        let watch = Arc::new(Watch { limits, account, memory, gate, meters, interval });
+        let shown = Arc::downgrade(&watch);
+        scope.show(move || shown.upgrade().map(|watch| watch.to_json()).unwrap_or_default());
+        Ok(Self { watch, interval, ticking: Once::new() })
+    }
+
+    /// Begins to look at memory, once. It ends with this.
+    fn watch_memory(&self) {
+        self.ticking.call_once(|| {
+            let (watch, interval) = (Arc::downgrade(&self.watch), self.interval);
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(interval).await;
+                    let Some(watch) = watch.upgrade() else { return };
+                    watch.look();
+                }
+            });
+        });
+    }
+}
+
+#[async_trait]
+impl Processor for MemoryLimiter {
+    async fn process(&self, mut batch: Batch, next: &Next) -> Result<(), Rejected> {
+        self.watch_memory();
+        let (signal, items) = (batch.signal(), batch.items() as u64);
+        // Another limiter before this one has counted it already.
+        if batch.held::<Reservation>().is_none() {
+            match self.watch.admit(batch.memory() as u64) {
+                Ok(reservation) => batch.hold(Arc::new(reservation)),
+                Err(refusal) => {
+                    let rejected = self.watch.refuse(refusal, items);
+                    self.watch.meters.refused(signal, items, refusal);
+                    return Err(rejected);
+                }
+            }
+        }
+        let outcome = next.consume(batch).await;
+        if outcome.is_ok() {
+            self.watch.meters.accepted(signal, items);
+        }
+        outcome
+    }
+}
+
+impl Watch {
+    fn admit(&self, bytes: u64) -> Result<Reservation, Refusal> {
+        if bytes > self.limits.soft {
+            return Err(Refusal::TooLarge(bytes));
+        }
+        if let Some(reserved) = self.account.reserve(bytes, self.limits.soft.min(self.gate.ceiling())) {
+            return Ok(reserved);
+        }
+        let soft = self.account.in_flight().saturating_add(bytes) > self.limits.soft;
+        Err(if soft { Refusal::Soft } else { Refusal::Hard })
+    }
+
+    fn refuse(&self, refusal: Refusal, items: u64) -> Rejected {
+        let Limits { soft, hard } = self.limits;
+        let after = self.interval.max(Duration::from_secs(1));
+        let rejected = match refusal {
+            Refusal::TooLarge(bytes) => Rejected::permanent(
+                "too_large",
+                format!(
+                    "a batch of {} MiB never fits the soft limit of {} MiB: send smaller ones",
+                    mib(bytes),
+                    mib(soft)
+                ),
+            ),
+            Refusal::Soft => Rejected::retry_after(
+                "memory",
+                after,
+                format!(
+                    "{} MiB are in flight, the soft limit is {} MiB: come again later",
+                    mib(self.account.in_flight()),
+                    mib(soft)
+                ),
+            ),
+            Refusal::Hard => Rejected::retry_after(
+                "memory",
+                after,
+                format!("the process takes more memory than the hard limit of {} MiB: come again later", mib(hard)),
+            ),
+        };
+        self.gate.refused(items, &rejected.message);
+        rejected
+    }
+
+    fn look(&self) {
+        let resident = self.memory.resident();
+        self.gate.look(resident, self.account.in_flight(), self.limits);
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        json!({
+            "in_flight_bytes": self.account.in_flight(),
+            "soft_limit_bytes": self.limits.soft,
+            "hard_limit_bytes": self.limits.hard,
+            "resident_bytes": self.memory.resident(),
+            "refused_items": self.gate.all_refused(),
+            "check_interval": GoDuration(self.interval).to_string(),
+        })
+    }
+}
+
+const fn mib(bytes: u64) -> u64 {
+    bytes >> 20
+}
