@@ -75,8 +75,12 @@ impl Forks {
         if !taken {
             return Err(ended.into_iter().filter_map(|(_, outcome)| outcome.err()).collect());
         }
-        ended.iter().for_each(|(arrow, outcome)| arrow.edge.tell_torn(items, outcome));
-        going.into_iter().for_each(|one| self.let_go(one, items));
+        for (arrow, outcome) in &ended {
+            arrow.edge.tell_torn(items, outcome);
+        }
+        for one in going {
+            self.let_go(one, items);
+        }
         Ok(())
     }
 
