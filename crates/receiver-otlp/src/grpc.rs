@@ -33,6 +33,7 @@ pub(crate) async fn answer(request: Request<Incoming>, intake: Intake) -> Answer
     match call(request, &intake).await {
         Ok(()) => taken(),
         Err(refusal) => {
+            intake.refusals.count(&refusal);
             debug!(kind = ?refusal.kind(), why = refusal.message(), "an otlp call is refused");
             let mut response: Answer = refusal.status().into_http::<Full<Bytes>>().map(BodyExt::boxed_unsync);
             let packings = HeaderValue::from_static(PACKINGS);

@@ -30,6 +30,7 @@ pub(crate) async fn answer(request: Request<Incoming>, intake: Intake) -> Result
             Ok(Encoding::Json) => Encoding::Json.response(Bytes::from_static(b"{}")),
             Ok(Encoding::Protobuf) => Encoding::Protobuf.response(Bytes::new()),
             Err(refusal) => {
+                intake.refusals.count(&refusal);
                 debug!(kind = ?refusal.kind(), why = refusal.message(), "an otlp request is refused");
                 let mut response = refusal.response(told);
                 if refusal.kind() == Kind::Unsupported {

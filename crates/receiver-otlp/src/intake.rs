@@ -4,7 +4,8 @@ use std::{fmt::Display, future::Future, time::Duration};
 
 use bytes::Bytes;
 use minicol_pdata::{Batch, Logs, Metrics, Signal, Traces};
-use minicol_plugin::{Next, text};
+use minicol_plugin::{Next, Scope, text};
+use opentelemetry::{KeyValue, metrics::Counter};
 
 use crate::{
     body::{Budget, Held, Packing, read},
@@ -18,6 +19,33 @@ pub(crate) struct Intake {
     pub(crate) budget: Budget,
     pub(crate) limit: usize,
     pub(crate) read_timeout: Duration,
+    pub(crate) refusals: Refusals,
+}
+
+/// Counts what is not taken.
+#[derive(Clone)]
+pub(crate) struct Refusals {
+    counter: Counter<u64>,
+    receiver: KeyValue,
+    transport: KeyValue,
+}
+
+impl Refusals {
+    pub(crate) fn new(scope: &Scope, transport: &'static str) -> Self {
+        let counter = scope
+            .meter()
+            .u64_counter("minicol_otlp_receiver_refused_requests")
+            .with_description("Number of requests that were not taken, by reason")
+            .with_unit("{request}")
+            .build();
+        let receiver = KeyValue::new("receiver", scope.id().to_string());
+        Self { counter, receiver, transport: KeyValue::new("transport", transport) }
+    }
+
+    pub(crate) fn count(&self, refusal: &Refusal) {
+        let reason = KeyValue::new("reason", refusal.kind().name());
+        self.counter.add(1, &[self.receiver.clone(), self.transport.clone(), reason]);
+    }
 }
 
 impl Intake {

@@ -7,7 +7,12 @@ use minicol_plugin::{
 };
 use tower::service_fn;
 
-use crate::{body::Budget, config::OtlpReceiverConfig, grpc, http, intake::Intake};
+use crate::{
+    body::Budget,
+    config::OtlpReceiverConfig,
+    grpc, http,
+    intake::{Intake, Refusals},
+};
 
 /// The receiver `otlp`, and its factory.
 #[derive(Debug)]
@@ -38,7 +43,10 @@ impl Factory for OtlpReceiver {
 impl Receiver for OtlpReceiver {
     async fn run(self: Box<Self>, next: Next, scope: Scope) -> Result<(), ComponentError> {
         let budget = Budget::of_mib(self.config.max_in_flight_mib);
-        let intake = |limit, read_timeout| Intake { next: next.clone(), budget: budget.clone(), limit, read_timeout };
+        let intake = |limit, read_timeout, transport| {
+            let refusals = Refusals::new(&scope, transport);
+            Intake { next: next.clone(), budget: budget.clone(), limit, read_timeout, refusals }
+        };
         let (mut serving, mut told) = (Vec::new(), Vec::new());
         // Both are bound before either is served.
         if let Some(config) = &self.config.protocols.grpc {
@@ -48,7 +56,7 @@ impl Receiver for OtlpReceiver {
                 .max_streams(config.max_concurrent_streams)
                 .max_connections(config.max_connections as usize);
             told.push(format!("grpc on {}", server.local_address()));
-            let intake = intake(config.limit(), config.read_timeout.0);
+            let intake = intake(config.limit(), config.read_timeout.0, "grpc");
             let service = service_fn(move |request| {
                 let answer = grpc::answer(request, intake.clone());
                 async move { Ok(answer.await) }
@@ -60,7 +68,7 @@ impl Receiver for OtlpReceiver {
             let server =
                 server.speaks(HttpVersions::Both).head_timeout(IDLE).max_connections(config.max_connections as usize);
             told.push(format!("http on {}", server.local_address()));
-            let intake = intake(config.max_request_body_size as usize, config.read_timeout.0);
+            let intake = intake(config.max_request_body_size as usize, config.read_timeout.0, "http");
             let service = service_fn(move |request| http::answer(request, intake.clone()));
             serving.push(futures::future::Either::Right(server.serve(service, scope.stopping_token().clone())));
         }

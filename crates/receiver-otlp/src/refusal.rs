@@ -47,6 +47,21 @@ pub(crate) enum Encoding {
 /// What a sender is asked to wait where nobody knows better: sending queues drain within seconds.
 const WHEN_FULL: Duration = Duration::from_secs(1);
 
+impl Kind {
+    /// As the metric's `reason` names it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::TooLarge => "too_large",
+            Self::Unsupported => "unsupported",
+            Self::NotServed => "not_served",
+            Self::TooSlow => "too_slow",
+            Self::Unavailable => "unavailable",
+            Self::Exhausted => "exhausted",
+        }
+    }
+}
+
 impl Refusal {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         let after = (kind == Kind::Exhausted).then_some(WHEN_FULL);

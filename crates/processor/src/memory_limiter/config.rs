@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Configuration of the processor `memory_limiter`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MemoryLimiterConfig {
     /// How often the process's memory is looked at.
@@ -121,14 +121,14 @@ mod tests {
     #[test]
     fn the_soft_limit_lies_a_spike_below_the_hard_one() {
         let config = MemoryLimiterConfig::default();
-        assert_eq!(limits(MemoryLimiterConfig { limit_mib: 500, ..config.clone() }), Some((400, 500)));
+        assert_eq!(limits(MemoryLimiterConfig { limit_mib: 500, ..config }), Some((400, 500)));
         assert_eq!(
-            limits(MemoryLimiterConfig { limit_mib: 500, spike_limit_mib: 200, ..config.clone() }),
+            limits(MemoryLimiterConfig { limit_mib: 500, spike_limit_mib: 200, ..config }),
             Some((300, 500))
         );
-        assert_eq!(limits(MemoryLimiterConfig { limit_percentage: 75, ..config.clone() }), Some((600, 750)));
-        let both = MemoryLimiterConfig { limit_percentage: 75, spike_limit_percentage: 25, ..config.clone() };
-        assert_eq!(limits(both.clone()), Some((500, 750)));
+        assert_eq!(limits(MemoryLimiterConfig { limit_percentage: 75, ..config }), Some((600, 750)));
+        let both = MemoryLimiterConfig { limit_percentage: 75, spike_limit_percentage: 25, ..config };
+        assert_eq!(limits(both), Some((500, 750)));
         assert_eq!(limits(MemoryLimiterConfig { limit_mib: 100, ..both }), Some((80, 100)), "MiB go before percent");
         let percent = MemoryLimiterConfig { limit_percentage: 75, ..config };
         assert_eq!(Limits::resolve(&percent, || None), None);
@@ -140,10 +140,10 @@ mod tests {
         assert!(problems(&config).is_empty());
         for (wrong, told) in [
             (MemoryLimiterConfig::default(), "has no limit"),
-            (MemoryLimiterConfig { spike_limit_mib: 100, ..config.clone() }, "less than limit_mib (100)"),
-            (MemoryLimiterConfig { check_interval: GoDuration::default(), ..config.clone() }, "between 100ms and 1h"),
-            (MemoryLimiterConfig { limit_mib: 0, limit_percentage: 101, ..config.clone() }, "between 0 and 100"),
-            (MemoryLimiterConfig { limit_percentage: 10, ..config.clone() }, "goes before it"),
+            (MemoryLimiterConfig { spike_limit_mib: 100, ..config }, "less than limit_mib (100)"),
+            (MemoryLimiterConfig { check_interval: GoDuration::default(), ..config }, "between 100ms and 1h"),
+            (MemoryLimiterConfig { limit_mib: 0, limit_percentage: 101, ..config }, "between 0 and 100"),
+            (MemoryLimiterConfig { limit_percentage: 10, ..config }, "goes before it"),
             (MemoryLimiterConfig { spike_limit_percentage: 10, ..config }, "without limit_percentage"),
         ] {
             let found = problems(&wrong);

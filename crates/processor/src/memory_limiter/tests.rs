@@ -38,7 +38,7 @@ fn mib_of_metrics() -> Batch {
     let descriptor =
         MetricDescriptor { name: "m".into(), description: "".into(), unit: "".into(), kind: MetricKind::Gauge };
     let mut metric = builder.metric(&descriptor);
-    let attributes = Attributes::new().with("text", "x".repeat(MIB as usize).as_str());
+    let attributes = Attributes::new().with("text", "x".repeat(1 << 20).as_str());
     metric.number(
         &attributes,
         &NumberPoint { start: Timestamp::UNSET, time: Timestamp::UNSET, value: Some(Number::Int(1)) },

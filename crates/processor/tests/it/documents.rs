@@ -3,8 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use minicol_pdata::Number;
+use minicol_plugin::Factory;
 use minicol_plugin::config::{ComponentConfig, Problems};
-use minicol_processor::{AttributeConfig, MappingConfig, MetricConfig, RuleConfig, StartList, ValueConfig};
+use minicol_processor::{
+    AttributeConfig, MappingConfig, MemoryLimiterConfig, MemoryLimiterFactory, MetricConfig, RuleConfig, StartList,
+    ValueConfig,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -151,6 +155,24 @@ fn the_readme_tells_every_option_and_every_reason() {
     for reason in reasons {
         assert!(readme.contains(&format!("| `{reason}` |")), "the README does not tell of the reason `{reason}`");
     }
+}
+
+#[test]
+fn the_page_of_the_memory_limiter_tells_every_option_and_its_example_works() {
+    let page = include_str!("../../memory_limiter.md");
+    let schema = serde_json::to_value(schemars::schema_for!(MemoryLimiterConfig)).unwrap();
+    let mut options = Vec::new();
+    names(&schema, &mut options);
+    assert_eq!(options.len(), 5);
+    for option in options {
+        assert!(page.contains(&format!("| `{option}` |")), "the page does not tell of `{option}`");
+    }
+    let yaml = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let config: MemoryLimiterConfig = serde_yaml::from_str(yaml).unwrap();
+    let mut problems = Problems::default();
+    config.validate(&mut problems);
+    assert_eq!(problems.into_vec(), []);
+    assert_eq!(yaml, MemoryLimiterFactory::EXAMPLE);
 }
 
 /// The keys of every `properties` of a schema.

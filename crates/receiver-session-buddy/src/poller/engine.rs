@@ -99,6 +99,7 @@ impl Engine {
     /// before, it has until the next tick.
     pub(crate) async fn cycle(self: &Arc<Self>, tick: Tick, cancel: &CancellationToken) {
         let Some(Brought { batch, span, .. }) = self.brought(tick, cancel).await else { return };
+        let items = batch.items() as u64;
         let (engine, until) = (Arc::clone(self), cancel.clone());
         // The cycle is over; what is said of its observations still belongs to it.
         let handing = span.around(async move { engine.consume(batch, &until).await });
@@ -108,9 +109,9 @@ impl Engine {
             biased;
             permit = free => match permit {
                 Ok(Ok(permit)) => give(handing, permit),
-                _ => self.refused(&Rejected::retryable("busy", "it has not yet taken those of the cycle before")),
+                _ => self.refused(items, &Rejected::retryable("busy", "it has not yet taken those of the cycle before")),
             },
-            () = cancel.cancelled() => self.refused(&ended()),
+            () = cancel.cancelled() => self.refused(items, &ended()),
         }
     }
 
@@ -218,6 +219,7 @@ impl Engine {
     }
 
     async fn consume(&self, batch: Batch, cancel: &CancellationToken) -> Result<(), Rejected> {
+        let items = batch.items() as u64;
         let taken = tokio::select! {
             biased;
             taken = self.next.consume(batch) => taken,
@@ -225,12 +227,14 @@ impl Engine {
         };
         match &taken {
             Ok(()) => lock(&self.voice).accepted(),
-            Err(rejected) => self.refused(rejected),
+            Err(rejected) => self.refused(items, rejected),
         }
         taken
     }
 
-    fn refused(&self, rejected: &Rejected) {
+    /// What was polled and not taken is lost: the next cycle tells the present, and nobody wants the past twice.
+    fn refused(&self, items: u64, rejected: &Rejected) {
+        self.instruments.lost(items, rejected.reason);
         lock(&self.tally).refused_batches += 1;
         lock(&self.voice).refused(rejected);
     }

@@ -20,6 +20,7 @@ pub(crate) struct Instruments {
     errored: Counter<u64>,
     cycles: Counter<u64>,
     errors: Counter<u64>,
+    lost: Counter<u64>,
     duration: Histogram<f64>,
 }
 
@@ -53,6 +54,11 @@ impl Instruments {
                 .with_unit("{error}")
                 .with_description("Failed calls, by tool, and failed set-ups, without a tool")
                 .build(),
+            lost: meter
+                .u64_counter("session_buddy_poller.lost_observations_total")
+                .with_unit("{observation}")
+                .with_description("Observations that the next component did not take, by reason")
+                .build(),
             duration: meter
                 .f64_histogram("session_buddy_poller.poll_duration_seconds")
                 .with_unit("s")
@@ -72,6 +78,10 @@ impl Instruments {
         let attributes = [self.receiver.clone()];
         self.cycles.add(1, &attributes);
         self.duration.record(seconds, &attributes);
+    }
+
+    pub(crate) fn lost(&self, observations: u64, reason: &'static str) {
+        self.lost.add(observations, &[self.receiver.clone(), KeyValue::new("reason", reason)]);
     }
 
     pub(crate) fn failed(&self, tool: Option<&Arc<str>>, failure: &Failure) {
