@@ -1,6 +1,7 @@
 //! What minicol promises its users, held by the real program over real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bounds;
 mod common;
 mod delivery;
 mod from_mahavishnu;

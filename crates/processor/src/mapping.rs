@@ -122,6 +122,7 @@ impl Mapping {
             answers.push(one.answer);
             told.extend(one.told);
         }
+        self.own.usable(answers.iter().map(|answer| answer.samples.len() as u64).sum());
         out.resource(&source.resource, SCOPE_NAME, env!("CARGO_PKG_VERSION"));
         let cycle = Cycle { source: Arc::clone(source), now: report.unwrap_or(now), answers, told };
         let tally = state.series.apply(cycle, &self.rules.instruments, out);

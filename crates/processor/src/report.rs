@@ -30,10 +30,12 @@ const SILENCE: Duration = Duration::from_secs(24 * 3600);
 #[derive(Clone, Debug)]
 pub(crate) struct OwnMetrics {
     processor: KeyValue,
+    usable: Counter<u64>,
     unusable: Counter<u64>,
     dropped: Counter<u64>,
     overflowed: Counter<u64>,
     expired: Counter<u64>,
+    forgotten_keys: Counter<u64>,
     live: Gauge<u64>,
 }
 
@@ -57,6 +59,11 @@ impl OwnMetrics {
         let meter = scope.meter();
         Self {
             processor: KeyValue::new("processor", scope.id().to_string()),
+            usable: meter
+                .u64_counter("minicol_mapping_usable_values")
+                .with_description("Values that the rules found and could use")
+                .with_unit("{value}")
+                .build(),
             unusable: meter
                 .u64_counter("minicol_mapping_unusable_values")
                 .with_description("Values that made no point, by rule, metric and reason")
@@ -77,12 +84,21 @@ impl OwnMetrics {
                 .with_description("Series that were forgotten because they got no more values")
                 .with_unit("{series}")
                 .build(),
+            forgotten_keys: meter
+                .u64_counter("minicol_mapping_forgotten_keys")
+                .with_description("Keys of counted items that were forgotten because a metric has max_keys already")
+                .with_unit("{key}")
+                .build(),
             live: meter
                 .u64_gauge("minicol_mapping_live_series")
                 .with_description("Series that have not ended, of all targets")
                 .with_unit("{series}")
                 .build(),
         }
+    }
+
+    pub(crate) fn usable(&self, values: u64) {
+        self.usable.add(values, std::slice::from_ref(&self.processor));
     }
 
     pub(crate) fn unusable(&self, ruleset: &Ruleset, unusable: &Unusable) {
@@ -111,6 +127,7 @@ impl OwnMetrics {
         }
         self.overflowed.add(tally.overflowed, processor);
         self.expired.add(tally.expired, processor);
+        self.forgotten_keys.add(tally.forgotten_keys, processor);
         self.live.record(tally.live as u64, processor);
     }
 }

@@ -165,6 +165,8 @@ pub(crate) struct Tally {
     pub(crate) late: u64,
     /// Series forgotten because they got no more values.
     pub(crate) expired: u64,
+    /// Keys of counted items forgotten because a metric has `max_keys` already.
+    pub(crate) forgotten_keys: u64,
     /// Series that live after the cycle, of all sources.
     pub(crate) live: usize,
     /// The wall clock was set back by more than the stamps can go on by themselves: every series of the source begins anew.

@@ -122,10 +122,7 @@ mod tests {
     fn the_soft_limit_lies_a_spike_below_the_hard_one() {
         let config = MemoryLimiterConfig::default();
         assert_eq!(limits(MemoryLimiterConfig { limit_mib: 500, ..config }), Some((400, 500)));
-        assert_eq!(
-            limits(MemoryLimiterConfig { limit_mib: 500, spike_limit_mib: 200, ..config }),
-            Some((300, 500))
-        );
+        assert_eq!(limits(MemoryLimiterConfig { limit_mib: 500, spike_limit_mib: 200, ..config }), Some((300, 500)));
         assert_eq!(limits(MemoryLimiterConfig { limit_percentage: 75, ..config }), Some((600, 750)));
         let both = MemoryLimiterConfig { limit_percentage: 75, spike_limit_percentage: 25, ..config };
         assert_eq!(limits(both), Some((500, 750)));

@@ -57,20 +57,21 @@ impl<K: Hash + Eq, V> Seen<K, V> {
         self.0.len()
     }
 
-    /// Forgets the longest unseen beyond `max`, but none that one of the `latest` answers holds.
-    pub(super) fn trim(&mut self, max: usize, latest: &[u64]) {
-        let excess = self.0.len().saturating_sub(max);
+    /// Forgets the longest unseen beyond `max`, but none that one of the `latest` answers holds; how many that were.
+    pub(super) fn trim(&mut self, max: usize, latest: &[u64]) -> u64 {
+        let before = self.0.len();
+        let excess = before.saturating_sub(max);
         if excess == 0 {
-            return;
+            return 0;
         }
         let mut old: Vec<u64> =
             self.0.values().map(|entry| entry.answer).filter(|answer| !latest.contains(answer)).collect();
         if old.is_empty() {
-            return;
+            return 0;
         }
         let last = excess.min(old.len()) - 1;
-        let (before, &mut threshold, _) = old.select_nth_unstable(last);
-        let older = before.iter().filter(|&&answer| answer < threshold).count();
+        let (sooner, &mut threshold, _) = old.select_nth_unstable(last);
+        let older = sooner.iter().filter(|&&answer| answer < threshold).count();
         let mut at_threshold = last + 1 - older;
         self.0.retain(|_, entry| {
             if latest.contains(&entry.answer) || entry.answer > threshold {
@@ -83,6 +84,7 @@ impl<K: Hash + Eq, V> Seen<K, V> {
             at_threshold = at_threshold.saturating_sub(1);
             !forget
         });
+        (before - self.0.len()) as u64
     }
 }
 

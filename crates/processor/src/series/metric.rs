@@ -102,8 +102,9 @@ impl Metric {
         }
     }
 
-    /// What follows from an answer as a whole, after its samples: accumulated series are due, and polled ones that it does not hold end.
-    pub(super) fn answered(&mut self, moment: &Moment, limits: Limits, latest: &[u64]) {
+    /// What follows from an answer as a whole, after its samples: accumulated series are due, and polled ones that it does not hold end. How
+    /// many keys are forgotten by it.
+    pub(super) fn answered(&mut self, moment: &Moment, limits: Limits, latest: &[u64]) -> u64 {
         for one in self.series.values_mut().chain(self.overflow.iter_mut().map(|pair| &mut pair.1)) {
             if one.tool != moment.tool {
                 continue;
@@ -116,8 +117,8 @@ impl Metric {
         }
         self.due = true;
         self.answered = true;
-        self.keys.trim(limits.max_keys, latest);
         self.hidden.trim(limits.max_keys, latest);
+        self.keys.trim(limits.max_keys, latest)
     }
 
     /// Ends the polled series of tools that have given no answer for too long.

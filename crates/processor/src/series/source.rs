@@ -167,7 +167,7 @@ impl SourceState {
         let latest: Vec<u64> = self.tools.values().map(|tool| tool.answer).collect();
         for instrument in feeds.iter().filter_map(|&at| instruments.get(at)) {
             if let Some(metric) = self.metrics.get_mut(&instrument.descriptor.name) {
-                metric.answered(&moment, limits, &latest);
+                tally.forgotten_keys += metric.answered(&moment, limits, &latest);
             }
         }
     }

@@ -182,11 +182,13 @@ fn what_it_does_is_counted_in_the_programs_own_telemetry() {
         "minicol_mapping_dropped_values{processor=mapping,reason=duplicate} 2",
         "minicol_mapping_dropped_values{processor=mapping,reason=max_series} 2",
         "minicol_mapping_expired_series{processor=mapping} 0",
+        "minicol_mapping_forgotten_keys{processor=mapping} 0",
         // Two gauges, two counters and the overflow; the gauges ended in the second cycle.
         "minicol_mapping_live_series{processor=mapping} 3",
         "minicol_mapping_overflowed_values{processor=mapping} 2",
         "minicol_mapping_unusable_values{metric=a,processor=mapping,reason=negative,rule=rules[0]} 1",
         "minicol_mapping_unusable_values{metric=a,processor=mapping,reason=null,rule=rules[0]} 1",
+        "minicol_mapping_usable_values{processor=mapping} 10",
     ];
     assert_eq!(counted, expected);
 }
