@@ -96,7 +96,7 @@ fn every_row_is_whole_and_what_counts_is_a_metric_that_is_told() {
         assert!(row.iter().enumerate().all(|(at, cell)| at == 1 || !cell.is_empty()), "{row:?}");
         let code = row[4].split('`').skip(1).step_by(2);
         let metrics =
-            code.map(|name| name.split('{').next().unwrap()).filter(|name| name.contains("_") && name.len() > 12);
+            code.map(|name| name.split('{').next().unwrap()).filter(|name| name.contains('_') && name.len() > 12);
         for metric in metrics {
             counted += 1;
             assert!(
