@@ -4,6 +4,7 @@
 mod bounds;
 mod common;
 mod delivery;
+mod durability;
 mod from_mahavishnu;
 mod house;
 mod otlp;

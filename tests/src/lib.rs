@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::missing_panics_doc)]
 
 mod books;
+pub mod durability;
 mod program;
 mod recorded;
 mod simulated;

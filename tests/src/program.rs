@@ -33,14 +33,19 @@ pub struct Program {
     stderr: Arc<Mutex<String>>,
 }
 
-/// The path of the program, built from this checkout.
+/// The path of the program: what the variable `MINICOL` names, else built from this checkout.
 pub fn minicol() -> PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
+        if let Some(path) = std::env::var_os("MINICOL") {
+            return path.into();
+        }
         let cargo = option_env!("CARGO").unwrap_or("cargo");
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
         let built = std::process::Command::new(cargo)
             .args(["build", "--quiet", "--package", "minicol-collector", "--message-format", "json"])
+            // What measures is built in release, and measures a release.
+            .args((!cfg!(debug_assertions)).then_some("--release"))
             .current_dir(root)
             .stderr(Stdio::inherit())
             .output()

@@ -78,7 +78,7 @@ impl Extension for FileStorage {
         let shown = Arc::clone(&shared);
         scope.show(move || serde_json::to_value(&*shown.view()).unwrap_or_default());
         let (told, opened) = oneshot::channel();
-        let (ending, ended) = oneshot::channel::<()>();
+        let (ending, mut ended) = oneshot::channel::<()>();
         let (own_scope, own_shared, directory) = (scope.clone(), Arc::clone(&shared), config.directory.clone());
         std::thread::Builder::new()
             .name("file_storage".to_owned())
@@ -100,8 +100,13 @@ impl Extension for FileStorage {
         }
         scope.report(Status::Ok, format!("stores in {}", directory.display()));
         scope.ready();
-        while scope.stopping_token().run_until_cancelled(sleep(tick)).await.is_some() {
-            shared.tick();
+        loop {
+            tokio::select! {
+                biased;
+                () = scope.stopping() => break,
+                _ = &mut ended => return Err(ComponentError::new("the thread that writes ended, which is a bug")),
+                () = sleep(tick) => shared.tick(),
+            }
         }
         let _ = shared.send(Command::Close).await;
         // It is closed in any case: what was told to be durable is.

@@ -125,5 +125,5 @@ fn rss_mib(pid: u32) -> u64 {
 
 fn disk_mib(relay: &Relay) -> u64 {
     use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(relay.store().join("store.redb")).map_or(0, |file| file.blocks() * 512 >> 20)
+    std::fs::metadata(relay.store().join("store.redb")).map_or(0, |file| (file.blocks() * 512) >> 20)
 }
