@@ -83,12 +83,21 @@ pub async fn kill(run: Kills) -> KillReport {
     let random = SeededRandom::from_seed(run.seed);
     let mut while_starting = 0;
     for _ in 0..run.kills {
-        let accepted = load.accepted.lock().unwrap().len();
+        let before = load.accepted();
         let program = relay.start();
-        sleep(Duration::from_millis(random.next_u64() % 700)).await;
+        // One in eight is killed while it starts, the others at work.
+        if random.next_u64() % 8 != 0 {
+            for _ in 0..3_000 {
+                if load.accepted() > before {
+                    break;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        }
+        sleep(Duration::from_millis(random.next_u64() % 400)).await;
         program.signal("KILL").await;
         program.ended(Duration::from_secs(30)).await;
-        while_starting += u32::from(load.accepted.lock().unwrap().len() == accepted);
+        while_starting += u32::from(load.accepted() == before);
     }
     let (program, _) = relay.started().await;
     load.stop.store(true, Relaxed);
@@ -133,6 +142,11 @@ struct Load {
 }
 
 impl Load {
+    /// How many batches the relay said it took.
+    fn accepted(&self) -> usize {
+        self.accepted.lock().unwrap().len()
+    }
+
     fn start(relay: &Relay, run: Kills) -> Self {
         let (accepted, stop) = (Arc::<Mutex<HashSet<u64>>>::default(), Arc::<AtomicBool>::default());
         let next = Arc::new(AtomicU64::new(1));
