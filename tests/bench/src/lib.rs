@@ -1,0 +1,10 @@
+//! What the benchmarks have in common: the answers of a server that keeps the contract ([`contract`]), and a mapping that takes them
+//! ([`Mapper`]).
+
+// Helpers of benchmarks: they panic with a message rather than return errors.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::missing_panics_doc)]
+
+pub mod contract;
+mod mapper;
+
+pub use mapper::Mapper;

@@ -1,0 +1,50 @@
+//! Measures what a poll costs, beside its floor. `cargo run --release -p minicol-bench` prints a table; `--help` tells the rest.
+//!
+//! Every role is a process of its own: the server of all targets and the OTLP backend (`server`), whose CPU nobody counts; the bare clients
+//! that are the floor (`floor`); minicol's own pipeline, ticked faster than its configuration allows (`paced`); the program itself.
+
+// A benchmark: it panics with a message rather than return errors, and prints.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout)]
+
+mod driver;
+mod floor;
+mod pace;
+mod paced;
+mod process;
+mod program;
+mod server;
+mod world;
+
+use clap::{Parser, Subcommand};
+
+/// What a poll costs, beside its floor.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    role: Option<Role>,
+    #[command(flatten)]
+    wanted: driver::Wanted,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    #[command(hide = true)]
+    Server(server::Options),
+    #[command(hide = true)]
+    Floor(floor::Options),
+    #[command(hide = true)]
+    Paced(paced::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let Some(role) = cli.role else { return driver::run(&cli.wanted) };
+    // As the program has it.
+    tokio::runtime::Runtime::new()?.block_on(async {
+        match role {
+            Role::Server(options) => server::run(options).await,
+            Role::Floor(options) => floor::run(options).await,
+            Role::Paced(options) => paced::run(options).await,
+        }
+    })
+}
