@@ -6,14 +6,14 @@ use minicol_plugin::{Clock, Random, trace::Span};
 use tokio::time::Instant;
 
 use crate::{
-    Cause, Failure, HttpClient, Step, TargetSettings, TargetState,
+    Cause, Failure, Step, TargetSettings, TargetState,
     breaker::BreakerRules,
     catalog::Listing,
     cycle::Cycle,
     retry::Retries,
     session::Session,
     telemetry::{Operations, failed},
-    transport::{Handshake, Link, LinkParts},
+    transport::{Handshake, Link, Server},
 };
 
 /// How long a server is waited for that does not answer whether it speaks without sessions, at most.
@@ -31,7 +31,7 @@ pub(crate) enum Over<'a> {
 /// One MCP server, without policies.
 pub(crate) struct Engine {
     pub(crate) settings: TargetSettings,
-    pub(crate) http: HttpClient,
+    pub(crate) server: Arc<Server>,
     pub(crate) state: Arc<TargetState>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
@@ -167,21 +167,12 @@ impl Engine {
 
     async fn connect(&self, cycle: &Cycle) -> Result<Arc<Session>, Failure> {
         let handshake = Handshake::of(&self.operations);
-        let link = Link::new(LinkParts {
-            handshake: handshake.clone(),
-            http: self.http.clone(),
-            endpoint: self.settings.endpoint.clone(),
-            headers: self.settings.headers.clone(),
-            authorize: self.settings.authorize.clone(),
-            probe_timeout: PROBE_TIMEOUT.min(self.settings.timeout / 3),
-            max_response_bytes: self.settings.max_response_bytes,
-            clock: Arc::clone(&self.clock),
-        });
         let (number, probe) = {
             let mut known = self.state.lock();
             (known.next_session_number(), known.probe_is_due(cycle.tick, &self.settings))
         };
-        let made = Box::pin(Session::connect(link, number, probe));
+        let probe_timeout = probe.then(|| PROBE_TIMEOUT.min(self.settings.timeout / 3));
+        let made = Box::pin(Session::connect(Link::new(&self.server), &handshake, number, probe_timeout));
         let made =
             self.attempt(cycle, &Step::Initialize, self.settings.timeout, Over::Handshake(&handshake), made).await;
         let session = Arc::new(made.map_err(Failure::without_session)?);

@@ -1,10 +1,11 @@
-//! One session with one server, on rmcp.
+//! One session with one server. rmcp leads the handshake, and its types are what is sent; what is asked afterwards goes straight over the link.
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -15,36 +16,32 @@ use minicol_plugin::{
 };
 use opentelemetry::KeyValue;
 use rmcp::{
-    ClientLifecycleMode, ClientServiceExt, RoleClient,
+    ClientLifecycleMode, ClientServiceExt,
     model::{
-        CallToolRequest, CallToolRequestParams, ClientCapabilities, ClientConfig, ClientRequest, GetMeta,
-        Implementation, ListToolsRequest, PaginatedRequestParams, PingRequest, ProtocolVersion, ServerResult,
+        CallToolRequest, CallToolRequestParams, CancelledNotification, CancelledNotificationParam, ClientCapabilities,
+        ClientConfig, ClientJsonRpcMessage, ClientNotification, ClientRequest, GetMeta, Implementation,
+        ListToolsRequest, PaginatedRequestParams, PingRequest, ProtocolVersion, RequestId, RequestMetaObject,
     },
-    service::{ClientInitializeError, Peer, PeerRequestOptions, RequestHandle, RunningService, ServiceError},
+    service::ClientInitializeError,
     transport::{
-        DynamicTransportError,
         common::client_side_sse::NeverRetry,
-        streamable_http_client::{
-            StreamableHttpClientTransport, StreamableHttpClientTransportConfig, StreamableHttpError,
-        },
+        streamable_http_client::{StreamableHttpClientTransport, StreamableHttpClientTransportConfig},
     },
 };
 use serde_json::{Map, Value};
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
 
 use crate::{
     Cause,
-    transport::{Link, carry, known},
+    transport::{Envelope, Greeter, Handshake, Heads, Link, carry, known},
 };
 
 /// How many calls go out at once on one session; the others wait within their time.
 const MAX_CONCURRENT: usize = 256;
 /// How long telling the server that a call is given up may take.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long the end of a session is waited for: a little more than its DELETE may take.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(2500);
-
-type Running = RunningService<RoleClient, ClientConfig>;
+/// Ids of requests are unique within a session. Those of the handshake lie below.
+const FIRST_ID: i64 = 16;
 
 /// One session. It ends when it is dropped, or politely by [`Session::close`].
 pub(crate) struct Session {
@@ -57,56 +54,70 @@ pub(crate) struct Session {
     /// Whether the server was initialized, as servers before 2026-07-28 are.
     pub(crate) initialized: bool,
     link: Link,
-    peer: Peer<RoleClient>,
-    running: Mutex<Option<Running>>,
+    heads: Heads,
+    /// Where the server was not initialized, each request says who asks.
+    introduction: Option<RequestMetaObject>,
+    next_id: AtomicI64,
+    room: Semaphore,
     replied: AtomicBool,
 }
 
 /// A request in flight: the server is told when nobody waits for it any more.
 struct Pending<'a> {
     session: &'a Session,
-    handle: Option<RequestHandle<RoleClient>>,
+    id: Option<RequestId>,
 }
 
 impl Session {
-    /// Connects. With `probe`, asks first whether the server speaks without sessions (2026-07-28); initializes where it does not.
-    pub(crate) async fn connect(link: Link, number: u64, probe: bool) -> Result<Self, Cause> {
-        let guard = CutOnDrop(Some(link.clone()));
-        let client =
-            ClientConfig::new(ClientCapabilities::default(), Implementation::new("minicol", env!("CARGO_PKG_VERSION")))
-                .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE);
+    /// Connects. With `probe`, asks first whether the server speaks without sessions (2026-07-28), for so long; initializes where it does not.
+    pub(crate) async fn connect(
+        link: Link,
+        spans: &Handshake,
+        number: u64,
+        probe: Option<Duration>,
+    ) -> Result<Self, Cause> {
+        let greeter = Greeter::new(&link, spans, probe.unwrap_or_default());
+        let unfinished = greeter.unfinished();
+        let client = ClientConfig::new(ClientCapabilities::default(), ourselves())
+            .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE);
         let mut config = StreamableHttpClientTransportConfig::with_uri("mcp");
         config.retry_config = Arc::new(NeverRetry::default());
         config.reinit_on_expired_session = false;
-        config.max_concurrent_requests = MAX_CONCURRENT;
-        config.control_request_timeout = CANCEL_TIMEOUT;
-        let lifecycle = if probe {
+        let lifecycle = if probe.is_some() {
             let preferred_versions = vec![ProtocolVersion::NO_INITIALIZE];
             ClientLifecycleMode::Auto { preferred_versions, legacy_version: None }
         } else {
             ClientLifecycleMode::Initialize
         };
-        let transport = StreamableHttpClientTransport::with_client(link.clone(), config);
-        let running =
-            client.serve_with_lifecycle(transport, lifecycle).await.map_err(|error| initialize_cause(error, &link))?;
-        if let Some(cause) = link.last_failure() {
+        let transport = StreamableHttpClientTransport::with_client(greeter.clone(), config);
+        // Dropped at the end: rmcp's part is over.
+        let running = client
+            .serve_with_lifecycle(transport, lifecycle)
+            .await
+            .map_err(|error| initialize_cause(error, &greeter))?;
+        if let Some(cause) = greeter.last_failure() {
             if matches!(cause, Cause::SessionLost(_)) {
                 link.without_farewell();
             }
             return Err(cause);
         }
-        guard.disarm();
-        let peer = running.peer().clone();
-        let info = peer.peer_info();
+        let heads = unfinished.done().ok_or(Cause::Cancelled)?;
+        let info = running.peer().peer_info();
         let server = info.as_ref().and_then(|info| info.server_info.as_ref());
+        let version = info.as_ref().map(|info| &info.protocol_version);
+        let without = version.filter(|version| !version.has_initialize());
         Ok(Self {
             number,
-            initialized: info.as_ref().is_none_or(|info| info.protocol_version.has_initialize()),
-            protocol_version: known(info.as_ref().map(|info| &info.protocol_version)),
+            initialized: without.is_none(),
+            protocol_version: known(version),
             server: server.map(|server| foreign(&format!("{} {}", server.name, server.version))),
+            introduction: without.map(|version| {
+                RequestMetaObject::with_client_context(version.clone(), ourselves(), ClientCapabilities::default())
+            }),
             link,
-            peer,
-            running: Mutex::new(Some(running)),
+            heads,
+            next_id: AtomicI64::new(FIRST_ID),
+            room: Semaphore::new(MAX_CONCURRENT),
             replied: AtomicBool::new(true),
         })
     }
@@ -135,7 +146,7 @@ impl Session {
 
     /// What the server calls it, where it says so.
     pub(crate) fn id(&self) -> Option<&str> {
-        self.link.session_id()
+        self.heads.session()
     }
 
     /// Whether the last request got a reply, of whatever kind.
@@ -150,91 +161,91 @@ impl Session {
 
     /// Whether nothing can go over it any more.
     pub(crate) fn is_closed(&self) -> bool {
-        self.peer.is_transport_closed()
+        self.link.is_cut()
     }
 
     /// Ends it politely, within a bound.
     pub(crate) async fn close(&self) {
-        let running = self.running.lock().await.take();
-        if let Some(mut running) = running {
-            let _ = running.close_with_timeout(CLOSE_TIMEOUT).await;
-        }
         self.link.cut();
+        self.link.farewell(&self.heads).await;
     }
 
     async fn request(&self, mut request: ClientRequest) -> Result<Value, Cause> {
+        let heads = self.heads_of(&request);
+        let is_call = matches!(request, ClientRequest::CallToolRequest(_));
+        if let Some(introduction) = &self.introduction {
+            request.get_meta_mut().clone_from(introduction);
+        }
         if let Some(context) = current_trace_context() {
             carry(&context, request.get_meta_mut());
         }
-        let handle = self.peer.send_request_with_option(request, PeerRequestOptions::no_options()).await;
-        let handle = handle.map_err(|error| self.cause(error))?;
-        set_on_current(|| [KeyValue::new("jsonrpc.request.id", handle.id.to_string())]);
-        let mut pending = Pending { session: self, handle: Some(handle) };
-        let replied = match pending.handle.as_mut() {
-            Some(handle) => (&mut handle.rx).await,
-            None => return Err(Cause::Cancelled),
+        let id = RequestId::Number(self.next_id.fetch_add(1, Ordering::Relaxed));
+        set_on_current(|| [KeyValue::new("jsonrpc.request.id", id.to_string())]);
+        let body = encoded(&ClientJsonRpcMessage::request(request, id.clone()))?;
+        let _room = self.room.acquire().await.map_err(|_| Cause::Cancelled)?;
+        let mut pending = Pending { session: self, id: Some(id.clone()) };
+        let asked = if is_call {
+            self.link.ask(&id, body.into(), &heads).await
+        } else {
+            self.link.ask_first(&id, body.into(), &heads).await
         };
-        pending.handle = None;
-        let result = match replied {
-            Ok(Ok(ServerResult::CustomResult(result))) => Ok(result.0),
-            Ok(Ok(_)) => Err(Cause::Malformed("a reply of another kind".to_owned())),
-            Ok(Err(error)) => Err(self.cause(error)),
-            Err(_) => Err(self.cause(ServiceError::TransportClosed)),
-        };
+        pending.id = None;
+        let result = asked.and_then(|envelope| match envelope {
+            Envelope::Result(result) => Ok(result),
+            Envelope::Error { code, message } => Err(Cause::Rpc { code, message }),
+        });
         self.replied.store(result.as_ref().err().is_none_or(Cause::is_reply), Ordering::Relaxed);
         result
     }
 
-    fn cause(&self, error: ServiceError) -> Cause {
-        match error {
-            // rmcp's own words for a call that was in flight when a session was made anew.
-            ServiceError::McpError(error) if error.message.contains("session was re-initialized") => {
-                Cause::SessionLost(Box::new(Cause::Unreachable(foreign(&error.message))))
-            }
-            ServiceError::McpError(error) => Cause::Rpc { code: error.code.0, message: foreign(&error.message) },
-            ServiceError::TransportSend(error) => transport_cause(&error, &self.link),
-            ServiceError::TransportClosed => closed(&self.link),
-            ServiceError::Cancelled { .. } => Cause::Cancelled,
-            other => Cause::Malformed(foreign(&other.to_string())),
+    fn heads_of(&self, request: &ClientRequest) -> Cow<'_, Heads> {
+        if self.initialized {
+            return Cow::Borrowed(&self.heads);
         }
+        let name = match request {
+            ClientRequest::CallToolRequest(call) => Some(&*call.params.name),
+            _ => None,
+        };
+        Cow::Owned(self.heads.naming(request.method(), name))
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         self.link.cut();
+        self.link.leave(&self.heads);
     }
 }
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        let Some(handle) = self.handle.take() else { return };
-        self.session.replied.store(false, Ordering::Relaxed);
+        let Some(id) = self.id.take() else { return };
+        let session = self.session;
+        session.replied.store(false, Ordering::Relaxed);
+        // A server without sessions sees that the connection is gone.
+        if !session.initialized {
+            return;
+        }
+        let params = CancelledNotificationParam::new(Some(id), Some("no answer in time".to_owned()));
+        let notification = ClientNotification::CancelledNotification(CancelledNotification::new(params));
+        let Ok(body) = encoded(&ClientJsonRpcMessage::notification(notification)) else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(tokio::time::timeout(CANCEL_TIMEOUT, handle.cancel(Some("no answer in time".to_owned()))));
+            let (link, heads) = (session.link.clone(), session.heads.clone());
+            runtime.spawn(tokio::time::timeout(CANCEL_TIMEOUT, async move { link.tell(body.into(), &heads).await }));
         }
     }
 }
 
-/// rmcp goes on waiting for an `initialize` that nobody waits for any more.
-struct CutOnDrop(Option<Link>);
-
-impl CutOnDrop {
-    fn disarm(mut self) {
-        self.0 = None;
-    }
+fn ourselves() -> Implementation {
+    Implementation::new("minicol", env!("CARGO_PKG_VERSION"))
 }
 
-impl Drop for CutOnDrop {
-    fn drop(&mut self) {
-        if let Some(link) = &self.0 {
-            link.cut();
-        }
-    }
+fn encoded(message: &ClientJsonRpcMessage) -> Result<Vec<u8>, Cause> {
+    serde_json::to_vec(message).map_err(|error| Cause::Malformed(error.to_string()))
 }
 
-fn initialize_cause(error: ClientInitializeError, link: &Link) -> Cause {
-    match (link.last_failure(), error) {
+fn initialize_cause(error: ClientInitializeError, greeter: &Greeter) -> Cause {
+    match (greeter.last_failure(), error) {
         (Some(cause), _) => cause,
         (None, ClientInitializeError::JsonRpcError(error)) => {
             Cause::Rpc { code: error.code.0, message: foreign(&error.message) }
@@ -242,19 +253,6 @@ fn initialize_cause(error: ClientInitializeError, link: &Link) -> Cause {
         (None, ClientInitializeError::Cancelled) => Cause::Cancelled,
         (None, other) => Cause::Malformed(foreign(&other.to_string())),
     }
-}
-
-fn transport_cause(error: &DynamicTransportError, link: &Link) -> Cause {
-    match error.error.downcast_ref::<StreamableHttpError<Cause>>() {
-        Some(StreamableHttpError::Client(cause)) => cause.clone(),
-        Some(StreamableHttpError::TransportChannelClosed) | None => closed(link),
-        Some(other) => Cause::Malformed(foreign(&other.to_string())),
-    }
-}
-
-/// rmcp ended the session without saying why; the link knows what failed last.
-fn closed(link: &Link) -> Cause {
-    link.last_failure().unwrap_or_else(|| Cause::Unreachable("the session was closed".to_owned()))
 }
 
 impl fmt::Debug for Session {

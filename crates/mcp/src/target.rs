@@ -16,6 +16,7 @@ use crate::{
     stack::{self, Call, Stack, Stopped},
     state::Wanted,
     telemetry::Operations,
+    transport::{Server, breathe},
 };
 
 /// One MCP server, asked in cycles: [`PollTarget::cycle`] makes sure of a session and the list of tools, then calls every wanted tool that
@@ -30,10 +31,18 @@ impl Target {
     /// that was made with other headers is made anew. Clocks, randomness and instruments are those of `scope`.
     pub fn new(settings: TargetSettings, http: HttpClient, state: Arc<TargetState>, scope: &Scope) -> Self {
         state.adopt(&settings);
+        let server = Arc::new(Server {
+            http,
+            endpoint: settings.endpoint.clone(),
+            headers: settings.headers.clone(),
+            authorize: settings.authorize.clone(),
+            max_response_bytes: settings.max_response_bytes,
+            clock: Arc::clone(scope.clock()),
+        });
         let core = Arc::new(Engine {
             operations: Operations::new(scope, &settings.endpoint),
             settings,
-            http,
+            server,
             state,
             clock: Arc::clone(scope.clock()),
             random: Arc::clone(scope.random()),
@@ -147,6 +156,7 @@ impl PollTarget for Target {
             return CycleOutcome { tools, ..self.outcome(plan, up(&cycle), Some(failure)) };
         }
         let mut tools = join_all(self.wanted(plan).into_iter().map(|wanted| self.call(wanted, &cycle))).await;
+        breathe().await;
         if cycle.doubts_list() {
             self.check_list(&cycle, &mut tools).await;
         }

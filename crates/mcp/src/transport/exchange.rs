@@ -1,6 +1,6 @@
 //! One HTTP request and its answer: headers, redirects, and what a status means.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
@@ -10,10 +10,9 @@ use minicol_plugin::{Clock, text::foreign};
 use serde_json::Value;
 use url::Url;
 
-use super::{Link, media_type, wire};
+use super::{Heads, Link, media_type, wire};
 use crate::{Cause, Challenge, endpoint::shown};
 
-pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const MAX_REDIRECTS: usize = 3;
 /// How much of an error's body is read, and for how long: it serves a message.
@@ -26,45 +25,37 @@ const MAX_RETRY_AFTER: u64 = 24 * 3600;
 pub(super) struct Outgoing<'a> {
     method: Method,
     body: Bytes,
-    session: Option<&'a str>,
-    extra: &'a HashMap<HeaderName, HeaderValue>,
+    heads: &'a Heads,
     last_event_id: Option<&'a str>,
 }
 
 impl<'a> Outgoing<'a> {
-    pub(super) fn post(body: Bytes, session: Option<&'a str>, extra: &'a HashMap<HeaderName, HeaderValue>) -> Self {
-        Self { method: Method::POST, body, session, extra, last_event_id: None }
+    pub(super) fn post(body: Bytes, heads: &'a Heads) -> Self {
+        Self { method: Method::POST, body, heads, last_event_id: None }
     }
 
-    pub(super) fn bare(method: Method, session: Option<&'a str>, extra: &'a HashMap<HeaderName, HeaderValue>) -> Self {
-        Self { method, body: Bytes::new(), session, extra, last_event_id: None }
+    /// The end of a session.
+    pub(super) fn delete(heads: &'a Heads) -> Self {
+        Self { method: Method::DELETE, body: Bytes::new(), heads, last_event_id: None }
     }
 
     /// The rest of a stream that broke off after the event `id`.
-    pub(super) fn resume(id: &'a str, session: Option<&'a str>, extra: &'a HashMap<HeaderName, HeaderValue>) -> Self {
-        Self { last_event_id: Some(id), ..Self::bare(Method::GET, session, extra) }
+    pub(super) fn resume(id: &'a str, heads: &'a Heads) -> Self {
+        Self { method: Method::GET, body: Bytes::new(), heads, last_event_id: Some(id) }
     }
 
-    /// The user's headers first: what the protocol needs goes over them.
-    fn request(&self, url: &Url, users: &HeaderMap) -> Result<Request<Full<Bytes>>, Cause> {
+    fn request(&self, uri: Uri) -> Result<Request<Full<Bytes>>, Cause> {
         let wrong = |error: &dyn std::fmt::Display| Cause::Malformed(format!("the request cannot be made: {error}"));
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = url.as_str().parse::<Uri>().map_err(|error| wrong(&error))?;
-        let headers = request.headers_mut();
-        headers.clone_from(users);
-        headers.remove(header::CONTENT_LENGTH); // the client knows it better
-        headers.remove(header::TRANSFER_ENCODING);
-        headers.extend(self.extra.iter().map(|(name, value)| (name.clone(), value.clone())));
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-        if self.method == Method::POST {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        if let Some(session) = self.session {
-            headers.insert(SESSION_ID, HeaderValue::from_str(session).map_err(|error| wrong(&error))?);
+        *request.uri_mut() = uri;
+        *request.headers_mut() = self.heads.all().clone();
+        if self.method != Method::POST {
+            request.headers_mut().remove(header::CONTENT_TYPE);
         }
         if let Some(id) = self.last_event_id {
-            headers.insert(LAST_EVENT_ID, HeaderValue::from_str(id).map_err(|error| wrong(&error))?);
+            let id = HeaderValue::from_str(id).map_err(|error| wrong(&error))?;
+            request.headers_mut().insert(LAST_EVENT_ID, id);
         }
         Ok(request)
     }
@@ -73,20 +64,21 @@ impl<'a> Outgoing<'a> {
 impl Link {
     /// Sends it, follows redirects, and gives the answer where its status is a success.
     pub(super) async fn send(&self, outgoing: Outgoing<'_>) -> Result<Response<Incoming>, Cause> {
-        let parts = &self.0.parts;
-        let mut url = parts.endpoint.url().clone();
+        let server = &*self.0.server;
+        let mut uri = self.0.uri.clone()?;
+        let mut redirected = None;
         let mut hops = 0;
-        let mut authorization = match &parts.authorize {
+        let mut authorization = match &server.authorize {
             Some(authorize) => authorize.header().await?,
             None => None,
         };
-        let mut may_renew = parts.authorize.as_ref();
+        let mut may_renew = server.authorize.as_ref();
         loop {
-            let mut request = outgoing.request(&url, &parts.headers)?;
+            let mut request = outgoing.request(uri.clone())?;
             if let Some(authorization) = &authorization {
                 request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
             }
-            let response = parts.http.request(request).await.map_err(|error| wire::cause_of(&error))?;
+            let response = server.http.request(request).await.map_err(|error| wire::cause_of(&error))?;
             let status = response.status();
             if status.is_success() {
                 return Ok(response);
@@ -101,16 +93,22 @@ impl Link {
                 }
             }
             if !status.is_redirection() {
-                return Err(self.refusal(response, outgoing.session.is_some()).await);
+                return Err(self.refusal(response, outgoing.heads.in_session()).await);
             }
-            url = next_hop(&url, status, response.headers(), hops)?;
+            let from = redirected.as_ref().unwrap_or_else(|| server.endpoint.url());
+            let to = next_hop(from, status, response.headers(), hops)?;
+            uri = to
+                .as_str()
+                .parse()
+                .map_err(|error| Cause::Malformed(format!("the request cannot be made: {error}")))?;
+            redirected = Some(to);
             hops += 1;
         }
     }
 
     async fn refusal(&self, response: Response<Incoming>, with_session: bool) -> Cause {
         let status = response.status();
-        let retry_after = retry_after(response.headers(), &*self.0.parts.clock);
+        let retry_after = retry_after(response.headers(), &*self.0.server.clock);
         let cause = match (status.as_u16(), retry_after) {
             (401 | 403, _) => Cause::Refused(status.as_u16()),
             (429, retry_after) => Cause::Throttled { status: 429, retry_after },

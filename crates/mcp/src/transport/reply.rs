@@ -1,9 +1,9 @@
 //! One reply: a JSON body, or the one message of an event stream, with the id of its request.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
-use futures::StreamExt;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use futures::{FutureExt, StreamExt};
+use http::{Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use minicol_plugin::text::foreign;
@@ -11,7 +11,7 @@ use rmcp::model::RequestId;
 use serde_json::Value;
 use sse_stream::SseStream;
 
-use super::{Link, exchange::Outgoing, media_type, wire};
+use super::{Heads, Link, exchange::Outgoing, media_type, wire};
 use crate::Cause;
 
 /// How long the rest of a stream is read after its reply, so that the connection can be used again.
@@ -24,7 +24,7 @@ const MIN_RESUME_WAIT: Duration = Duration::from_millis(50);
 
 /// What a reply says.
 #[derive(Debug, PartialEq)]
-pub(super) enum Envelope {
+pub(crate) enum Envelope {
     Result(Value),
     Error { code: i32, message: String },
 }
@@ -42,8 +42,7 @@ impl Link {
         &self,
         response: Response<Incoming>,
         id: &RequestId,
-        session: Option<&str>,
-        extra: &HashMap<HeaderName, HeaderValue>,
+        heads: &Heads,
     ) -> Result<Envelope, Cause> {
         if matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
             return Err(Cause::Malformed(format!("http {} instead of a reply", response.status().as_u16())));
@@ -56,7 +55,7 @@ impl Link {
                 }
                 envelope(parse(&bytes)?, id)?.ok_or_else(|| Cause::Malformed("a message that is no reply".to_owned()))
             }
-            "text/event-stream" => self.read_stream(response, id, session, extra).await,
+            "text/event-stream" => self.read_stream(response, id, heads).await,
             "" if response.body().is_end_stream() => {
                 Err(Cause::Malformed("an empty body instead of a reply".to_owned()))
             }
@@ -80,7 +79,7 @@ impl Link {
     }
 
     async fn read_whole(&self, body: Incoming) -> Result<bytes::Bytes, Cause> {
-        let limit = self.0.parts.max_response_bytes;
+        let limit = self.0.server.max_response_bytes;
         if body.size_hint().lower() > limit as u64 {
             return Err(Cause::TooLarge(limit));
         }
@@ -97,8 +96,7 @@ impl Link {
         &self,
         mut response: Response<Incoming>,
         id: &RequestId,
-        session: Option<&str>,
-        extra: &HashMap<HeaderName, HeaderValue>,
+        heads: &Heads,
     ) -> Result<Envelope, Cause> {
         let mut progress = Progress::default();
         loop {
@@ -109,7 +107,7 @@ impl Link {
                 return Err(Cause::Unreachable("the stream ended without a reply".to_owned()));
             };
             tokio::time::sleep(progress.retry.unwrap_or(DEFAULT_RESUME_WAIT).max(MIN_RESUME_WAIT)).await;
-            response = self.send(Outgoing::resume(last, session, extra)).await.map_err(not_resumable)?;
+            response = self.send(Outgoing::resume(last, heads)).await.map_err(not_resumable)?;
             if media_type(response.headers()) != "text/event-stream" {
                 return Err(Cause::Unreachable("the stream ended without a reply, and cannot be resumed".to_owned()));
             }
@@ -123,7 +121,7 @@ impl Link {
         id: &RequestId,
         progress: &mut Progress,
     ) -> Result<Option<Envelope>, Cause> {
-        let limit = self.0.parts.max_response_bytes;
+        let limit = self.0.server.max_response_bytes;
         let mut events = SseStream::new(Limited::new(body, limit).map_err(BodyError));
         while let Some(event) = events.next().await {
             let event = match event {
@@ -146,10 +144,13 @@ impl Link {
                 continue; // an event of another kind, as proxies send to keep a stream open, or a priming event
             }
             if let Some(reply) = envelope(parse(data.as_bytes())?, id)? {
-                tokio::spawn(tokio::time::timeout(
-                    DRAIN_TIMEOUT,
-                    async move { while events.next().await.is_some() {} },
-                ));
+                // The end of the stream has come with the reply, mostly.
+                if !matches!(events.next().now_or_never(), Some(None)) {
+                    tokio::spawn(tokio::time::timeout(
+                        DRAIN_TIMEOUT,
+                        async move { while events.next().await.is_some() {} },
+                    ));
+                }
                 return Ok(Some(reply));
             }
         }

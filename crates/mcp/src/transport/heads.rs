@@ -1,0 +1,85 @@
+//! The headers of a session's requests, made once.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::Link;
+
+pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
+
+/// What goes with each request of a session: the user's headers, and over them what the protocol needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Heads(HeaderMap);
+
+impl Link {
+    /// Those of a session, or of none yet; `protocol` as rmcp says.
+    pub(super) fn heads<'a>(
+        &self,
+        protocol: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+        session: Option<HeaderValue>,
+    ) -> Heads {
+        let mut headers = self.0.server.headers.clone();
+        headers.remove(header::CONTENT_LENGTH); // the client knows it better
+        headers.remove(header::TRANSFER_ENCODING);
+        for (name, value) in protocol {
+            headers.insert(name.clone(), value.clone());
+        }
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(session) = session {
+            headers.insert(SESSION_ID, session);
+        }
+        Heads(headers)
+    }
+}
+
+impl Heads {
+    /// Whether there is a session.
+    pub(crate) fn in_session(&self) -> bool {
+        self.0.contains_key(SESSION_ID)
+    }
+
+    /// What the server calls it.
+    pub(crate) fn session(&self) -> Option<&str> {
+        self.0.get(SESSION_ID)?.to_str().ok()
+    }
+
+    /// The same for one request, with the headers that say what it is (SEP-2243, from 2026-07-28 on).
+    pub(crate) fn naming(&self, method: &str, name: Option<&str>) -> Self {
+        let mut headers = self.0.clone();
+        for (header, text) in [(METHOD, Some(method)), (NAME, name)] {
+            if let Some(value) = text.and_then(|text| HeaderValue::from_str(&as_header(text)).ok()) {
+                headers.insert(header, value);
+            }
+        }
+        Self(headers)
+    }
+
+    pub(super) fn all(&self) -> &HeaderMap {
+        &self.0
+    }
+}
+
+/// As SEP-2243 writes what no header can carry as it is.
+fn as_header(value: &str) -> String {
+    let plain = value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && value.trim() == value;
+    if plain && !value.starts_with("=?base64?") {
+        value.to_owned()
+    } else {
+        format!("=?base64?{}?=", BASE64_STANDARD.encode(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::as_header;
+
+    #[test]
+    fn a_name_that_no_header_can_carry_is_wrapped() {
+        for (name, header) in [("get_a", "get_a"), (" a", "=?base64?IGE=?="), ("\u{e4}", "=?base64?w6Q=?=")] {
+            assert_eq!(as_header(name), header);
+        }
+    }
+}
