@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use minicol_pdata::Timestamp;
 use minicol_plugin::{
     Account, Books, Clock, ComponentId, ComponentKind, ComponentSnapshot, HostView, Phase, Snapshot, Status,
+    place_among,
 };
 
 use crate::{arrow::Edge, events::Events};
@@ -117,6 +118,10 @@ impl View {
 }
 
 impl HostView for View {
+    fn place(&self, kind: ComponentKind, id: &ComponentId) -> Option<(usize, usize)> {
+        place_among(self.built().components.keys().map(|(kind, id)| (*kind, id)), kind, id)
+    }
+
     fn snapshot(&self) -> Snapshot {
         // No component's code runs while the lock is held.
         let (phase, up_since, components) = {

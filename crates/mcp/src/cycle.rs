@@ -74,6 +74,11 @@ impl Cycle {
         self.may_remake.swap(false, Ordering::Relaxed)
     }
 
+    /// Whether that right was taken: the list may be another since.
+    pub(crate) fn remade_session(&self) -> bool {
+        !self.may_remake.load(Ordering::Relaxed)
+    }
+
     /// The target spoke valid MCP.
     pub(crate) fn heard(&self) {
         self.spoke.store(true, Ordering::Relaxed);

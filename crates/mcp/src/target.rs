@@ -71,21 +71,22 @@ impl Target {
         Cycle::new(plan, Arc::clone(&self.core.settings.name), !all_open, calls_tools)
     }
 
-    async fn call(&self, wanted: Wanted, cycle: &Arc<Cycle>) -> (Arc<str>, ToolResult) {
+    async fn call(&self, wanted: &Wanted, cycle: &Arc<Cycle>) -> (Arc<str>, ToolResult) {
         let Wanted { name, plan, admission } = wanted;
+        let name = Arc::clone(name);
         if admission.is_none() {
             return (name, ToolResult::NotOffered);
         }
         // A tool's own way of asking sees only what will be sent.
         let arguments = match &self.core.state.lock().catalog {
             Some(catalog) => catalog.split(&name, &plan.arguments).0,
-            None => plan.arguments,
+            None => plan.arguments.clone(),
         };
         let call = Call {
             tool: Arc::clone(&name),
             arguments,
             timeout: plan.timeout.unwrap_or(self.core.settings.timeout),
-            ask: plan.ask,
+            ask: plan.ask.clone(),
             cycle: Arc::clone(cycle),
             probe: false,
             session: None,
@@ -118,8 +119,7 @@ impl Target {
         }
     }
 
-    fn outcome(&self, plan: &CyclePlan, up: Option<bool>, setup: Option<Failure>) -> CycleOutcome {
-        let wanted = self.wanted(plan);
+    fn outcome(&self, wanted: &[Wanted], up: Option<bool>, setup: Option<Failure>) -> CycleOutcome {
         let known = self.core.state.lock();
         let undeclared = known.catalog.as_ref().map(|catalog| {
             let of = |wanted: &Wanted| catalog.split(&wanted.name, &wanted.plan.arguments).1;
@@ -145,7 +145,7 @@ impl PollTarget for Target {
         let refused = |wanted: &Wanted| wanted.admission == Some(Admission::Refused);
         if wanted.iter().any(refused) && wanted.iter().all(|wanted| wanted.admission.is_none() || refused(wanted)) {
             let tools = wanted.iter().map(not_called).collect();
-            return CycleOutcome { tools, ..self.outcome(plan, None, None) };
+            return CycleOutcome { tools, ..self.outcome(&wanted, None, None) };
         }
         let cycle = Arc::new(self.begin(plan, &wanted));
         if let Err(failure) = self.core.set_up(&cycle).await {
@@ -153,14 +153,19 @@ impl PollTarget for Target {
             if failure.class().policy().counts_for_breaker {
                 self.core.state.lock().breakers.set_up_failed(plan.tick, self.core.breaker_rules());
             }
-            return CycleOutcome { tools, ..self.outcome(plan, up(&cycle), Some(failure)) };
+            return CycleOutcome { tools, ..self.outcome(&self.wanted(plan), up(&cycle), Some(failure)) };
         }
-        let mut tools = join_all(self.wanted(plan).into_iter().map(|wanted| self.call(wanted, &cycle))).await;
+        // The set-up may have brought another list.
+        let mut wanted = self.wanted(plan);
+        let mut tools = join_all(wanted.iter().map(|wanted| self.call(wanted, &cycle))).await;
         breathe().await;
         if cycle.doubts_list() {
             self.check_list(&cycle, &mut tools).await;
         }
-        CycleOutcome { tools, ..self.outcome(plan, up(&cycle), cycle.set_up_failure()) }
+        if cycle.doubts_list() || cycle.remade_session() {
+            wanted = self.wanted(plan);
+        }
+        CycleOutcome { tools, ..self.outcome(&wanted, up(&cycle), cycle.set_up_failure()) }
     }
 
     async fn close(&self) {

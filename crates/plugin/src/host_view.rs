@@ -7,6 +7,30 @@ use crate::{Books, ComponentId, ComponentKind, Status, status::seconds};
 pub trait HostView: Send + Sync {
     /// How everything is now.
     fn snapshot(&self) -> Snapshot;
+
+    /// Which one `id` is among the components of its kind and type, from 0, and how many these are; `None` where it was not built. Cheaper
+    /// than a snapshot.
+    fn place(&self, kind: ComponentKind, id: &ComponentId) -> Option<(usize, usize)> {
+        place_among(self.snapshot().components.iter().map(|one| (one.kind, &one.id)), kind, id)
+    }
+}
+
+/// [`HostView::place`], from every component in the order in which they were built.
+pub fn place_among<'a>(
+    components: impl Iterator<Item = (ComponentKind, &'a ComponentId)>,
+    kind: ComponentKind,
+    id: &ComponentId,
+) -> Option<(usize, usize)> {
+    let (mut place, mut count) = (None, 0);
+    for (other_kind, other) in components {
+        if other_kind == kind && other.component_type() == id.component_type() {
+            if other == id {
+                place = Some(count);
+            }
+            count += 1;
+        }
+    }
+    place.map(|place| (place, count))
 }
 
 /// Where the program is in its life.

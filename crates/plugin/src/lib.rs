@@ -30,7 +30,7 @@ pub use factory::{
     Buildable, ComponentId, ComponentKind, Decode, Entry, EnvironmentOverrides, Factory, Flow, IdError, OtlpProtocol,
     Product, Stability,
 };
-pub use host_view::{ComponentSnapshot, HostView, Phase, Snapshot};
+pub use host_view::{ComponentSnapshot, HostView, Phase, Snapshot, place_among};
 pub use scope::{Scope, ScopeParts};
 pub use state::StateStore;
 pub use status::{Event, EventSink, Level, Notice, Status, StatusChange};

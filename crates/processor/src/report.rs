@@ -57,7 +57,7 @@ struct Told {
 impl OwnMetrics {
     pub(crate) fn new(scope: &Scope) -> Self {
         let meter = scope.meter();
-        Self {
+        let own = Self {
             processor: KeyValue::new("processor", scope.id().to_string()),
             usable: meter
                 .u64_counter("minicol_mapping_usable_values")
@@ -94,7 +94,12 @@ impl OwnMetrics {
                 .with_description("Series that have not ended, of all targets")
                 .with_unit("{series}")
                 .build(),
+        };
+        // They stand at 0 before they count.
+        for counter in [&own.overflowed, &own.expired, &own.forgotten_keys] {
+            counter.add(0, std::slice::from_ref(&own.processor));
         }
+        own
     }
 
     pub(crate) fn usable(&self, values: u64) {
@@ -125,9 +130,15 @@ impl OwnMetrics {
                 self.dropped.add(count, &[self.processor.clone(), KeyValue::new("reason", reason)]);
             }
         }
-        self.overflowed.add(tally.overflowed, processor);
-        self.expired.add(tally.expired, processor);
-        self.forgotten_keys.add(tally.forgotten_keys, processor);
+        for (counter, count) in [
+            (&self.overflowed, tally.overflowed),
+            (&self.expired, tally.expired),
+            (&self.forgotten_keys, tally.forgotten_keys),
+        ] {
+            if count > 0 {
+                counter.add(count, processor);
+            }
+        }
         self.live.record(tally.live as u64, processor);
     }
 }
@@ -136,6 +147,9 @@ impl Complaints {
     /// Tells what of an answer could not be used, where that is not what was told last.
     pub(crate) fn hear(&mut self, ruleset: &Ruleset, source: &Source, one: &Extracted, now: Arrival, scope: &Scope) {
         let told = self.of(source, now);
+        if one.unusable.is_empty() && told.unusable.is_empty() {
+            return; // as nearly always: nothing to tell, and nothing that was told before is over
+        }
         let tool = &one.answer.tool;
         let Some(rules) = ruleset.tools.get(tool) else { return };
         for index in &rules.rules {

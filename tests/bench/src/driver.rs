@@ -38,6 +38,9 @@ pub(crate) struct Wanted {
     /// Plain JSON replies instead of event streams.
     #[arg(long)]
     json: bool,
+    /// Measures this program instead of one that is built first.
+    #[arg(long)]
+    program: Option<PathBuf>,
     /// Measures only this; can be given several times.
     #[arg(long, value_enum)]
     only: Vec<Part>,
@@ -133,7 +136,7 @@ fn own_cpu() -> anyhow::Result<Duration> {
 
 impl<'a> Bench<'a> {
     fn new(wanted: &'a Wanted) -> anyhow::Result<Self> {
-        let program = program::build()?;
+        let program = wanted.program.clone().map_or_else(program::build, Ok)?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["server", "--targets", &wanted.targets.to_string()]);
         if wanted.json {

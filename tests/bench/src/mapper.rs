@@ -8,7 +8,7 @@ use minicol_plugin::{
     testing::{Harness, Sink},
 };
 use minicol_processor::{MappingConfig, MappingFactory};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::contract;
 
@@ -40,12 +40,35 @@ impl Consumer for Nowhere {
     }
 }
 
+/// The processor `mapping` with the preset for Session-Buddy.
+pub(crate) fn processor(harness: &Harness) -> Box<dyn Processor> {
+    let config: MappingConfig = serde_yaml::from_str("presets: [session_buddy]").expect("a configuration");
+    MappingFactory::build(config, &harness.scope(ComponentKind::Processor, "mapping")).expect("a processor")
+}
+
+/// An arrow to what takes everything and keeps nothing.
+pub(crate) fn nowhere() -> Next {
+    Next::new(Nowhere)
+}
+
 impl Mapper {
+    /// The poll itself, and whether each tool answered.
+    pub const POINTS_OF_A_POLL: usize = 6;
+
     /// With the answers of so many cycles, which come again and again; where there is one, no series ever changes.
     pub fn new(cycles: usize) -> Self {
-        let harness = Harness::default();
-        let config: MappingConfig = serde_yaml::from_str("presets: [session_buddy]").expect("a configuration");
-        let scope = harness.scope(ComponentKind::Processor, "mapping");
+        Self::over(contract::documents(cycles), contract::TOOLS)
+    }
+
+    /// With one answer that never changes: as many series of one metric, each with an attribute.
+    pub fn of_series(series: usize) -> Self {
+        let scores: serde_json::Map<_, _> = (0..series).map(|n| (format!("component-{n}"), n.into())).collect();
+        let document = json!({ "quality_scores": scores });
+        let tools = ["get_metrics_summary", "get_none_a", "get_none_b", "get_none_c"];
+        Self::over(vec![[document, json!({}), json!({}), json!({})]], tools)
+    }
+
+    fn over(documents: Vec<[Value; 4]>, tools: [&str; 4]) -> Self {
         let resource = [
             ("service.name", "session-buddy"),
             ("service.instance.id", "4d63009a-8d0f-11ee-aad7-4c796ed8e320"),
@@ -54,16 +77,17 @@ impl Mapper {
         ];
         let resource = resource.into_iter().collect();
         let answered = |tool: &&str| ((*tool).to_owned(), ToolOutcome::of(Outcome::Answered));
-        let tools = contract::TOOLS.iter().map(answered).collect();
-        let report = PollReport { up: Some(1), duration_seconds: 0.25, missed_ticks: 0, setup_error: None, tools };
+        let outcomes = tools.iter().map(answered).collect();
+        let report =
+            PollReport { up: Some(1), duration_seconds: 0.25, missed_ticks: 0, setup_error: None, tools: outcomes };
         Self {
-            processor: MappingFactory::build(config, &scope).expect("a processor"),
+            processor: processor(&Harness::default()),
             source: Arc::new(Source { resource, receiver: "session_buddy".into(), interval: INTERVAL }),
-            documents: contract::documents(cycles).into_iter().map(|cycle| cycle.map(Arc::new)).collect(),
+            documents: documents.into_iter().map(|cycle| cycle.map(Arc::new)).collect(),
             report: Arc::new(report.to_document()),
-            tools: contract::TOOLS.map(Arc::from),
+            tools: tools.map(Arc::from),
             report_tool: POLL_REPORT.into(),
-            nowhere: Next::new(Nowhere),
+            nowhere: nowhere(),
             sink: Sink::new(),
             elapsed: Duration::from_secs(1),
             cycle: 0,

@@ -6,6 +6,7 @@ mod metric;
 mod path;
 mod rule;
 mod start;
+mod terms;
 mod words;
 
 use std::{

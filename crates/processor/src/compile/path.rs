@@ -1,7 +1,11 @@
 //! Paths (`JSONPath`, RFC 9535) as the rules use it: checked at start, bounded in time on any document.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use serde_json_path::JsonPath;
+
+use super::terms::Terms;
 
 /// A path may be this long, in bytes.
 const MAX_LENGTH: usize = 1_000;
@@ -20,6 +24,8 @@ pub(crate) struct Path {
 enum Steps {
     /// Members by name only (`$.a.b`): followed by hand, without a list of nodes.
     Members(Vec<String>),
+    /// Every member or element of what members by name lead to (`$.a.*`, `$.a[*]`): likewise.
+    Every(Vec<String>),
     /// Anything else.
     Any(JsonPath),
 }
@@ -40,6 +46,8 @@ pub(crate) enum Found<'a> {
 pub(crate) enum Guard {
     /// Holds where the path finds something, be it `null`.
     Exists(Path),
+    /// What can be told by looking at single members.
+    Terms(Terms),
     /// Holds where this finds something in a list that holds the document alone.
     Test(JsonPath),
 }
@@ -74,7 +82,11 @@ impl Path {
         }
         let survey = survey(text, '$')?;
         let path = JsonPath::parse(&survey.rooted).map_err(|error| PathError::of(&error, text, 0))?;
-        let steps = members(text).map_or(Steps::Any(path), Steps::Members);
+        let every = || text.strip_suffix(".*").or_else(|| text.strip_suffix("[*]")).and_then(members);
+        let steps = match members(text) {
+            Some(names) => Steps::Members(names),
+            None => every().map_or(Steps::Any(path), Steps::Every),
+        };
         Ok(Self { text: text.to_owned(), steps })
     }
 
@@ -91,14 +103,12 @@ impl Path {
     /// The one value that it finds.
     pub(crate) fn one<'a>(&self, document: &'a Value) -> Found<'a> {
         match &self.steps {
-            Steps::Members(names) => {
-                let mut at = document;
-                for name in names {
-                    let Some(inner) = at.as_object().and_then(|map| map.get(name)) else { return Found::Nothing };
-                    at = inner;
-                }
-                Found::One(at)
-            }
+            Steps::Members(names) => follow(names, document).map_or(Found::Nothing, Found::One),
+            Steps::Every(_) => match self.all(document).as_slice() {
+                [] => Found::Nothing,
+                [one] => Found::One(one),
+                _ => Found::Several,
+            },
             Steps::Any(path) => match path.query(document).all().as_slice() {
                 [] => Found::Nothing,
                 [one] => Found::One(one),
@@ -114,26 +124,38 @@ impl Path {
                 Found::One(value) => vec![value],
                 _ => Vec::new(),
             },
+            Steps::Every(names) => match follow(names, document) {
+                Some(Value::Object(map)) => map.values().collect(),
+                Some(Value::Array(list)) => list.iter().collect(),
+                _ => Vec::new(),
+            },
             Steps::Any(path) => path.query(document).all(),
         }
     }
 
     /// Every value that it finds, with the name of the member (or the index of the element) that it is.
-    pub(crate) fn named<'a>(&self, document: &'a Value) -> Vec<(String, &'a Value)> {
+    pub(crate) fn named<'a>(&'a self, document: &'a Value) -> Vec<(Cow<'a, str>, &'a Value)> {
         use serde_json_path::PathElement;
         match &self.steps {
             Steps::Members(names) => {
-                let name = names.last().cloned().unwrap_or_else(|| "$".to_owned());
-                self.all(document).into_iter().map(|value| (name.clone(), value)).collect()
+                let name = names.last().map_or("$", String::as_str);
+                self.all(document).into_iter().map(|value| (name.into(), value)).collect()
             }
+            Steps::Every(names) => match follow(names, document) {
+                Some(Value::Object(map)) => map.iter().map(|(name, value)| (name.into(), value)).collect(),
+                Some(Value::Array(list)) => {
+                    list.iter().enumerate().map(|(index, value)| (index.to_string().into(), value)).collect()
+                }
+                _ => Vec::new(),
+            },
             Steps::Any(path) => path
                 .query_located(document)
                 .into_iter()
                 .map(|node| {
                     let name = match node.location().iter().last() {
-                        Some(PathElement::Name(name)) => (*name).to_owned(),
-                        Some(PathElement::Index(index)) => index.to_string(),
-                        None => "$".to_owned(),
+                        Some(PathElement::Name(name)) => Cow::Owned((*name).to_owned()),
+                        Some(PathElement::Index(index)) => index.to_string().into(),
+                        None => "$".into(),
                     };
                     (name, node.node())
                 })
@@ -161,13 +183,14 @@ impl Guard {
             let message = "this does not fit here".to_owned();
             PathError { message, help, ..PathError::of(&error, text, BEFORE.len()) }
         })?;
-        Ok(Self::Test(path))
+        Ok(Terms::parse(text).map_or(Self::Test(path), Self::Terms))
     }
 
     /// Whether it holds. `wrapped` makes a list that holds the document alone; it is asked for only where it is needed.
     pub(crate) fn holds<'a>(&self, document: &'a Value, wrapped: impl FnOnce() -> &'a Value) -> bool {
         match self {
             Self::Exists(path) => path.one(document) != Found::Nothing,
+            Self::Terms(terms) => terms.hold(document),
             Self::Test(test) => !test.query(wrapped()).is_empty(),
         }
     }
@@ -205,9 +228,14 @@ impl PathError {
     }
 }
 
+/// Where members by name lead.
+pub(super) fn follow<'a>(names: &[String], document: &'a Value) -> Option<&'a Value> {
+    names.iter().try_fold(document, |at, name| at.as_object()?.get(name))
+}
+
 /// The names of a path that has nothing but members.
-fn members(text: &str) -> Option<Vec<String>> {
-    let rest = &text[1..];
+pub(super) fn members(text: &str) -> Option<Vec<String>> {
+    let rest = text.strip_prefix(['$', '@'])?;
     if rest.is_empty() {
         return Some(Vec::new());
     }
@@ -308,10 +336,13 @@ mod tests {
     #[test]
     fn items_are_found_with_their_names() {
         let document = json!({"by": {"x": 1, "y": 2}, "list": [3]});
-        let named = |path: &str| Path::parse(path).unwrap().named(&document);
-        assert_eq!(named("$.by.*"), [("x".to_owned(), &json!(1)), ("y".to_owned(), &json!(2))]);
-        assert_eq!(named("$.list[*]"), [("0".to_owned(), &json!(3))]);
-        assert_eq!(named("$.by.x"), [("x".to_owned(), &json!(1))]);
+        let named = |path: &str| -> Vec<(String, Value)> {
+            let path = Path::parse(path).unwrap();
+            path.named(&document).into_iter().map(|(name, value)| (name.into_owned(), value.clone())).collect()
+        };
+        assert_eq!(named("$.by.*"), [("x".to_owned(), json!(1)), ("y".to_owned(), json!(2))]);
+        assert_eq!(named("$.list[*]"), [("0".to_owned(), json!(3))]);
+        assert_eq!(named("$.by.x"), [("x".to_owned(), json!(1))]);
     }
 
     #[test]

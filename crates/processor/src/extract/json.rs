@@ -1,6 +1,6 @@
 //! Rules on JSON documents, and on their items.
 
-use std::{cell::OnceCell, sync::Arc};
+use std::{borrow::Cow, cell::OnceCell, sync::Arc};
 
 use minicol_plugin::text;
 use serde_json::Value;
@@ -22,11 +22,8 @@ impl Extraction<'_> {
     /// One value per item. At most `max_items` are looked at; the others are counted.
     pub(super) fn each(&mut self, index: usize, rule: &Rule, path: &Path, once: Option<&Once>, names: bool) {
         let json = self.document.json;
-        let items: Vec<(String, &Value)> = if names {
-            path.named(json)
-        } else {
-            path.all(json).into_iter().map(|item| (String::new(), item)).collect()
-        };
+        let items: Vec<(Cow<'_, str>, &Value)> =
+            if names { path.named(json) } else { path.all(json).into_iter().map(|item| ("".into(), item)).collect() };
         let max = self.ruleset.max_items;
         if items.len() > max {
             for _ in max..items.len() {
@@ -106,7 +103,7 @@ impl Extraction<'_> {
             Source::Path(path) => path,
             Source::Number(number) => {
                 let item = self.described(place, metric, json, name, once);
-                return self.sample(place, (rule, metric), Ok(*number), &item, String::new);
+                return self.sample(place, (rule, metric), Ok(*number), item, String::new);
             }
             Source::Series(_) => return,
         };
@@ -132,7 +129,7 @@ impl Extraction<'_> {
         };
         // Attributes of what makes no point are nobody's concern.
         let item = if measured.is_ok() { self.described(place, metric, json, name, once) } else { Item::default() };
-        self.sample(place, (rule, metric), measured, &item, || {
+        self.sample(place, (rule, metric), measured, item, || {
             format!("`{}` ({})", text::foreign(path.text()), shown(found))
         });
     }
@@ -146,11 +143,10 @@ impl Extraction<'_> {
         once: Option<(Arc<str>, Option<minicol_pdata::Timestamp>)>,
     ) -> Item {
         let look = |attribute: &Attribute| match attribute {
-            Attribute::Scalar(Scalar::Name) => Some(Ok(Value::from(name))),
             Attribute::Scalar(which) => scalar(which, json, name),
             Attribute::Label(_) | Attribute::Literal(_) => None,
         };
-        Item { attributes: self.attributes(place, metric, look), once }
+        Item { attributes: self.attributes(place, metric, name, look), once }
     }
 }
 

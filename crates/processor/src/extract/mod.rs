@@ -6,7 +6,7 @@ mod prometheus;
 mod unusable;
 mod value;
 
-use std::{cell::OnceCell, sync::Arc};
+use std::{borrow::Cow, cell::OnceCell, sync::Arc};
 
 use minicol_pdata::{Attributes, Number, Observation, Timestamp};
 use minicol_plugin::text;
@@ -116,7 +116,7 @@ impl Extraction<'_> {
         place: Place,
         (rule, metric): (&Rule, &Metric),
         number: Result<Number, Reason>,
-        item: &Item,
+        item: Item,
         shown: impl FnOnce() -> String,
     ) {
         let number = number.and_then(|number| value::scaled(number, metric.scale));
@@ -130,19 +130,15 @@ impl Extraction<'_> {
             Ok(number) => number,
             Err(reason) => return self.unusable.add(place, reason, shown),
         };
-        let value = match (&item.once, metric.kind) {
-            (Some((key, ended)), _) => Measured::Item { key: key.clone(), ended: *ended, value: number },
+        let value = match (item.once, metric.kind) {
+            (Some((key, ended)), _) => Measured::Item { key, ended, value: number },
             (None, Kind::Counter) => Measured::Total(number),
             (None, Kind::UpDownCounter) => Measured::UpDown(number),
             (None, Kind::Gauge) => Measured::Level(number),
             (None, Kind::Histogram | Kind::ExponentialHistogram) => Measured::Change(value::as_f64(number)),
         };
-        let sample = Sample {
-            instrument: metric.instrument,
-            attributes: item.attributes.clone(),
-            value,
-            tellers: rule.tellers.clone(),
-        };
+        let sample =
+            Sample { instrument: metric.instrument, attributes: item.attributes, value, tellers: rule.tellers.clone() };
         self.samples.push(sample);
     }
 
@@ -186,12 +182,13 @@ impl Extraction<'_> {
         }
     }
 
-    /// An item's attributes. What is not there, or `null`, is left out.
-    fn attributes(
+    /// An item's attributes; `called` is its name. What is not there, or `null`, is left out.
+    fn attributes<'v>(
         &mut self,
         place: Place,
         metric: &Metric,
-        look: impl Fn(&Attribute) -> Option<Result<Value, Reason>>,
+        called: &str,
+        look: impl Fn(&Attribute) -> Option<Result<Cow<'v, Value>, Reason>>,
     ) -> Attributes {
         let max = self.ruleset.max_attribute_length;
         let mut attributes = Attributes::new();
@@ -200,8 +197,13 @@ impl Extraction<'_> {
                 attributes.insert(name.clone(), value.clone());
                 continue;
             }
-            let Some(found) = look(attribute) else { continue };
-            match found.and_then(|value| value::attribute(&value, max)) {
+            let value = if let Attribute::Scalar(Scalar::Name) = attribute {
+                Ok(Some(value::text(called, max)))
+            } else {
+                let Some(found) = look(attribute) else { continue };
+                found.and_then(|value| value::attribute(&value, max))
+            };
+            match value {
                 Ok(None) => {}
                 Ok(Some((value, cut))) => {
                     if cut {
@@ -246,19 +248,19 @@ impl Document<'_> {
 }
 
 /// What a scalar of an item is.
-fn scalar(scalar: &Scalar, item: &Value, name: &str) -> Option<Result<Value, Reason>> {
+fn scalar<'v>(scalar: &Scalar, item: &'v Value, name: &str) -> Option<Result<Cow<'v, Value>, Reason>> {
     match scalar {
-        Scalar::Name => Some(Ok(Value::from(name))),
+        Scalar::Name => Some(Ok(Cow::Owned(Value::from(name)))),
         Scalar::Path(path) => one(path, item),
     }
 }
 
-fn one(path: &Path, item: &Value) -> Option<Result<Value, Reason>> {
+fn one<'v>(path: &Path, item: &'v Value) -> Option<Result<Cow<'v, Value>, Reason>> {
     match path.one(item) {
         Found::Nothing => None,
-        // A list or a map is of no use as a scalar: it is not copied.
+        // A list or a map is of no use as a scalar.
         Found::One(Value::Array(_) | Value::Object(_)) => Some(Err(Reason::Attribute)),
-        Found::One(value) => Some(Ok(value.clone())),
+        Found::One(value) => Some(Ok(Cow::Borrowed(value))),
         Found::Several => Some(Err(Reason::Several)),
     }
 }

@@ -1,5 +1,7 @@
 //! Rules on Prometheus text.
 
+use std::borrow::Cow;
+
 use minicol_pdata::Number;
 use minicol_plugin::text;
 use serde_json::Value;
@@ -63,11 +65,11 @@ impl Extraction<'_> {
                     .labels
                     .iter()
                     .find(|(name, _)| name == label)
-                    .map(|(_, value)| Ok(Value::from(value.as_str()))),
+                    .map(|(_, value)| Ok(Cow::Owned(Value::from(value.as_str())))),
                 Attribute::Scalar(_) | Attribute::Literal(_) => None,
             };
-            let item = Item { attributes: self.attributes(place, metric, look), once: None };
-            self.sample(place, (rule, metric), number, &item, || format!("{} ({})", name(), series.value));
+            let item = Item { attributes: self.attributes(place, metric, "", look), once: None };
+            self.sample(place, (rule, metric), number, item, || format!("{} ({})", name(), series.value));
         }
     }
 }

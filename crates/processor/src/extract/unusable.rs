@@ -70,6 +70,11 @@ impl Unusable {
         }
     }
 
+    /// True where everything was usable.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Everything, by place.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Place, &[Complaint])> {
         self.0.iter().map(|(place, list)| (place, list.as_slice()))

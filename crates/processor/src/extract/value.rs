@@ -110,12 +110,15 @@ pub(crate) fn attribute(value: &Value, max: usize) -> Result<Option<(AttributeVa
             Some(whole) => (whole.into(), false),
             None => (number.as_f64().unwrap_or_default().into(), false),
         },
-        Value::String(text) => {
-            let (text, cut) = cut(text, max);
-            (text.into(), cut)
-        }
+        Value::String(value) => text(value, max),
         Value::Array(_) | Value::Object(_) => return Err(Reason::Attribute),
     }))
+}
+
+/// A text as an attribute's value, at most `max` characters long.
+pub(crate) fn text(text: &str, max: usize) -> (AttributeValue, bool) {
+    let (text, cut) = cut(text, max);
+    (text.into(), cut)
 }
 
 /// At most `max` characters of `text`, and whether that is less than all.

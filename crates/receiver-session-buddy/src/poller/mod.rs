@@ -33,7 +33,7 @@ pub use status::{LastError, PollerStatus};
 use ticks::Ticks;
 
 /// With more pollers than this in a program, first polls are spread over the interval.
-const SPREAD_ABOVE: usize = 16;
+const SPREAD_ABOVE: u32 = 16;
 /// How long a cycle that was cancelled may take to end.
 const CANCELLED_GRACE: Duration = Duration::from_secs(1);
 
@@ -244,17 +244,9 @@ async fn run(engine: Arc<Engine>, interval: Duration, offset: Duration, signals:
 /// How long after the start the first poll is: at once, but where there are many pollers each has its own place in the interval, so that
 /// they do not all poll at the same moment for ever.
 fn first_offset(scope: &Scope, interval: Duration) -> Duration {
-    let components = scope.host().snapshot().components;
-    let pollers: Vec<_> = components
-        .iter()
-        .filter(|one| one.kind == ComponentKind::Receiver && one.id.component_type() == scope.id().component_type())
-        .map(|one| &one.id)
-        .collect();
-    let place = pollers.iter().position(|id| *id == scope.id());
-    match (place, u32::try_from(pollers.len())) {
-        (Some(place), Ok(count)) if pollers.len() > SPREAD_ABOVE => {
-            interval / count * u32::try_from(place).unwrap_or_default()
-        }
+    let place = scope.host().place(ComponentKind::Receiver, scope.id());
+    match place.map(|(place, count)| (u32::try_from(place), u32::try_from(count))) {
+        Some((Ok(place), Ok(count))) if count > SPREAD_ABOVE => interval / count * place,
         _ => Duration::ZERO,
     }
 }

@@ -1,0 +1,80 @@
+//! Promise: what a cycle allocates stays what it was. Not a timed test: it counts, and fails where a change makes it more.
+//!
+//! The figures are those of this test itself (`cargo test -p minicol-bench -- --nocapture` prints them) with a margin of a tenth or so. Where a
+//! change needs more and is worth it, raise them; where one needs less, lower them.
+
+use std::{alloc::System, sync::Arc};
+
+use minicol_bench::{Mapper, poll};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// The counter counts the whole process: one test at a time.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// Allocations, growing ones included, of what `work` does.
+async fn counted<T>(work: impl Future<Output = T>) -> (usize, T) {
+    let region = Region::new(ALLOCATOR);
+    let done = work.await;
+    let change = region.change();
+    (change.allocations + change.reallocations, done)
+}
+
+#[track_caller]
+fn at_most(what: &str, count: usize, most: usize) {
+    println!("{what}: {count} allocations, at most {most}");
+    assert!(count <= most, "{what}: {count} allocations, but at most {most} are wanted");
+}
+
+#[tokio::test]
+async fn a_cycles_answers_are_mapped_with_few_allocations() {
+    let _turn = TURN.lock().await;
+    let mut mapper = Mapper::new(1);
+    for _ in 0..10 {
+        mapper.mapped().await;
+    }
+    let answers = mapper.answers();
+    let (count, ()) = counted(mapper.map(answers)).await;
+    at_most("mapping a cycle of 17 points", count, MAPPING);
+}
+
+#[tokio::test]
+async fn an_unchanged_series_costs_no_allocation_beyond_its_point() {
+    let _turn = TURN.lock().await;
+    let mut counts = Vec::new();
+    for series in [100, 200] {
+        let mut mapper = Mapper::of_series(series);
+        for _ in 0..10 {
+            assert_eq!(mapper.mapped().await.items(), series + Mapper::POINTS_OF_A_POLL);
+        }
+        let answers = mapper.answers();
+        counts.push(counted(mapper.map(answers)).await.0);
+    }
+    // Its set of attributes as the answer has it (the set, a value), and as the point carries it (a list, a name, a value).
+    let each = (counts[1] - counts[0]) as f64 / 100.0;
+    println!("{each} allocations for each unchanged series of one attribute");
+    assert!(each <= 5.1, "{each} allocations for each unchanged series");
+}
+
+#[tokio::test]
+async fn a_poll_is_made_with_few_allocations() {
+    let _turn = TURN.lock().await;
+    let world = Arc::new(poll::World::start().await);
+    for _ in 0..10 {
+        world.cycle().await;
+    }
+    let before = world.served();
+    let (count, ()) = counted(async {
+        for _ in 0..10 {
+            world.cycle().await;
+        }
+    })
+    .await;
+    assert_eq!(world.served() - before, 40, "four calls each");
+    at_most("a poll of four calls, server and mapping included", count / 10, POLL);
+}
+
+const MAPPING: usize = 160;
+const POLL: usize = 950;
