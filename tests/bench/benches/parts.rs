@@ -1,5 +1,7 @@
 //! The parts of a poll: `cargo bench -p minicol-bench`. Each tells the time and what is allocated.
 
+#![allow(clippy::expect_used)] // a benchmark
+
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
 use minicol_bench::{Mapper, contract, poll};
 use minicol_pdata::{Batch, Metrics};

@@ -1,10 +1,6 @@
 //! Starts every role, measures, and prints the table.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -284,7 +280,7 @@ impl<'a> Bench<'a> {
         let path = self.folder.path().join("pipeline.yaml");
         let [page_port, health_port] = [program::free_port()?, program::free_port()?];
         let Self { mcp_port, otlp_port, .. } = *self;
-        Pipeline { targets, interval_seconds, mcp_port, otlp_port, page_port, health_port }.write(Path::new(&path))?;
+        Pipeline { targets, interval_seconds, mcp_port, otlp_port, page_port, health_port }.write(&path)?;
         Ok((path, health_port))
     }
 

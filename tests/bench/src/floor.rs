@@ -110,12 +110,11 @@ impl Target {
             r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}","arguments":{{}}}}}}"#
         );
         let (_, body) = self.post(body).await;
-        let json = match body.first() {
-            Some(b'{') => &body[..],
-            _ => {
-                let text = std::str::from_utf8(&body).expect("text");
-                text.lines().find_map(|line| line.strip_prefix("data:")).expect("an event").as_bytes()
-            }
+        let json = if body.starts_with(b"{") {
+            &body[..]
+        } else {
+            let text = std::str::from_utf8(&body).expect("text");
+            text.lines().find_map(|line| line.strip_prefix("data:")).expect("an event").as_bytes()
         };
         let reply: Reply = serde_json::from_slice(json).expect("a reply");
         assert!(reply.id == id && !reply.result.is_error && reply.result.structured_content.is_object());

@@ -4,7 +4,8 @@
 //! that are the floor (`floor`); minicol's own pipeline, ticked faster than its configuration allows (`paced`); the program itself.
 
 // A benchmark: it panics with a message rather than return errors, and prints.
-#![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::needless_pass_by_value)] // a role owns its options
 
 mod driver;
 mod floor;

@@ -64,8 +64,9 @@ impl Talker {
     pub(crate) fn start(command: &mut Command) -> anyhow::Result<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (to, from) = (child.stdin.take(), child.stdout.take());
-        let _process = Process(child);
-        Ok(Self { _process, to: to.context("piped")?, from: BufReader::new(from.context("piped")?) })
+        let process = Process(child);
+        let (to, from) = (to.context("piped")?, BufReader::new(from.context("piped")?));
+        Ok(Self { _process: process, to, from })
     }
 
     pub(crate) fn hear(&mut self) -> anyhow::Result<String> {

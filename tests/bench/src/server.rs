@@ -207,7 +207,8 @@ impl MetricsService for Backend {
         request: tonic::Request<ExportMetricsServiceRequest>,
     ) -> Result<tonic::Response<ExportMetricsServiceResponse>, tonic::Status> {
         let encoded = request.into_inner().encode_to_vec();
-        let points = minicol_pdata::Metrics::decode(encoded.clone().into()).map_or(0, |metrics| metrics.items());
+        let points = minicol_pdata::Metrics::decode(encoded.clone().into())
+            .map_or(0, |metrics| minicol_pdata::Metrics::items(&metrics));
         self.0.exports.fetch_add(1, Relaxed);
         self.0.points.fetch_add(points as u64, Relaxed);
         *self.0.latest.lock().unwrap() = encoded;
