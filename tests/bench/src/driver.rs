@@ -105,7 +105,7 @@ fn mapping(wanted: &Wanted, table: &mut Table) -> anyhow::Result<()> {
         for _ in 0..wanted.rounds {
             let mut mapper = Mapper::new(cycles);
             let points = runtime.block_on(mapper.mapped()).items();
-            let (mut spent, mut mapped) = (Duration::ZERO, 0);
+            let (mut spent, mut done) = (Duration::ZERO, 0);
             while spent < Duration::from_secs(1) {
                 let answers: Vec<_> = (0..1000).map(|_| mapper.answers()).collect();
                 let before = own_cpu()?;
@@ -115,9 +115,9 @@ fn mapping(wanted: &Wanted, table: &mut Table) -> anyhow::Result<()> {
                     }
                 });
                 spent += own_cpu()?.saturating_sub(before);
-                mapped += 1000 * points;
+                done += 1000 * points;
             }
-            best = best.max(mapped as f64 / spent.as_secs_f64());
+            best = best.max(done as f64 / spent.as_secs_f64());
         }
         table.add_row([what, &format!("{:.2} M points/s", best / 1e6), "", "1 M points/s"]);
     }

@@ -107,16 +107,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 /// One line for each line.
 fn obey(server: &Server) -> anyhow::Result<()> {
     for line in std::io::stdin().lock().lines() {
-        match line?.split_once(' ') {
-            Some(("save", path)) => {
-                std::fs::write(path, &*server.latest.lock().unwrap())?;
-                println!("saved");
-            }
-            _ => {
-                let [calls, exports, points] =
-                    [&server.calls, &server.exports, &server.points].map(|count| count.load(Relaxed));
-                println!("{calls} {exports} {points} {}", server.sessions.lock().unwrap().len());
-            }
+        if let Some(("save", path)) = line?.split_once(' ') {
+            std::fs::write(path, &*server.latest.lock().unwrap())?;
+            println!("saved");
+        } else {
+            let [calls, exports, points] =
+                [&server.calls, &server.exports, &server.points].map(|count| count.load(Relaxed));
+            println!("{calls} {exports} {points} {}", server.sessions.lock().unwrap().len());
         }
         std::io::stdout().flush()?;
     }

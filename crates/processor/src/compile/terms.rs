@@ -36,15 +36,15 @@ impl Terms {
 }
 
 impl Term {
-    fn parse(text: &str) -> Option<Self> {
-        let (path, test) = if let Some((path, value)) = text.split_once("==") {
+    fn parse(term: &str) -> Option<Self> {
+        let (path, condition) = if let Some((path, value)) = term.split_once("==") {
             (path, Test::Equals(literal(value)?))
-        } else if let Some((path, value)) = text.split_once("!=") {
+        } else if let Some((path, value)) = term.split_once("!=") {
             (path, Test::Differs(literal(value)?))
         } else {
-            (text, Test::Exists)
+            (term, Test::Exists)
         };
-        Some(Self { names: members(path.trim())?, test })
+        Some(Self { names: members(path.trim())?, test: condition })
     }
 
     fn holds(&self, document: &Value) -> bool {

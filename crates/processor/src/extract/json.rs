@@ -6,7 +6,7 @@ use minicol_plugin::text;
 use serde_json::Value;
 
 use super::{Extraction, Item, Reason, scalar, shown, value};
-use crate::compile::{Attribute, Condition, Found, Metric, Once, Path, Rule, Scalar, Source};
+use crate::compile::{Attribute, Condition, Found, Metric, Once, Path, Rule, Source};
 
 impl Extraction<'_> {
     pub(super) fn document(&mut self, index: usize, rule: &Rule) {
