@@ -1,11 +1,11 @@
 use std::{
-    collections::BTreeMap,
     fmt,
     hash::{Hash, Hasher},
     sync::Arc,
 };
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use smallvec::SmallVec;
 
 /// The value of an attribute. Equality and order go by the bits of a double, so that a set of attributes can be a key.
 #[derive(Clone, Debug)]
@@ -22,9 +22,12 @@ pub enum AttributeValue {
     Other(Arc<str>),
 }
 
-/// Names and values that tell one series, or one resource, from another; sorted by name, each name once.
+/// Names and values that tell one series, or one resource, from another; sorted by name, each name once. One or two, as most series
+/// have, take no memory of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Attributes(BTreeMap<Arc<str>, AttributeValue>);
+pub struct Attributes(SmallVec<[Attribute; 2]>);
+
+type Attribute = (Arc<str>, AttributeValue);
 
 /// Where telemetry comes from: the attributes of an OTLP resource.
 pub type Resource = Attributes;
@@ -32,12 +35,19 @@ pub type Resource = Attributes;
 impl Attributes {
     /// No attributes.
     pub const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self(SmallVec::new_const())
     }
 
     /// Sets `name`; the value it had before is returned.
     pub fn insert(&mut self, name: impl Into<Arc<str>>, value: impl Into<AttributeValue>) -> Option<AttributeValue> {
-        self.0.insert(name.into(), value.into())
+        let (name, value) = (name.into(), value.into());
+        match self.position(&name) {
+            Ok(at) => Some(std::mem::replace(&mut self.0[at].1, value)),
+            Err(at) => {
+                self.0.insert(at, (name, value));
+                None
+            }
+        }
     }
 
     /// The same with one more attribute.
@@ -49,12 +59,12 @@ impl Attributes {
 
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&AttributeValue> {
-        self.0.get(name)
+        self.position(name).ok().map(|at| &self.0[at].1)
     }
 
     /// Takes `name` away.
     pub fn remove(&mut self, name: &str) -> Option<AttributeValue> {
-        self.0.remove(name)
+        self.position(name).ok().map(|at| self.0.remove(at).1)
     }
 
     /// Names and values in the order of the names.
@@ -70,6 +80,11 @@ impl Attributes {
     /// True where there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Where it is, or where it would stand.
+    fn position(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| known.as_ref().cmp(name))
     }
 
     pub(crate) fn to_proto(&self) -> Vec<KeyValue> {
@@ -92,7 +107,18 @@ impl Attributes {
 
 impl<N: Into<Arc<str>>, V: Into<AttributeValue>> FromIterator<(N, V)> for Attributes {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        let mut all: SmallVec<[Attribute; 2]> =
+            pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        // Stable, so that of one name the last comes last: it counts.
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        all.dedup_by(|later, kept| {
+            let same = later.0 == kept.0;
+            if same {
+                std::mem::swap(later, kept);
+            }
+            same
+        });
+        Self(all)
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::{
     compile::{self, Ruleset},
     config::MappingConfig,
-    extract::{self, Extracted},
+    extract::{self, Extracted, Texts},
     report::{Complaints, OwnMetrics},
     sample::Cycle,
     series::SeriesStore,
@@ -27,6 +27,7 @@ pub const SCOPE_NAME: &str = "minicol.mapping";
 /// Turns observations into metrics. What must outlive it (the life of each series, what was told) lies in a slot of its scope.
 struct Mapping {
     rules: Arc<Ruleset>,
+    texts: Texts,
     state: Arc<Mutex<State>>,
     own: OwnMetrics,
     scope: Scope,
@@ -74,7 +75,7 @@ impl Factory for MappingFactory {
             let state = lock(&shown);
             json!({ "rules": count, "live_series": state.live, "unusable": state.complaints.to_json() })
         });
-        Ok(Box::new(Mapping { rules, state, own, scope: scope.clone() }))
+        Ok(Box::new(Mapping { rules, texts: Texts::default(), state, own, scope: scope.clone() }))
     }
 }
 
@@ -111,7 +112,7 @@ impl Mapping {
         let Some(now) = of_source.clone().map(|one| one.arrival).reduce(later) else { return };
         let report = of_source.clone().find(|one| &*one.tool == POLL_REPORT).map(|one| one.arrival);
         let extracted: Vec<Extracted> =
-            of_source.filter_map(|observation| extract::extract(&self.rules, observation)).collect();
+            of_source.filter_map(|observation| extract::extract(&self.rules, &self.texts, observation)).collect();
         let mut state = lock(&self.state);
         for one in &extracted {
             self.own.unusable(&self.rules, &one.unusable);

@@ -1,8 +1,9 @@
-//! Rules applied to answers: documents become samples. Start from [`extract`]. Nothing here remembers anything, reads a clock or fails; what
-//! cannot be used is told in [`Unusable`].
+//! Rules applied to answers: documents become samples. Start from [`extract`]. Nothing here remembers anything but [`Texts`], reads a clock or fails;
+//! what cannot be used is told in [`Unusable`].
 
 mod json;
 mod prometheus;
+mod texts;
 mod unusable;
 mod value;
 
@@ -12,6 +13,7 @@ use minicol_pdata::{Attributes, Number, Observation, Timestamp};
 use minicol_plugin::text;
 use serde_json::Value;
 
+pub(crate) use texts::Texts;
 pub(crate) use unusable::{Complaint, Place, Reason, Unusable};
 pub(crate) use value::is_negative;
 
@@ -37,6 +39,7 @@ pub(crate) struct Extracted {
 /// One answer on its way to samples.
 struct Extraction<'a> {
     ruleset: &'a Ruleset,
+    texts: &'a Texts,
     observation: &'a Observation,
     document: Document<'a>,
     samples: Vec<Sample>,
@@ -61,11 +64,12 @@ struct Item {
 }
 
 /// Applies every rule of an answer's tool. `None` where no rule is for it.
-pub(crate) fn extract(ruleset: &Ruleset, observation: &Observation) -> Option<Extracted> {
+pub(crate) fn extract(ruleset: &Ruleset, texts: &Texts, observation: &Observation) -> Option<Extracted> {
     let tool = ruleset.tools.get(&observation.tool)?;
     let document = Document { json: &observation.document, wrapped: OnceCell::new(), exposition: OnceCell::new() };
     let mut extraction = Extraction {
         ruleset,
+        texts,
         observation,
         document,
         samples: Vec::new(),
@@ -190,7 +194,7 @@ impl Extraction<'_> {
         called: &str,
         look: impl Fn(&Attribute) -> Option<Result<Cow<'v, Value>, Reason>>,
     ) -> Attributes {
-        let max = self.ruleset.max_attribute_length;
+        let (max, texts) = (self.ruleset.max_attribute_length, self.texts);
         let mut attributes = Attributes::new();
         for (name, attribute) in &metric.attributes {
             if let Attribute::Literal(value) = attribute {
@@ -198,10 +202,10 @@ impl Extraction<'_> {
                 continue;
             }
             let value = if let Attribute::Scalar(Scalar::Name) = attribute {
-                Ok(Some(value::text(called, max)))
+                Ok(Some(value::text(called, max, texts)))
             } else {
                 let Some(found) = look(attribute) else { continue };
-                found.and_then(|value| value::attribute(&value, max))
+                found.and_then(|value| value::attribute(&value, max, texts))
             };
             match value {
                 Ok(None) => {}

@@ -4,7 +4,7 @@ use jiff::{civil::DateTime, tz::TimeZone};
 use minicol_pdata::{AttributeValue, Number, Timestamp};
 use serde_json::Value;
 
-use super::unusable::Reason;
+use super::{texts::Texts, unusable::Reason};
 
 /// A key may be this long, in characters; a longer one is none.
 const MAX_KEY: usize = 256;
@@ -102,7 +102,7 @@ pub(crate) fn key(value: &Value) -> Option<String> {
 }
 
 /// An attribute's value: a scalar, its text at most `max` characters long. `Ok(None)` for `null`.
-pub(crate) fn attribute(value: &Value, max: usize) -> Result<Option<(AttributeValue, bool)>, Reason> {
+pub(crate) fn attribute(value: &Value, max: usize, texts: &Texts) -> Result<Option<(AttributeValue, bool)>, Reason> {
     Ok(Some(match value {
         Value::Null => return Ok(None),
         Value::Bool(value) => ((*value).into(), false),
@@ -110,15 +110,15 @@ pub(crate) fn attribute(value: &Value, max: usize) -> Result<Option<(AttributeVa
             Some(whole) => (whole.into(), false),
             None => (number.as_f64().unwrap_or_default().into(), false),
         },
-        Value::String(value) => text(value, max),
+        Value::String(value) => text(value, max, texts),
         Value::Array(_) | Value::Object(_) => return Err(Reason::Attribute),
     }))
 }
 
 /// A text as an attribute's value, at most `max` characters long.
-pub(crate) fn text(text: &str, max: usize) -> (AttributeValue, bool) {
+pub(crate) fn text(text: &str, max: usize, texts: &Texts) -> (AttributeValue, bool) {
     let (text, cut) = cut(text, max);
-    (text.into(), cut)
+    (AttributeValue::String(texts.get(text)), cut)
 }
 
 /// At most `max` characters of `text`, and whether that is less than all.
@@ -194,10 +194,11 @@ mod tests {
 
     #[test]
     fn long_attributes_are_cut_at_a_character() {
-        assert_eq!(attribute(&json!("ééé"), 2), Ok(Some(("éé".into(), true))));
-        assert_eq!(attribute(&json!("éé"), 2), Ok(Some(("éé".into(), false))));
-        assert_eq!(attribute(&json!(null), 2), Ok(None));
-        assert_eq!(attribute(&json!({}), 2), Err(Reason::Attribute));
+        let attribute = |value| attribute(&value, 2, &Texts::default());
+        assert_eq!(attribute(json!("ééé")), Ok(Some(("éé".into(), true))));
+        assert_eq!(attribute(json!("éé")), Ok(Some(("éé".into(), false))));
+        assert_eq!(attribute(json!(null)), Ok(None));
+        assert_eq!(attribute(json!({})), Err(Reason::Attribute));
     }
 
     #[test]
