@@ -10,6 +10,8 @@ mod house;
 mod otlp;
 mod otlp_environment;
 mod program;
+mod secrets;
+mod servers;
 mod simulate;
 mod thin_path;
 mod traces;

@@ -65,8 +65,8 @@ impl Program {
     pub fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(minicol())
             .args(arguments)
-            .envs(variables.iter().copied())
             .env_remove("RUST_LOG")
+            .envs(variables.iter().copied())
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::Read,
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -67,11 +67,14 @@ pub struct OtlpSink {
     /// `127.0.0.1:PORT` of HTTP.
     pub http: SocketAddr,
     received: Received,
+    headers: Headers,
     /// Its own: when it goes, everything goes, open connections too, as when a process is killed.
     runtime: Option<Runtime>,
 }
 
 type Received = Arc<Mutex<Vec<Point>>>;
+/// What requests carried; every header and value once.
+type Headers = Arc<Mutex<BTreeSet<(String, String)>>>;
 
 impl OtlpSink {
     /// Serves on free ports.
@@ -88,10 +91,12 @@ impl OtlpSink {
     async fn start_on(grpc: SocketAddr, http: SocketAddr, received: Received) -> Self {
         let (grpc, http) = (bind(grpc).await, bind(http).await);
         let addresses = (grpc.local_addr().expect("an address"), http.local_addr().expect("an address"));
-        let service = MetricsServiceServer::new(Service(Arc::clone(&received)))
+        let headers = Headers::default();
+        let service = MetricsServiceServer::new(Service(Arc::clone(&received), Arc::clone(&headers)))
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(64 << 20);
-        let router = Router::new().route("/v1/metrics", post(take)).with_state(Arc::clone(&received));
+        let router =
+            Router::new().route("/v1/metrics", post(take)).with_state((Arc::clone(&received), Arc::clone(&headers)));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let (grpc, http) = (grpc.into_std().expect("a socket"), http.into_std().expect("a socket"));
@@ -105,7 +110,7 @@ impl OtlpSink {
             axum::serve(http, router).await.expect("it serves");
         });
         let runtime = Some(runtime);
-        Self { grpc: addresses.0, http: addresses.1, received, runtime }
+        Self { grpc: addresses.0, http: addresses.1, received, headers, runtime }
     }
 
     /// Every point so far, in the order of arrival.
@@ -116,6 +121,11 @@ impl OtlpSink {
     /// The points of one metric so far.
     pub fn points_of(&self, name: &str) -> Vec<Point> {
         self.points().into_iter().filter(|point| point.name == name).collect()
+    }
+
+    /// The headers of all requests so far, each with its values.
+    pub fn headers(&self) -> Vec<(String, String)> {
+        self.headers.lock().unwrap().iter().cloned().collect()
     }
 
     /// Kills it, open connections included; give what it returns to [`OtlpSink::restarted`].
@@ -168,7 +178,12 @@ pub fn read_points(request: Bytes) -> Vec<Point> {
     points
 }
 
-struct Service(Received);
+fn keep(seen: &HeaderMap, headers: &Headers) {
+    let texts = seen.iter().filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+    headers.lock().unwrap().extend(texts);
+}
+
+struct Service(Received, Headers);
 
 #[tonic::async_trait]
 impl MetricsService for Service {
@@ -176,13 +191,15 @@ impl MetricsService for Service {
         &self,
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        keep(&request.metadata().clone().into_headers(), &self.1);
         let points = read_points(request.into_inner().encode_to_vec().into());
         self.0.lock().unwrap().extend(points);
         Ok(Response::new(ExportMetricsServiceResponse::default()))
     }
 }
 
-async fn take(State(received): State<Received>, headers: HeaderMap, body: Bytes) -> HttpResponse {
+async fn take(State((received, kept)): State<(Received, Headers)>, headers: HeaderMap, body: Bytes) -> HttpResponse {
+    keep(&headers, &kept);
     if headers.get(header::CONTENT_TYPE).is_none_or(|kind| kind != "application/x-protobuf") {
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }

@@ -90,7 +90,7 @@ const PLACEHOLDER: &str = "[REDACTED]";
 /// A printed configuration can be read again, but its secrets are gone: without a word the first to notice would be the far end.
 fn warn_of_placeholders(node: &Node, path: &Path, problems: &mut Problems) {
     match &node.value {
-        Value::Scalar(scalar) if scalar.text == PLACEHOLDER => problems.push(
+        Value::Scalar(scalar) if scalar.text.contains(PLACEHOLDER) => problems.push(
             Problem::warning(format!("`{PLACEHOLDER}` stands here in place of a secret, and is sent as it is"))
                 .at(node.mark())
                 .in_path(path)

@@ -5,7 +5,8 @@ mod config;
 mod pages;
 
 use minicol_plugin::{
-    ComponentError, Entry, Extension, Factory, Flow, Scope, Stability, Status, async_trait, net::HttpServer,
+    ComponentError, Entry, Extension, Factory, Flow, Level, Scope, Stability, Status, async_trait,
+    net::{HttpServer, exposure},
 };
 
 pub use config::HealthConfig;
@@ -45,6 +46,9 @@ impl Extension for HealthCheck {
             )
         })?;
         let server = HttpServer::new(listener);
+        if let Some(exposure) = exposure(&server.local_address()) {
+            scope.notice(Level::Warn, "open_to_network", exposure);
+        }
         scope.report(Status::Ok, format!("serves http://{}{}", server.local_address(), self.config.path));
         scope.ready();
         // It goes on answering (503) while the others stop; the host stops extensions last.

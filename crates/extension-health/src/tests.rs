@@ -84,6 +84,21 @@ async fn the_status_page_tells_every_component_and_what_it_shows() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn it_warns_where_other_machines_reach_it() {
+    for (endpoint, warns) in [("0.0.0.0:13133", true), ("127.0.0.1:13133", false)] {
+        let harness = Harness::default();
+        let scope = harness.scope(ComponentKind::Extension, "health_check");
+        let config = HealthConfig { endpoint: endpoint.into(), ..HealthConfig::default() };
+        let running = tokio::spawn(Box::new(HealthCheck { config }).run(scope));
+        tokio::task::yield_now().await;
+        harness.stopping.cancel();
+        running.await.unwrap().unwrap();
+        let warned = harness.notices().contains(&"open_to_network");
+        assert_eq!(warned, warns, "{endpoint}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_taken_port_is_an_error_that_names_the_cure() {
     let harness = Harness::default();
     let _taken = harness.network.listen("localhost:13133").await.unwrap();

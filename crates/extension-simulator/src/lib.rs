@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use minicol_plugin::{
     ComponentError, Entry, Environment, Extension, Factory, Flow, Level, Scope, Stability, Status, async_trait,
+    net::exposure,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -139,6 +140,9 @@ impl Extension for SimulatorExtension {
         let simulator = Simulator::start_telling(self.config, scope.environment(), tell).await?;
         let what = format!("a simulated Session-Buddy ({}) serves {}", profile.name(), simulator.url());
         scope.notice(Level::Info, "simulator_serves", what);
+        if let Some(exposure) = exposure(simulator.address()) {
+            scope.notice(Level::Warn, "open_to_network", exposure);
+        }
         scope.report(Status::Ok, "");
         scope.ready();
         scope.stopping().await;

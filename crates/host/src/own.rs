@@ -1,13 +1,13 @@
-//! The exporters that the program's own metrics and traces are sent through: components like any other, with nothing but an endpoint to configure.
+//! The exporters that the program's own metrics and traces are sent through: components like any other, configured where they are sent from.
 
 use std::sync::Arc;
 
 use minicol_config::Path;
 use minicol_plugin::{
-    Buildable, ComponentError, ComponentId, ComponentKind, Entry, Exporter, OtlpProtocol, Scope, config,
+    Buildable, ComponentError, ComponentId, ComponentKind, Entry, Exporter, Scope, config, net::ClientTls,
 };
 use minicol_telemetry::{OtlpPush, Periodic, PushExporter, Reader, SpanProcessor, TelemetryConfig, TelemetryError};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{Plan, Registry, Running, StartError, workshop::Workshop};
 
@@ -34,26 +34,42 @@ pub(crate) fn pushes(telemetry: &TelemetryConfig) -> impl Iterator<Item = (Path,
 /// An exporter that could be built.
 pub(crate) type Configured = (&'static Entry<dyn Exporter>, Box<dyn Buildable<dyn Exporter>>);
 
-/// The configuration of an exporter that sends to `endpoint`.
-pub(crate) fn configured(
-    registry: Registry,
-    protocol: OtlpProtocol,
-    endpoint: &str,
-) -> Result<Configured, Vec<config::Problem>> {
+/// The configuration of the exporter that a push goes through.
+pub(crate) fn configured(registry: Registry, push: &OtlpPush) -> Result<Configured, Vec<config::Problem>> {
     let problem = |message: String| vec![config::Problem { path: Vec::new(), message, help: None, warning: false }];
-    let entry =
-        registry.speaks(protocol).ok_or_else(|| problem("no exporter of this protocol is compiled in".to_owned()))?;
-    let value = json!({ "endpoint": endpoint });
+    let entry = registry.speaks(push.protocol.into());
+    let entry = entry.ok_or_else(|| problem("no exporter of this protocol is compiled in".to_owned()))?;
+    let value = body(push);
     let decoded = (entry.decode)(&mut <dyn erased_serde::Deserializer<'_>>::erase(&value));
     let config = decoded.map_err(|error| problem(error.message))?;
     let errors: Vec<config::Problem> = config.problems().into_iter().filter(|problem| !problem.warning).collect();
     if errors.is_empty() { Ok((entry, config)) } else { Err(errors) }
 }
 
+/// What a user would write under that exporter; what says nothing is left away, for an exporter need not know it.
+fn body(push: &OtlpPush) -> Value {
+    let OtlpPush { protocol: _, endpoint, tls, headers, header_files, allow_insecure_auth } = push;
+    let mut body = json!({ "endpoint": endpoint });
+    if *tls != ClientTls::default() {
+        body["tls"] = json!(tls);
+    }
+    if !headers.is_empty() {
+        // As JSON secrets would be covered.
+        body["headers"] = headers.iter().map(|(name, value)| (name.clone(), json!(value.expose()))).collect();
+    }
+    if !header_files.is_empty() {
+        body["header_files"] = json!(header_files);
+    }
+    if *allow_insecure_auth {
+        body["allow_insecure_auth"] = json!(true);
+    }
+    body
+}
+
 /// Builds every push's exporter, and throws it away.
 pub(crate) fn check(plan: &Plan, workshop: &Workshop) -> Result<(), StartError> {
     for (_, push) in pushes(plan.telemetry()) {
-        build(plan.registry, workshop, push.protocol.into(), &push.endpoint)
+        build(plan.registry, workshop, push)
             .map_err(|source| TelemetryError::Push { endpoint: push.endpoint.clone(), source })?;
     }
     Ok(())
@@ -62,19 +78,14 @@ pub(crate) fn check(plan: &Plan, workshop: &Workshop) -> Result<(), StartError> 
 /// Opens the pages and begins to send.
 pub(crate) async fn start(plan: &Plan, running: &mut Running) -> Result<(), TelemetryError> {
     let workshop = &running.workshop;
-    running.telemetry.start(|protocol, endpoint| build(plan.registry, workshop, protocol, endpoint)).await
+    running.telemetry.start(|push| build(plan.registry, workshop, push)).await
 }
 
-fn build(
-    registry: Registry,
-    workshop: &Workshop,
-    protocol: OtlpProtocol,
-    endpoint: &str,
-) -> Result<Arc<dyn Exporter>, ComponentError> {
+fn build(registry: Registry, workshop: &Workshop, push: &OtlpPush) -> Result<Arc<dyn Exporter>, ComponentError> {
     let words = |problems: Vec<config::Problem>| {
         ComponentError::new(problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>().join("; "))
     };
-    let (entry, config) = configured(registry, protocol, endpoint).map_err(words)?;
+    let (entry, config) = configured(registry, push).map_err(words)?;
     let scope = scope(workshop, entry)?;
     config.build(&scope).map(Arc::from)
 }

@@ -1,7 +1,8 @@
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use http::Uri;
-use url::{Host, Url};
+use minicol_plugin::net::is_loopback;
+use url::Url;
 
 /// Where an MCP server listens: `http://` or `https://`, a host, a path. Without user, password and fragment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,15 +54,7 @@ impl Endpoint {
 
     /// True where the host is this machine: `localhost`, a name below it, or a loopback address.
     pub fn is_loopback(&self) -> bool {
-        match self.0.host() {
-            Some(Host::Domain(name)) => {
-                let name = name.trim_end_matches('.').to_ascii_lowercase();
-                name == "localhost" || name.ends_with(".localhost")
-            }
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => IpAddr::V6(address).to_canonical().is_loopback(),
-            None => false,
-        }
+        is_loopback(self.host())
     }
 
     /// The URL as text.

@@ -2,7 +2,10 @@ use std::fmt;
 
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
-use minicol_plugin::{config::Secret, net::ProxyVariables};
+use minicol_plugin::{
+    config::Secret,
+    net::{ProxyVariables, is_loopback},
+};
 
 use crate::Endpoint;
 
@@ -54,6 +57,11 @@ impl Proxy {
     pub fn secret(&self) -> Secret {
         let authorization = self.authorization().map(|header| String::from_utf8_lossy(header.as_bytes()));
         Secret::new(format!("{self} {}", authorization.unwrap_or_default()))
+    }
+
+    /// Whether it is on this machine.
+    pub fn is_loopback(&self) -> bool {
+        self.uri().host().is_some_and(is_loopback)
     }
 
     pub(crate) fn uri(&self) -> &Uri {

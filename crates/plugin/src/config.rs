@@ -184,6 +184,23 @@ impl JsonSchema for Secret {
     }
 }
 
+/// Serializes an endpoint without its query, which may hold a key: `#[serde(serialize_with = "...")]`.
+pub fn without_query<S: Serializer>(endpoint: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    match endpoint.split_once('?') {
+        None => serializer.serialize_str(endpoint),
+        Some((base, _)) => serializer.collect_str(&format_args!("{base}?{}", Secret::REDACTED)),
+    }
+}
+
+/// The same of one that may be left away.
+#[allow(clippy::ref_option)] // serde's signature
+pub fn without_query_if_set<S: Serializer>(endpoint: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    match endpoint {
+        None => serializer.serialize_none(),
+        Some(endpoint) => without_query(endpoint, serializer),
+    }
+}
+
 /// A duration as Go writes it: `300ms`, `5s`, `1h30m`. A bare number is an error that says so (`0` is taken).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GoDuration(pub Duration);

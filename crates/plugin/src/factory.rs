@@ -135,7 +135,7 @@ pub trait Factory: 'static {
     /// For an extension: whether an exporter's queue can be kept in what it stores ([`Extension::storage`]).
     const OFFERS_STORAGE: bool = false;
     /// For an exporter: the OTLP protocol that it speaks. The program's own telemetry is pushed through the exporter that speaks the wanted
-    /// one, built from a configuration of nothing but `endpoint`.
+    /// one, built from `endpoint`, `tls`, `headers`, `header_files` and `allow_insecure_auth`, as far as they are written.
     const OTLP_PROTOCOL: Option<OtlpProtocol> = None;
 
     /// Environment variables that give what its configuration does not write.

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use minicol_pdata::Signal;
 use minicol_plugin::{
-    ComponentError, Factory, Flow, Next, Receiver, Scope, Stability, Status, async_trait,
-    net::{HttpServer, HttpVersions, ServerTls},
+    ComponentError, Factory, Flow, Level, Next, Receiver, Scope, Stability, Status, async_trait,
+    net::{HttpServer, HttpVersions, ServerTls, exposure},
 };
 use tower::service_fn;
 
@@ -86,6 +86,7 @@ async fn listen(
     tls: Option<&ServerTls>,
     alpn: &[&[u8]],
 ) -> Result<HttpServer, ComponentError> {
+    let asks_for_certificates = tls.is_some_and(|tls| tls.client_ca_file.is_some());
     let tls = tls.map(|tls| tls.server_config(alpn)).transpose();
     let tls = tls.map_err(|error| ComponentError::caused(error.to_string(), error))?;
     let listener = scope.network().listen(endpoint).await.map_err(|error| {
@@ -94,5 +95,9 @@ async fn listen(
             error,
         )
     })?;
+    let address = listener.local_address();
+    if !asks_for_certificates && let Some(exposure) = exposure(&address) {
+        scope.notice(Level::Warn, "open_to_network", exposure);
+    }
     Ok(HttpServer::new(listener).tls(tls))
 }

@@ -1,11 +1,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    path::PathBuf,
 };
 
 use minicol_plugin::{
     OtlpProtocol,
-    config::{ComponentConfig, GoDuration, Problems},
+    config::{ComponentConfig, GoDuration, Problems, Secret},
+    net::ClientTls,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
@@ -167,6 +169,18 @@ pub struct OtlpPush {
     pub protocol: OtlpPushProtocol,
     /// As in the exporter of that protocol, such as `http://localhost:4317`.
     pub endpoint: String,
+    /// As in the exporter: how the server is checked, where TLS is spoken.
+    #[serde(default)]
+    pub tls: ClientTls,
+    /// As in the exporter: sent with every request. Values are never printed.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Secret>,
+    /// As in the exporter: headers whose values stand in files, which are read again for each request.
+    #[serde(default)]
+    pub header_files: BTreeMap<String, PathBuf>,
+    /// As in the exporter: allows an `Authorization` header over plain `http://` to a host that is not this machine.
+    #[serde(default)]
+    pub allow_insecure_auth: bool,
 }
 
 /// How OTLP travels.

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use minicol_pdata::{Attributes, Metrics, Resource, Timestamp};
 use minicol_plugin::{
-    CancellationToken, Clock, ComponentError, Environment, Exporter, OtlpProtocol, Random, trace::Tracer,
+    CancellationToken, Clock, ComponentError, Environment, Exporter, Random, net::exposure, trace::Tracer,
 };
 use opentelemetry::metrics::{Meter, MeterProvider, noop::NoopMeterProvider};
 use opentelemetry_sdk::metrics::{SdkMeterProvider, data::ResourceMetrics, reader::MetricReader};
@@ -142,11 +142,11 @@ impl Telemetry {
         self.pages.iter().map(|(address, _)| address.as_str())
     }
 
-    /// Binds every page and begins to send metrics and traces. `build` makes an exporter for a protocol and endpoint. After an error, whatever was bound is
+    /// Binds every page and begins to send metrics and traces. `build` makes an exporter of what is configured. After an error, whatever was bound is
     /// let go of when this is dropped or shut down.
     pub async fn start<B>(&mut self, mut build: B) -> Result<(), TelemetryError>
     where
-        B: FnMut(OtlpProtocol, &str) -> Result<Arc<dyn Exporter>, ComponentError>,
+        B: FnMut(&OtlpPush) -> Result<Arc<dyn Exporter>, ComponentError>,
     {
         for (batch, waiting) in std::mem::take(&mut self.traces.waiting) {
             let to = far_end("own traces", "spans", &batch.exporter, &mut build)?;
@@ -201,13 +201,16 @@ impl Telemetry {
         let source = Arc::clone(&self.source);
         let task = tokio::spawn(serve(listener, Arc::new(move || source.page()), self.stop.clone()));
         info!(url = %format_args!("http://{local}/metrics"), "metrics page");
+        if let Some(exposure) = exposure(&local) {
+            warn!(address = %local, "the metrics page {exposure}");
+        }
         self.pages.push((local, task));
         Ok(())
     }
 
     fn begin_push<B>(&mut self, periodic: &Periodic, build: &mut B) -> Result<(), TelemetryError>
     where
-        B: FnMut(OtlpProtocol, &str) -> Result<Arc<dyn Exporter>, ComponentError>,
+        B: FnMut(&OtlpPush) -> Result<Arc<dyn Exporter>, ComponentError>,
     {
         let to = far_end("own metrics", "points", &periodic.exporter, build)?;
         let source = Arc::clone(&self.source);
@@ -235,12 +238,11 @@ fn far_end<B>(
     build: &mut B,
 ) -> Result<FarEnd, TelemetryError>
 where
-    B: FnMut(OtlpProtocol, &str) -> Result<Arc<dyn Exporter>, ComponentError>,
+    B: FnMut(&OtlpPush) -> Result<Arc<dyn Exporter>, ComponentError>,
 {
-    let PushExporter::Otlp(OtlpPush { protocol, endpoint }) = exporter;
-    let exporter = build((*protocol).into(), endpoint)
-        .map_err(|source| TelemetryError::Push { endpoint: endpoint.clone(), source })?;
-    Ok(FarEnd::new(what, items, endpoint.clone(), exporter))
+    let PushExporter::Otlp(push) = exporter;
+    let exporter = build(push).map_err(|source| TelemetryError::Push { endpoint: push.endpoint.clone(), source })?;
+    Ok(FarEnd::new(what, items, push.endpoint.clone(), exporter))
 }
 
 impl Source {

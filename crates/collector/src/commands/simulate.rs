@@ -2,7 +2,10 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use minicol_config::{Environment, Loaded, Path, Problem, Problems, Request, Segment, decode, load};
 use minicol_extension_simulator::{Faults, Simulator, SimulatorConfig};
-use minicol_plugin::config::{self, ComponentConfig};
+use minicol_plugin::{
+    config::{self, ComponentConfig},
+    net::exposure,
+};
 
 use super::{host, print, signals::Signals};
 use crate::cli::Simulation;
@@ -25,6 +28,9 @@ pub(crate) async fn simulate(wanted: Simulation) -> anyhow::Result<ExitCode> {
         profile.name(),
         profile.tools().len()
     ))?;
+    if let Some(exposure) = exposure(simulator.address()) {
+        print(&format!("it {exposure}\n"))?;
+    }
     signals.next().await;
     tokio::select! {
         _ = tokio::time::timeout(STOP, simulator.stop()) => {}

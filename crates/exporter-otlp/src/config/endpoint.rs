@@ -1,6 +1,6 @@
 use http::Uri;
 use minicol_pdata::Signal;
-use minicol_plugin::config::Problems;
+use minicol_plugin::{config::Problems, text::foreign};
 
 /// An endpoint that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +39,7 @@ pub(super) fn grpc(text: &str, insecure: bool) -> Result<Uri, EndpointError> {
     if text.is_empty() {
         return Err(EndpointError::Missing { example: "http://localhost:4317" });
     }
+    refuse_user(text)?;
     let has_scheme = text.contains("://");
     let uri = match (has_scheme, insecure) {
         (true, _) => parse(text, text)?,
@@ -46,22 +47,22 @@ pub(super) fn grpc(text: &str, insecure: bool) -> Result<Uri, EndpointError> {
         (false, false) => parse(&format!("https://{text}"), text)?,
     };
     if uri.path() != "/" || uri.query().is_some() {
-        return Err(EndpointError::Path(text.to_owned()));
+        return Err(EndpointError::Path(shown(text)));
     }
     // `https://host` is port 443, as everywhere and as grpc-go takes it; port 80 for gRPC would be a surprise.
     if uri.port_u16().is_none() && !(has_scheme && uri.scheme_str() == Some("https")) {
-        return Err(EndpointError::NoPort(text.to_owned()));
+        return Err(EndpointError::NoPort(shown(text)));
     }
     Ok(uri)
 }
 
 /// A URL, verbatim.
 pub(super) fn http(text: &str) -> Result<Uri, EndpointError> {
-    match text {
-        "" => Err(EndpointError::Missing { example: "http://localhost:4318" }),
-        text if !text.contains("://") => Err(EndpointError::NoScheme(text.to_owned())),
-        text => parse(text, text),
+    if text.is_empty() {
+        return Err(EndpointError::Missing { example: "http://localhost:4318" });
     }
+    refuse_user(text)?;
+    if text.contains("://") { parse(text, text) } else { Err(EndpointError::NoScheme(shown(text))) }
 }
 
 /// The URL of a signal under the base.
@@ -74,16 +75,12 @@ pub(super) fn http_base(text: &str, signal: Signal) -> Result<Uri, EndpointError
 }
 
 fn parse(url: &str, written: &str) -> Result<Uri, EndpointError> {
-    // A secret is not repeated, whatever else is wrong.
-    let authority = url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(rest));
-    if authority.contains('@') {
-        return Err(EndpointError::UserInfo);
-    }
-    let malformed = |why: &str| EndpointError::Malformed(written.to_owned(), why.to_owned());
+    let authority = authority(url);
+    let malformed = |why: &str| EndpointError::Malformed(shown(written), why.to_owned());
     if let Some((scheme, _)) = url.split_once("://")
         && !matches!(scheme, "http" | "https")
     {
-        return Err(EndpointError::Scheme(scheme.to_owned()));
+        return Err(EndpointError::Scheme(foreign(scheme)));
     }
     let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| malformed(&error.to_string()))?;
     let host = uri.host().unwrap_or_default();
@@ -93,9 +90,25 @@ fn parse(url: &str, written: &str) -> Result<Uri, EndpointError> {
     // What follows the host is nothing or a port; `http` keeps a port that is too large as text.
     let after_host = authority.rfind(']').map_or(authority, |end| &authority[end..]);
     if after_host.contains(':') && matches!(uri.port_u16(), None | Some(0)) {
-        return Err(EndpointError::Port(written.to_owned()));
+        return Err(EndpointError::Port(shown(written)));
     }
     Ok(uri)
+}
+
+/// Whatever else is wrong with it: a password is not repeated.
+fn refuse_user(text: &str) -> Result<(), EndpointError> {
+    if authority(text).contains('@') { Err(EndpointError::UserInfo) } else { Ok(()) }
+}
+
+/// What stands where a URL has its host; also where the slashes before it are not as they should be.
+fn authority(text: &str) -> &str {
+    let rest = text.split_once(":/").map_or(text, |(_, rest)| rest).trim_start_matches('/');
+    rest.split(['/', '?', '#']).next().unwrap_or(rest)
+}
+
+/// What a message repeats of an endpoint: a query may hold a key.
+fn shown(text: &str) -> String {
+    foreign(text.split(['?', '#']).next().unwrap_or(text))
 }
 
 impl EndpointError {

@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use ::http::Uri;
 use minicol_pdata::Signal;
 use minicol_plugin::{
-    config::{ComponentConfig, GoDuration, Problems, Secret},
-    net::{ClientTls, is_loopback},
+    config::{ComponentConfig, GoDuration, Problems, Secret, without_query, without_query_if_set},
+    net::{ClientTls, is_credential, is_loopback, is_plain_text_beyond_here},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,8 @@ pub struct OtlpGrpcConfig {
     pub headers: BTreeMap<String, Secret>,
     /// Headers whose values stand in files, which are read again for each request: name to path.
     pub header_files: BTreeMap<String, PathBuf>,
+    /// Allows a header that lets its sender in, such as `Authorization`, over plain `http://` to a host that is not this machine.
+    pub allow_insecure_auth: bool,
     /// How requests are compressed.
     pub compression: Compression,
     /// The largest request in MiB, before it is compressed; what is larger is sent in parts. Unset: as large as the server turns out to take.
@@ -59,15 +61,16 @@ pub struct OtlpGrpcConfig {
 pub struct OtlpHttpConfig {
     /// Where to deliver: the base to which `/v1/metrics`, `/v1/logs` or `/v1/traces` is added, with `http://` or `https://`. Required unless
     /// the endpoint of each signal that is delivered is set by itself.
+    #[serde(serialize_with = "without_query")]
     pub endpoint: String,
     /// Where metrics go, verbatim, instead of under `endpoint`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_query_if_set")]
     pub metrics_endpoint: Option<String>,
     /// Where logs go, verbatim, instead of under `endpoint`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_query_if_set")]
     pub logs_endpoint: Option<String>,
     /// Where traces go, verbatim, instead of under `endpoint`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_query_if_set")]
     pub traces_endpoint: Option<String>,
     /// How the server is checked, where TLS is spoken.
     pub tls: ClientTls,
@@ -75,6 +78,8 @@ pub struct OtlpHttpConfig {
     pub headers: BTreeMap<String, Secret>,
     /// Headers whose values stand in files, which are read again for each request: name to path.
     pub header_files: BTreeMap<String, PathBuf>,
+    /// Allows a header that lets its sender in, such as `Authorization`, over plain `http://` to a host that is not this machine.
+    pub allow_insecure_auth: bool,
     /// How requests are compressed.
     pub compression: Compression,
     /// How requests are written.
@@ -158,8 +163,11 @@ impl OtlpGrpcConfig {
         self.max_send_msg_size_mib.map(|mib| mib as usize * MIB as usize)
     }
 
-    fn header_names(&self) -> impl Iterator<Item = &String> {
-        self.headers.keys().chain(self.header_files.keys())
+    /// Adds an error for each credential that everybody on the way could read.
+    fn check_credentials(&self, targets: &[&Uri], problems: &mut Problems) {
+        if !self.allow_insecure_auth {
+            check_credentials(&self.headers, &self.header_files, targets, problems);
+        }
     }
 
     fn section(&self, signal: Signal) -> Option<&GrpcSignal> {
@@ -195,8 +203,11 @@ impl OtlpHttpConfig {
         self.max_request_body_size.map(|bytes| bytes as usize)
     }
 
-    fn header_names(&self) -> impl Iterator<Item = &String> {
-        self.headers.keys().chain(self.header_files.keys())
+    /// Adds an error for each credential that everybody on the way could read.
+    fn check_credentials(&self, targets: &[&Uri], problems: &mut Problems) {
+        if !self.allow_insecure_auth {
+            check_credentials(&self.headers, &self.header_files, targets, problems);
+        }
     }
 
     fn section(&self, signal: Signal) -> Option<&HttpSignal> {
@@ -264,6 +275,9 @@ impl ComponentConfig for OtlpGrpcConfig {
                     problems.within("tls", |problems| all.tls.validate(problems));
                 }
                 if own.headers.is_some() {
+                    if let Ok(target) = all.target() {
+                        all.check_credentials(&[&target], problems);
+                    }
                     headers::validate(&all.headers, &all.header_files, problems);
                 }
             });
@@ -289,7 +303,7 @@ impl OtlpGrpcConfig {
                 .help("use port 4317, or the exporter `otlphttp`");
         }
         check_tls("endpoint", &self.tls, &[&target], problems);
-        check_credentials(self.header_names(), &[&target], problems);
+        self.check_credentials(&[&target], problems);
     }
 }
 
@@ -322,7 +336,7 @@ impl ComponentConfig for OtlpHttpConfig {
         }
         let targets: Vec<&Uri> = targets.iter().collect();
         check_tls("endpoint", &self.tls, &targets, problems);
-        check_credentials(self.header_names(), &targets, problems);
+        self.check_credentials(&targets, problems);
         if let Some(bytes) = self.max_request_body_size {
             problems.range("max_request_body_size", f64::from(bytes), 1024.0, f64::from(1024 * MIB));
         }
@@ -337,7 +351,7 @@ impl ComponentConfig for OtlpHttpConfig {
                 }
                 if own.headers.is_some() {
                     let target = all.target(signal).ok().flatten();
-                    check_credentials(all.header_names(), &target.iter().collect::<Vec<_>>(), problems);
+                    all.check_credentials(&target.iter().collect::<Vec<_>>(), problems);
                     headers::validate(&all.headers, &all.header_files, problems);
                 }
             });
@@ -383,15 +397,20 @@ fn check_tls(field: &str, tls: &ClientTls, targets: &[&Uri], problems: &mut Prob
     }
 }
 
-/// Warns of credentials that everybody on the way can read.
-fn check_credentials<'a>(mut names: impl Iterator<Item = &'a String>, targets: &[&Uri], problems: &mut Problems) {
-    let exposed = targets.iter().find(|one| one.scheme_str() == Some("http") && !one.host().is_some_and(is_loopback));
-    if let (Some(target), Some(name)) = (exposed, names.find(|one| one.eq_ignore_ascii_case("authorization"))) {
-        let host = target.host().unwrap_or_default();
-        problems.within("headers", |problems| {
+fn check_credentials(
+    headers: &BTreeMap<String, Secret>,
+    files: &BTreeMap<String, PathBuf>,
+    targets: &[&Uri],
+    problems: &mut Problems,
+) {
+    let Some(exposed) = targets.iter().find(|uri| is_plain_text_beyond_here(uri)) else { return };
+    let host = exposed.host().unwrap_or_default();
+    let names = headers.keys().map(|name| ("headers", name)).chain(files.keys().map(|name| ("header_files", name)));
+    for (key, name) in names.filter(|(_, name)| is_credential(name)) {
+        problems.within(key, |problems| {
             problems
-                .warning(name, format!("goes to {host} in plain text, where everybody on the way can read it"))
-                .help("write https://");
+                .error(name, format!("would be sent to `{host}` unencrypted: the endpoint is http://"))
+                .help("use an https:// endpoint, or set `allow_insecure_auth: true` where the network is trusted");
         });
     }
 }

@@ -168,12 +168,55 @@ fn headers_are_sent_as_written_and_binary_metadata_as_base64() {
 const USER_AGENT_NOW: &str = concat!("minicol/", env!("CARGO_PKG_VERSION"));
 
 #[test]
-fn a_token_in_plain_text_to_another_machine_is_warned_of() {
-    let mut config = http("http://otel.example:4318");
-    config.headers = with_headers(&[("Authorization", "Bearer x")]);
-    assert!(problems(&config)[0].starts_with("warning: headers::Authorization: goes to otel.example in plain text"));
-    config.endpoint = "http://127.0.0.1:4318".to_owned();
-    assert_eq!(problems(&config), Vec::<String>::new());
-    config.endpoint = "https://otel.example:4318".to_owned();
-    assert_eq!(problems(&config), Vec::<String>::new());
+fn a_token_is_not_sent_unencrypted_to_another_machine() {
+    let mut over_http = http("http://otel.example:4318");
+    over_http.headers = with_headers(&[("Authorization", "Bearer hunter2"), ("X-Tenant", "a")]);
+    over_http.header_files = BTreeMap::from([("x-api-key".to_owned(), "/dev/null".into())]);
+    let mut over_grpc = grpc("otel.example:4317");
+    over_grpc.tls.insecure = true;
+    over_grpc.headers = over_http.headers.clone();
+    let said = |key: &str| {
+        format!(
+            "{key}: would be sent to `otel.example` unencrypted: the endpoint is http:// | use an https:// endpoint, or set \
+             `allow_insecure_auth: true` where the network is trusted"
+        )
+    };
+    assert_eq!(problems(&over_http), [said("headers::Authorization"), said("header_files::x-api-key")]);
+    assert_eq!(problems(&over_grpc), [said("headers::Authorization")]);
+    for endpoint in ["http://127.0.0.1:4318", "http://localhost:4318", "https://otel.example:4318"] {
+        assert_eq!(
+            problems(&OtlpHttpConfig { endpoint: endpoint.to_owned(), ..over_http.clone() }),
+            Vec::<String>::new()
+        );
+    }
+    over_http.endpoint = "https://otel.example:4318".to_owned();
+    over_http.logs_endpoint = Some("http://logs.example/in".to_owned());
+    assert!(problems(&over_http)[0].starts_with("headers::Authorization: would be sent to `logs.example`"));
+    (over_http.allow_insecure_auth, over_grpc.allow_insecure_auth) = (true, true);
+    assert_eq!((problems(&over_http), problems(&over_grpc)), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn a_wrong_endpoint_never_repeats_what_may_be_a_secret() {
+    for text in [
+        "user:hunter2@otel.example:4318",
+        "hunter2@otel.example",
+        "https://user:hunter2@otel.example:4318",
+        "ftp://user:hunter2@otel.example",
+        "//user:hunter2@otel.example",
+        "http:/user:hunter2@otel.example",
+        "http://otel.example:99999/in?key=hunter2",
+        "otel.example/in?key=hunter2",
+        "http://otel example/?key=hunter2",
+        "http://otel.example:4318/v1/metrics?key=hunter2",
+        "http://otel.example/#hunter2",
+    ] {
+        for told in [
+            problems(&http(text)),
+            problems(&grpc(text)),
+            problems(&OtlpHttpConfig { metrics_endpoint: Some(text.to_owned()), ..OtlpHttpConfig::default() }),
+        ] {
+            assert!(told.iter().all(|line| !line.contains("hunter2")), "{text}: {told:?}");
+        }
+    }
 }

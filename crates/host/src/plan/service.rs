@@ -77,8 +77,8 @@ fn telemetry(root: &Node, path: &Path, registry: Registry, problems: &mut Proble
     telemetry.validate(&mut found);
     tell(root, path, found.into_vec(), problems);
     for (otlp, push) in own::pushes(&telemetry) {
-        if let Err(wrong) = own::configured(registry, push.protocol.into(), &push.endpoint) {
-            // What an exporter says of its endpoint stands at the same key here.
+        if let Err(wrong) = own::configured(registry, push) {
+            // What an exporter says of a key stands at the same key here.
             tell(root, &path.join_all(&otlp), wrong, problems);
         }
     }

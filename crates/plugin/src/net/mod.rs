@@ -3,6 +3,8 @@
 
 mod begun;
 mod connector;
+mod credentials;
+mod guard;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
 mod server;
@@ -16,9 +18,11 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use connector::{ConnectError, HttpConnector, HttpStream};
+pub use credentials::{is_credential, is_plain_text_beyond_here};
+pub use guard::{HostGuard, exposure, is_loopback};
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryNetwork;
-pub use server::{HostGuard, HttpServer, HttpVersions, is_loopback};
+pub use server::{HttpServer, HttpVersions};
 pub use system::SystemNetwork;
 pub use tls::{ClientTls, ServerTls, TlsError, TlsVersion};
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use minicol_pdata::AttributeValue;
 use minicol_plugin::{
-    config::{Seconds, Secret},
+    config::{Seconds, Secret, without_query},
     net::ClientTls,
 };
 use schemars::JsonSchema;
@@ -26,6 +26,7 @@ pub(crate) const SESSION_ANALYTICS: &str = "get_session_analytics";
 pub struct SessionBuddyConfig {
     /// The MCP endpoint (streamable HTTP) of the Session-Buddy to poll: `http://` or `https://`, with a host.
     #[schemars(extend("format" = "uri"))]
+    #[serde(serialize_with = "without_query")]
     pub endpoint: String,
     /// Seconds from the beginning of one cycle to the beginning of the next, 1 to 3600. A cycle that takes longer is cut.
     #[schemars(extend("minimum" = 1, "maximum" = 3600))]

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use minicol_mcp::{ClientCredential, Endpoint, Proxy};
-use minicol_plugin::config::Problems;
+use minicol_plugin::{
+    config::{Problems, without_query_if_set},
+    net::is_credential,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +25,7 @@ pub struct OAuth2Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub private_key_file: Option<PathBuf>,
     /// Where tokens come from. Default: what the server's metadata says.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_query_if_set")]
     #[schemars(extend("format" = "uri"))]
     pub token_url: Option<String>,
     /// The scopes to ask for. Default: those that the server names.
@@ -42,7 +45,8 @@ impl OAuth2Config {
         }
     }
 
-    fn check(&self, allow_insecure: bool, problems: &mut Problems) {
+    /// `exposed` says in whose sight a request to a place would travel in plain text.
+    fn check(&self, exposed: impl Fn(&Endpoint) -> Option<String>, problems: &mut Problems) {
         if self.client_id.is_empty() {
             problems.error("client_id", "is missing: the authorization server must know whom it gives a token");
         }
@@ -58,12 +62,12 @@ impl OAuth2Config {
                 Err(error) => {
                     problems.error("token_url", error.to_string()).help("like https://login.example.com/oauth2/token");
                 }
-                Ok(url) if !url.is_secure() && !url.is_loopback() && !allow_insecure => {
-                    let message = format!("the client's secret would be sent to `{}` unencrypted", url.host());
-                    let help = "use https://, or set `allow_insecure_auth: true` where the network is trusted";
-                    problems.error("token_url", message).help(help);
+                Ok(url) => {
+                    if let Some(way) = exposed(&url) {
+                        let help = "use https://, or set `allow_insecure_auth: true` where the network is trusted";
+                        problems.error("token_url", format!("the client's secret would be sent {way}")).help(help);
+                    }
                 }
-                Ok(_) => {}
             }
         }
         problems.within("scopes", |problems| {
@@ -116,17 +120,35 @@ impl SessionBuddyConfig {
             problems.error("bearer_token_file", "is empty").help("name a file that holds one token");
         }
         if let Some(oauth2) = &self.oauth2 {
-            problems.within("oauth2", |problems| oauth2.check(self.allow_insecure_auth, problems));
+            problems.within("oauth2", |problems| oauth2.check(|url| self.exposed_way(url), problems));
         }
-        if let (Some(key @ ("bearer_token_file" | "oauth2")), Some(endpoint)) = (first, endpoint)
-            && !endpoint.is_secure()
-            && !endpoint.is_loopback()
-            && !self.allow_insecure_auth
-        {
-            let message =
-                format!("its token would be sent to `{}` unencrypted: the endpoint is http://", endpoint.host());
-            let help = "use an https:// endpoint, or set `allow_insecure_auth: true` where the network is trusted";
-            problems.error(key, message).help(help);
+        if let Some(way) = endpoint.and_then(|endpoint| self.exposed_way(endpoint)) {
+            self.refuse_credentials(&way, problems);
+        }
+    }
+
+    /// In whose sight what is sent would travel in plain text, if it would: the server's network, or a proxy's.
+    fn exposed_way(&self, endpoint: &Endpoint) -> Option<String> {
+        if endpoint.is_secure() || self.allow_insecure_auth {
+            return None;
+        }
+        let proxy = self.proxy_url.as_ref().and_then(|url| Proxy::parse(url.expose()).ok());
+        match proxy.filter(|proxy| !proxy.is_loopback()) {
+            Some(proxy) => Some(format!("through the proxy `{proxy}` unencrypted")),
+            None if endpoint.is_loopback() => None,
+            None => Some(format!("to `{}` unencrypted", endpoint.host())),
+        }
+    }
+
+    fn refuse_credentials(&self, way: &str, problems: &mut Problems) {
+        let help = "use an https:// endpoint, or set `allow_insecure_auth: true` where the network is trusted";
+        problems.within("headers", |problems| {
+            for name in self.headers.keys().filter(|name| is_credential(name)) {
+                problems.error(name, format!("would be sent {way}: the endpoint is http://")).help(help);
+            }
+        });
+        if let Some(key @ ("bearer_token_file" | "oauth2")) = self.authorization_key() {
+            problems.error(key, format!("its token would be sent {way}: the endpoint is http://")).help(help);
         }
     }
 
@@ -173,6 +195,7 @@ mod tests {
             json!({"endpoint": "https://buddy/mcp", "bearer_token_file": "t", "tls": {"min_version": "1.3"}}),
             json!({"endpoint": "http://buddy/mcp", "bearer_token_file": "t", "allow_insecure_auth": true}),
             json!({"endpoint": "http://buddy/mcp", "proxy_url": "http://u:p@proxy:3128"}),
+            json!({"bearer_token_file": "t", "proxy_url": "http://127.0.0.1:3128"}),
         ] {
             assert_eq!(problems(good.clone()), Vec::<String>::new(), "{good}");
         }
@@ -198,6 +221,14 @@ mod tests {
             (
                 json!({"endpoint": "http://buddy/mcp", "bearer_token_file": "t"}),
                 "its token would be sent to `buddy` unencrypted: the endpoint is http://",
+            ),
+            (
+                json!({"bearer_token_file": "t", "proxy_url": "http://u:p@proxy:3128"}),
+                "its token would be sent through the proxy `http://proxy:3128` unencrypted: the endpoint is http://",
+            ),
+            (
+                json!({"endpoint": "http://buddy/mcp", "headers": {"x-api-key": "x"}}),
+                "would be sent to `buddy` unencrypted: the endpoint is http://",
             ),
             (oauth2("client_id", json!("")), "is missing: the authorization server must know whom it gives a token"),
             (oauth2("private_key_file", json!("k")), "has both `client_secret_file` and `private_key_file`"),

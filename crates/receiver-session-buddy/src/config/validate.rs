@@ -33,7 +33,7 @@ impl ComponentConfig for SessionBuddyConfig {
         self.check_bounds(problems);
         let endpoint = self.check_endpoint(problems);
         self.check_tools(problems);
-        self.check_headers(endpoint.as_ref(), problems);
+        self.check_headers(problems);
         self.check_reach(endpoint.as_ref(), problems);
         self.check_resource(problems);
     }
@@ -107,7 +107,7 @@ impl SessionBuddyConfig {
         }
     }
 
-    fn check_headers(&self, endpoint: Option<&Endpoint>, problems: &mut Problems) {
+    fn check_headers(&self, problems: &mut Problems) {
         let mut known = HashMap::new();
         problems.within("headers", |problems| {
             for (name, value) in &self.headers {
@@ -128,19 +128,6 @@ impl SessionBuddyConfig {
                 }
             }
         });
-        let authorization = self.headers.keys().find(|name| name.eq_ignore_ascii_case("authorization"));
-        if let (Some(name), Some(endpoint)) = (authorization, endpoint)
-            && endpoint.scheme() == "http"
-            && !endpoint.is_loopback()
-            && !self.allow_insecure_auth
-        {
-            let host = endpoint.host();
-            problems.within("headers", |problems| {
-                problems
-                    .error(name, format!("would be sent to `{host}` unencrypted: the endpoint is http://"))
-                    .help("use an https:// endpoint, or set `allow_insecure_auth: true` where the network is trusted");
-            });
-        }
     }
 
     fn check_resource(&self, problems: &mut Problems) {

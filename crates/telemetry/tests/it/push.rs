@@ -64,9 +64,9 @@ async fn totals_are_pushed_every_interval_and_once_more_at_the_end() {
     let mut asked = Vec::new();
     let mut build = always(&far);
     telemetry
-        .start(|protocol, endpoint| {
-            asked.push((protocol, endpoint.to_owned()));
-            build(protocol, endpoint)
+        .start(|push| {
+            asked.push((push.protocol.into(), push.endpoint.clone()));
+            build(push)
         })
         .await
         .unwrap();

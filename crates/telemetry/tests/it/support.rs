@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use minicol_plugin::{ComponentError, Exporter, OtlpProtocol, testing::Harness};
-use minicol_telemetry::{Program, Telemetry, TelemetryConfig, TelemetryError};
+use minicol_plugin::{ComponentError, Exporter, testing::Harness};
+use minicol_telemetry::{OtlpPush, Program, Telemetry, TelemetryConfig, TelemetryError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -16,15 +16,15 @@ pub(crate) fn telemetry(harness: &Harness, config: serde_json::Value) -> Telemet
 
 /// Starts it where no exporter is wanted.
 pub(crate) async fn start(telemetry: &mut Telemetry) -> Result<(), TelemetryError> {
-    telemetry.start(|_, _| Err(ComponentError::new("no exporter here"))).await
+    telemetry.start(|_| Err(ComponentError::new("no exporter here"))).await
 }
 
 /// Builds the same exporter for everybody.
 pub(crate) fn always(
     exporter: &Arc<impl Exporter + 'static>,
-) -> impl FnMut(OtlpProtocol, &str) -> Result<Arc<dyn Exporter>, ComponentError> {
+) -> impl FnMut(&OtlpPush) -> Result<Arc<dyn Exporter>, ComponentError> {
     let exporter = Arc::clone(exporter) as Arc<dyn Exporter>;
-    move |_, _| Ok(Arc::clone(&exporter))
+    move |_| Ok(Arc::clone(&exporter))
 }
 
 /// What a server answers to a raw request, until it closes the connection.
