@@ -26,6 +26,44 @@ fn imports() -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
+/// The manifests of all our crates.
+fn manifests() -> Vec<std::path::PathBuf> {
+    let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let crates = std::fs::read_dir(root.join("crates")).expect("crates").map(|one| one.expect("a crate").path());
+    crates
+        .chain([root.join("tests"), root.join("fuzz")])
+        .map(|folder| folder.join("Cargo.toml"))
+        .filter(|file| file.exists())
+        .collect()
+}
+
+#[test]
+fn no_crate_of_ours_is_unsafe() {
+    let root = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).expect("the workspace");
+    // `forbid` cannot be lifted by an attribute further down.
+    assert!(root.contains("[workspace.lints.rust]\nunsafe_code = \"forbid\""), "the workspace forbids unsafe code");
+    let manifests = manifests();
+    assert!(manifests.len() >= 14, "too few crates: {manifests:?}");
+    for manifest in manifests {
+        let text = std::fs::read_to_string(&manifest).expect("a manifest");
+        assert!(
+            text.contains("[lints]\nworkspace = true\n"),
+            "{} does not take the workspace's lints",
+            manifest.display()
+        );
+    }
+}
+
+#[test]
+fn one_crypto_provider_is_built_in() {
+    let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).expect("the lock file");
+    let count = |name: &str| lock.matches(&format!("name = \"{name}\"\n")).count();
+    assert_eq!((count("ring"), count("rustls")), (1, 1));
+    for banned in ["openssl", "openssl-sys", "native-tls", "aws-lc-rs", "aws-lc-sys", "mbedtls"] {
+        assert_eq!(count(banned), 0, "{banned} is built in");
+    }
+}
+
 fn allowed(name: &str) -> Option<&'static [&'static str]> {
     Some(match name {
         "pdata" | "config" => &[],
