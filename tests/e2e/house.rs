@@ -31,7 +31,7 @@ fn manifests() -> Vec<std::path::PathBuf> {
     let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let crates = std::fs::read_dir(root.join("crates")).expect("crates").map(|one| one.expect("a crate").path());
     crates
-        .chain([root.join("tests"), root.join("fuzz")])
+        .chain([root.join("tests"), root.join("tests/bench"), root.join("fuzz")])
         .map(|folder| folder.join("Cargo.toml"))
         .filter(|file| file.exists())
         .collect()
@@ -71,7 +71,7 @@ fn allowed(name: &str) -> Option<&'static [&'static str]> {
         "mcp" | "delivery" | "telemetry" => &["pdata", "plugin"],
         "host" => &["pdata", "plugin", "config", "delivery", "telemetry"],
         // The program itself, and the tests and the benchmark of all: they may know everything.
-        "collector" | "tests" | "bench" => return None,
+        "collector" | "tests" | "bench" | "fuzz" => return None,
         receiver if receiver.starts_with("receiver-") => &["pdata", "plugin", "mcp"],
         // Every other crate is a component.
         _ => &["pdata", "plugin"],
@@ -93,7 +93,7 @@ fn imports_go_one_way() {
 #[test]
 fn only_the_program_and_the_tests_name_components() {
     for (name, imported) in imports() {
-        if matches!(name.as_str(), "collector" | "tests" | "bench") {
+        if matches!(name.as_str(), "collector" | "tests" | "bench" | "fuzz") {
             continue;
         }
         for component in ["receiver-", "exporter-", "extension-", "processor"] {

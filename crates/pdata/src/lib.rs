@@ -8,9 +8,11 @@ mod json;
 mod memory;
 mod metrics;
 mod observation;
+mod one_of;
 mod otlp;
 mod split;
 mod time;
+mod weight;
 
 pub use attributes::{AttributeValue, Attributes, Resource};
 pub use batch::{Batch, Signal};

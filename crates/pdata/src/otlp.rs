@@ -14,6 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     Signal, json,
     memory::{Heap, Held},
+    one_of,
 };
 
 /// Bytes that are no OTLP request of the signal they were said to be.
@@ -49,13 +50,15 @@ pub trait Kind: 'static {
     fn items(request: &Self::Request) -> usize;
     /// Moves everything of `more` to the end of `request`.
     fn append(request: &mut Self::Request, more: Self::Request);
+    /// About how many bytes of memory a message of it takes once it is decoded.
+    fn weigh(message: &[u8]) -> usize;
     /// Moves everything after the first `keep` items out of `request`.
     fn split(request: &mut Self::Request, keep: usize) -> Self::Request;
 }
 
 pub(crate) mod kind {
     use super::{ExportLogsServiceRequest, ExportMetricsServiceRequest, ExportTraceServiceRequest, Kind, Signal};
-    use crate::{metrics::points, split};
+    use crate::{metrics::points, split, weight};
 
     #[derive(Clone, Copy, Debug)]
     pub enum Metrics {}
@@ -69,6 +72,9 @@ pub(crate) mod kind {
         const SIGNAL: Signal = Signal::Metrics;
         fn items(request: &Self::Request) -> usize {
             request.resource_metrics.iter().flat_map(|r| &r.scope_metrics).flat_map(|s| &s.metrics).map(points).sum()
+        }
+        fn weigh(message: &[u8]) -> usize {
+            weight::METRICS.weigh(message)
         }
         fn append(request: &mut Self::Request, more: Self::Request) {
             request.resource_metrics.extend(more.resource_metrics);
@@ -84,6 +90,9 @@ pub(crate) mod kind {
         fn items(request: &Self::Request) -> usize {
             request.resource_logs.iter().flat_map(|r| &r.scope_logs).map(|s| s.log_records.len()).sum()
         }
+        fn weigh(message: &[u8]) -> usize {
+            weight::LOGS.weigh(message)
+        }
         fn append(request: &mut Self::Request, more: Self::Request) {
             request.resource_logs.extend(more.resource_logs);
         }
@@ -97,6 +106,9 @@ pub(crate) mod kind {
         const SIGNAL: Signal = Signal::Traces;
         fn items(request: &Self::Request) -> usize {
             request.resource_spans.iter().flat_map(|r| &r.scope_spans).map(|s| s.spans.len()).sum()
+        }
+        fn weigh(message: &[u8]) -> usize {
+            weight::TRACES.weigh(message)
         }
         fn append(request: &mut Self::Request, more: Self::Request) {
             request.resource_spans.extend(more.resource_spans);
@@ -115,6 +127,17 @@ impl<S: Kind> Otlp<S> {
         Ok(Self { encoded: OnceLock::from(bytes), ..Self::new(request) })
     }
 
+    /// About how many bytes of memory [`Otlp::decode`] would take for this message: more than the message has, and much more where it consists of
+    /// parts that are all but empty. Nothing is decoded.
+    pub fn weigh(message: &[u8]) -> usize {
+        S::weigh(message)
+    }
+
+    /// The same for [`Otlp::from_json`].
+    pub fn weigh_json(text: &[u8]) -> usize {
+        crate::weight::weigh_json(text)
+    }
+
     /// The protobuf encoding of the export request; made once, then shared.
     pub fn encode(&self) -> Bytes {
         self.encoded.get_or_init(|| self.request.encode_to_vec().into()).clone()
@@ -123,7 +146,12 @@ impl<S: Kind> Otlp<S> {
     /// From the JSON encoding of an export request (OTLP/JSON: hexadecimal ids, 64-bit numbers and doubles as text or number, `null` for what is not
     /// set).
     pub fn from_json(text: &[u8]) -> Result<Self, DecodeError> {
-        let request = json::read(text).map_err(|reason| DecodeError { signal: S::SIGNAL, reason })?;
+        let wrong = |reason: String| DecodeError { signal: S::SIGNAL, reason };
+        let request: S::Request = json::read(text).map_err(wrong)?;
+        let count = |text: &[u8]| one_of::count(text).map_err(|error| wrong(error.to_string()));
+        if count(&json::write(&request))? < count(text)? {
+            return Err(wrong("a number, a value or the data of a metric in it is not understood".to_owned()));
+        }
         Ok(Self::new(request))
     }
 

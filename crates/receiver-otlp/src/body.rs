@@ -9,14 +9,17 @@ use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use minicol_plugin::text;
+use minicol_plugin::{net::Gathered, text};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::refusal::{Kind, Refusal};
 
 /// The memory that all requests may take together, in KiB.
 #[derive(Clone, Debug)]
-pub(crate) struct Budget(Arc<Semaphore>);
+pub(crate) struct Budget {
+    free: Arc<Semaphore>,
+    all: usize,
+}
 
 /// What one request holds of it; it is given back when this is dropped.
 #[derive(Debug)]
@@ -43,7 +46,8 @@ const MAX_WINDOW_LOG: u32 = 23;
 
 impl Budget {
     pub(crate) fn of_mib(mib: u32) -> Self {
-        Self(Arc::new(Semaphore::new(mib as usize * KIB)))
+        let all = mib as usize * KIB;
+        Self { free: Arc::new(Semaphore::new(all)), all }
     }
 
     pub(crate) fn hold(&self) -> Held {
@@ -52,12 +56,21 @@ impl Budget {
 }
 
 impl Held {
+    /// Takes what a message takes that is about to be decoded: much more than its bytes where its parts are all but empty.
+    pub(crate) fn grow_by_weight(&mut self, weight: usize) -> Result<(), Refusal> {
+        if (self.bytes + weight).div_ceil(KIB) > self.budget.all {
+            let why = "decoded, the request is larger than all requests together may be: send smaller ones";
+            return Err(Refusal::new(Kind::TooLarge, why));
+        }
+        self.grow(weight)
+    }
+
     /// Takes more, or says that there is no more now.
     fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let before = self.bytes.div_ceil(KIB);
         self.bytes += bytes;
         let more = u32::try_from(self.bytes.div_ceil(KIB) - before).unwrap_or(u32::MAX);
-        let taken = Arc::clone(&self.budget.0).try_acquire_many_owned(more);
+        let taken = Arc::clone(&self.budget.free).try_acquire_many_owned(more);
         let full = |_| Refusal::new(Kind::Exhausted, "too much is being worked on at once: come again later");
         let taken = taken.map_err(full)?;
         match &mut self.permit {
@@ -104,22 +117,19 @@ pub(crate) async fn read(mut body: Incoming, limit: usize, more: usize, held: &m
     if body.size_hint().lower() > (limit + more) as u64 {
         return Err(too_large(limit));
     }
-    let mut parts = Vec::new();
-    let mut length = 0;
+    let mut gathered = Gathered::default();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             Refusal::new(Kind::Invalid, format!("the request broke off: {}", text::foreign(&error.to_string())))
         })?;
         let Ok(data) = frame.into_data() else { continue };
-        length += data.len();
-        if length > limit + more {
+        if gathered.len() + data.len() > limit + more {
             return Err(too_large(limit));
         }
         held.grow(data.len())?;
-        parts.push(data);
+        gathered.push(data);
     }
-    // Most requests come in one part, and go on as it.
-    Ok(if parts.len() == 1 { parts.remove(0) } else { parts.concat().into() })
+    Ok(gathered.into_bytes())
 }
 
 pub(crate) fn too_large(limit: usize) -> Refusal {

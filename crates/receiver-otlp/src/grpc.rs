@@ -52,7 +52,7 @@ async fn call(request: Request<Incoming>, intake: &Intake) -> Result<(), Refusal
     let (packed, message) = unframe(framed, intake.limit)?;
     let packing = if packed { packing } else { Packing::None };
     let message = intake.unpack(packing, message, &mut held)?;
-    intake.take(signal, Encoding::Protobuf, message).await
+    intake.take(signal, Encoding::Protobuf, message, &mut held).await
 }
 
 fn signal(path: &str) -> Result<Signal, Refusal> {

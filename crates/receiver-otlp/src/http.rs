@@ -58,7 +58,7 @@ async fn take(request: Request<Incoming>, encoding: Option<Encoding>, intake: &I
     let mut held = intake.budget.hold();
     let packed = intake.read(body, 0, &mut held).await?;
     let message = intake.unpack(packing, packed, &mut held)?;
-    intake.take(signal, encoding, message).await?;
+    intake.take(signal, encoding, message, &mut held).await?;
     Ok(encoding)
 }
 

@@ -65,7 +65,14 @@ impl Intake {
     }
 
     /// Hands a message to the pipeline. `Ok` means that the pipeline answers for all of it.
-    pub(crate) async fn take(&self, signal: Signal, encoding: Encoding, message: Bytes) -> Result<(), Refusal> {
+    pub(crate) async fn take(
+        &self,
+        signal: Signal,
+        encoding: Encoding,
+        message: Bytes,
+        held: &mut Held,
+    ) -> Result<(), Refusal> {
+        held.grow_by_weight(weigh(signal, encoding, &message))?;
         let batch = decode(signal, encoding, message)?;
         if batch.is_empty() {
             return Ok(());
@@ -81,6 +88,15 @@ impl Intake {
             )
         };
         tokio::time::timeout(self.read_timeout, reading).await.map_err(late)
+    }
+}
+
+fn weigh(signal: Signal, encoding: Encoding, message: &[u8]) -> usize {
+    match (encoding, signal) {
+        (Encoding::Json, _) => Metrics::weigh_json(message),
+        (Encoding::Protobuf, Signal::Logs) => Logs::weigh(message),
+        (Encoding::Protobuf, Signal::Traces) => Traces::weigh(message),
+        (Encoding::Protobuf, Signal::Metrics | Signal::Observations) => Metrics::weigh(message),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::yaml::{self, Budget, MAX_DEPTH};
 
 /// Replaces the references in every scalar; keys stay as they are. A scalar with a wrong reference is reported and becomes invalid.
 pub(crate) fn substitute(node: &mut Node, environment: &Environment, budget: &mut Budget, problems: &mut Problems) {
-    Substitution { environment, budget, problems }.node(node, &Path::root());
+    Substitution { environment, budget, problems, too_large: false }.node(node, &Path::root());
 }
 
 /// A text that comes from a variable as a whole: typed where a type is wanted, a list or a mapping where it is written as one.
@@ -76,6 +76,8 @@ struct Substitution<'a> {
     environment: &'a Environment,
     budget: &'a mut Budget,
     problems: &'a mut Problems,
+    /// Said once: a file may refer a thousand times to what is too large.
+    too_large: bool,
 }
 
 impl Substitution<'_> {
@@ -111,10 +113,12 @@ impl Substitution<'_> {
                 return Err(());
             }
         };
-        if !self.budget.take(0, expansion.text().len()) {
-            let problem =
-                Problem::error("the configuration is too large: what its variables hold is more than can be taken");
-            self.problems.push(problem.at(mark).in_path(path));
+        if self.too_large || !self.budget.take(0, expansion.text().len()) {
+            if !std::mem::replace(&mut self.too_large, true) {
+                let problem =
+                    Problem::error("the configuration is too large: what its variables hold is more than can be taken");
+                self.problems.push(problem.at(mark).in_path(path));
+            }
             return Err(());
         }
         match expansion {

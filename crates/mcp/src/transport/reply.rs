@@ -6,7 +6,7 @@ use futures::{FutureExt, StreamExt};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use minicol_plugin::text::foreign;
+use minicol_plugin::{net::Gathered, text::foreign};
 use rmcp::model::RequestId;
 use serde_json::Value;
 use sse_stream::SseStream;
@@ -83,11 +83,15 @@ impl Link {
         if body.size_hint().lower() > limit as u64 {
             return Err(Cause::TooLarge(limit));
         }
-        match Limited::new(body, limit).collect().await {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(Cause::TooLarge(limit)),
-            Err(error) => Err(wire::cause_of(&*error)),
+        let (mut body, mut gathered) = (Limited::new(body, limit), Gathered::default());
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => gathered.push(frame.into_data().unwrap_or_default()),
+                Err(error) if error.is::<LengthLimitError>() => return Err(Cause::TooLarge(limit)),
+                Err(error) => return Err(wire::cause_of(&*error)),
+            }
         }
+        Ok(gathered.into_bytes())
     }
 
     /// Reads until the reply. A stream that ends after an event id goes on elsewhere (priming events, SEP-1699); the caller's timeout

@@ -4,6 +4,7 @@
 mod begun;
 mod connector;
 mod credentials;
+mod gathered;
 mod guard;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
@@ -19,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use connector::{ConnectError, HttpConnector, HttpStream};
 pub use credentials::{is_credential, is_plain_text_beyond_here};
+pub use gathered::Gathered;
 pub use guard::{HostGuard, exposure, is_loopback};
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryNetwork;
