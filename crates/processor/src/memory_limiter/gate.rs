@@ -29,8 +29,8 @@ pub(crate) struct Gate {
 
 #[derive(Default)]
 struct State {
-    /// Resident memory at the last look, where that was above the hard limit.
-    above: Option<u64>,
+    /// Resident memory when the newest was shed last, as long as it is above the hard limit.
+    shed_at: Option<u64>,
     /// Items refused since it was told that it refuses.
     refusing: Option<u64>,
     /// Of these, since the last look.
@@ -56,15 +56,15 @@ impl Gate {
     pub(crate) fn look(&self, resident: Option<u64>, in_flight: u64, limits: Limits) {
         let mut state = self.state();
         let above = resident.filter(|resident| *resident > limits.hard);
-        let ceiling = match (above, state.above) {
-            (None, _) => OPEN,
+        let (ceiling, shed_at) = match (above, state.shed_at) {
+            (None, _) => (OPEN, None),
             (Some(now), Some(before)) if now <= before.saturating_add(before / 100) => {
-                self.ceiling().min(limits.soft).saturating_add(limits.soft / 20)
+                (self.ceiling().min(limits.soft).saturating_add(limits.soft / 50), Some(before))
             }
-            (Some(_), _) => in_flight / 4 * 3,
+            (Some(now), _) => (in_flight / 4 * 3, Some(now)),
         };
         self.ceiling.store(ceiling, Ordering::Relaxed);
-        state.above = above;
+        state.shed_at = shed_at;
         // It takes again when nothing was refused for the whole time between two looks.
         if std::mem::take(&mut state.lately) == 0
             && let Some(refused) = state.refusing.take()

@@ -184,7 +184,7 @@ async fn where_the_allocator_keeps_its_pages_for_ever_everything_is_taken_again_
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert_eq!(fill(&limiter, &sink.next()).await.0, 1, "never nothing");
     sink.take();
-    tokio::time::sleep(Duration::from_secs(30)).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(fill(&limiter, &sink.next()).await.0, 9);
     // It grows again: the newest is shed at once.
     sink.take();
