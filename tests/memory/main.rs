@@ -3,7 +3,7 @@
 //!     cargo run --release -p minicol-tests --bin memory -- stopped-sink --seconds 300
 //!     cargo run --release -p minicol-tests --bin memory -- dead-exporter
 //!
-//! Each fails where its promise does not hold. `MINICOL_BIN` names another program than the one that is built from this checkout.
+//! Each fails where its promise does not hold. `MINICOL` names another program than the one that is built from this checkout.
 // A tool of the developers: it prints, and panics with a message.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout)]
 

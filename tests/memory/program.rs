@@ -69,7 +69,7 @@ impl Drop for Minicol {
 }
 
 fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("MINICOL_BIN") {
+    if let Some(path) = std::env::var_os("MINICOL") {
         return path.into();
     }
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
