@@ -67,11 +67,13 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The cells of every row of every table: what, key, bound, what happens, counted.
+/// The cells of every row of the table of bounds: what, key, bound, what happens, counted.
 fn rows(page: &str) -> Vec<Vec<&str>> {
     fn cells(line: &str) -> Vec<&str> {
         line.trim_matches('|').split('|').map(str::trim).collect()
     }
+    // What follows is measured, not bounded.
+    let page = page.split("\n## Memory").next().unwrap_or_default();
     let table = page.lines().filter(|line| line.starts_with('|') && !line.starts_with("| --- |"));
     table.map(cells).filter(|cells| cells[0] != "what").collect()
 }

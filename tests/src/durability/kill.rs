@@ -86,7 +86,7 @@ pub async fn kill(run: Kills) -> KillReport {
         let before = load.accepted();
         let program = relay.start();
         // One in eight is killed while it starts, the others at work.
-        if random.next_u64() % 8 != 0 {
+        if !random.next_u64().is_multiple_of(8) {
             for _ in 0..3_000 {
                 if load.accepted() > before {
                     break;
