@@ -7,6 +7,8 @@ mod credentials;
 mod gathered;
 mod guard;
 #[cfg(any(test, feature = "testing"))]
+mod faulty;
+#[cfg(any(test, feature = "testing"))]
 mod memory;
 mod server;
 mod system;
@@ -22,6 +24,8 @@ pub use connector::{ConnectError, HttpConnector, HttpStream};
 pub use credentials::{is_credential, is_plain_text_beyond_here};
 pub use gathered::Gathered;
 pub use guard::{HostGuard, exposure, is_loopback};
+#[cfg(any(test, feature = "testing"))]
+pub use faulty::{FaultyNetwork, NetworkFaults, Outage, OutageKind};
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryNetwork;
 pub use server::{HttpServer, HttpVersions};
