@@ -47,6 +47,9 @@ impl Peer {
             if let Some(connect) = cause.downcast_ref::<ConnectError>() {
                 return self.not_connected(connect);
             }
+            if let Some(why) = refused_after_the_handshake(cause) {
+                return self.error("tls", &why);
+            }
         }
         if let Some(why) = self.another_protocol(error) {
             return self.error("protocol", why);
@@ -55,7 +58,14 @@ impl Peer {
             return self.error("connection_lost", self.without_a_word());
         }
         let last = causes(error).last().map(ToString::to_string).unwrap_or_default();
-        self.error("connection_lost", &format!("the connection broke before the answer came: {}", text::foreign(&last)))
+        // HTTP/2 tells that the connection was closed, and not by which alert.
+        let hint = if self.secure {
+            ": does the server want another certificate than tls.cert_file, or one at all?"
+        } else {
+            ""
+        };
+        let last = text::foreign(&last);
+        self.error("connection_lost", &format!("the connection broke before the answer came: {last}{hint}"))
     }
 
     fn not_connected(&self, error: &ConnectError) -> ExportError {
@@ -134,6 +144,13 @@ fn unreachable(host: &str, error: &io::Error) -> String {
         }
         _ => text::foreign(&error.to_string()),
     }
+}
+
+/// With TLS 1.3 a server refuses a client's certificate only after the handshake, as far as the client can tell.
+fn refused_after_the_handshake(cause: &(dyn Error + 'static)) -> Option<String> {
+    let error = cause.downcast_ref::<io::Error>()?;
+    let alert = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    matches!(alert, rustls::Error::AlertReceived(_)).then(|| tls(error))
 }
 
 fn tls(error: &io::Error) -> String {

@@ -151,7 +151,11 @@ async fn a_certificate_is_shown_to_a_server_that_wants_one() {
         assert_eq!(sink.take()[0].message, encoded(&metrics(3)));
     }
     for exporter in [otlp(&harness, &yaml("")), otlphttp(&harness, &yaml(""))] {
-        assert!(exporter.export(metrics(1)).await.is_err(), "nobody is let in without");
+        let refused = told(&exporter.export(metrics(1)).await.unwrap_err());
+        assert!(
+            refused.starts_with("Backoff ") && refused.contains("tls.cert_file"),
+            "nobody is let in without: {refused}"
+        );
     }
     assert!(sink.take().is_empty());
 }
