@@ -17,7 +17,7 @@ struct Reading {
     memory_rss: u64,
 }
 
-/// Measures this process: its uptime, and what it uses where the platform tells.
+/// Measures this process: its uptime, its tasks, and what it uses where the platform tells.
 pub(crate) fn measure(meter: &Meter, clock: Arc<dyn Clock>) {
     let begun = clock.monotonic();
     meter
@@ -26,6 +26,14 @@ pub(crate) fn measure(meter: &Meter, clock: Arc<dyn Clock>) {
         .with_unit("s")
         .with_callback(move |observer| observer.observe(clock.monotonic().saturating_sub(begun).as_secs_f64(), &[]))
         .build();
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        meter
+            .u64_observable_gauge("minicol_process_tasks")
+            .with_description("Tasks inside the program that have not ended; that they grow for ever is a bug")
+            .with_unit("{task}")
+            .with_callback(move |observer| observer.observe(runtime.metrics().num_alive_tasks() as u64, &[]))
+            .build();
+    }
     let Some(usage) = Usage::new() else { return };
     let usage = Arc::new(Mutex::new(usage));
     let for_memory = Arc::clone(&usage);
