@@ -48,6 +48,16 @@ impl Buddy {
         self.port
     }
 
+    /// SIGSTOP: it takes connections and answers nothing.
+    pub(crate) fn freeze(&self) {
+        signal(self.pid, "STOP");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn thaw(&self) {
+        signal(self.pid, "CONT");
+    }
+
     /// SIGKILL; returns when it is gone.
     pub(crate) async fn kill(self) {
         signal(self.pid, "KILL");

@@ -1,5 +1,5 @@
 use anyhow::{Context, ensure};
-use minicol_tests::{OtlpSink, Point, Program, Value as Said, wait_until};
+use minicol_tests::{OtlpSink, Point, Program, Value as Said, breaches, wait_until};
 use serde_json::{Value, json};
 
 use crate::buddy::{Buddy, Started};
@@ -90,7 +90,7 @@ pub(crate) async fn figures(buddy: &Buddy) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Killed and started again under a running program: up falls and rises, and counters begin anew without a false count.
+/// Frozen, killed and started again under a running program: up falls and rises, and counters begin anew only where the process did.
 pub(crate) async fn life(buddy: Buddy) -> anyhow::Result<()> {
     let sink = OtlpSink::start().await;
     let endpoint = format!("receivers.session_buddy.endpoint={}", buddy.url());
@@ -119,6 +119,12 @@ pub(crate) async fn life(buddy: Buddy) -> anyhow::Result<()> {
     buddy.call("track_session_start", started(3)).await?;
     let begun = |sink: &OtlpSink| sink.points_of("session_buddy.sessions.started");
     wait_until("three sessions", || begun(&sink).iter().any(|point| point.value == Said::Int(3))).await;
+    buddy.freeze();
+    wait_until("the frozen server to be down", || ups(&sink).last() == Some(&Said::Int(0))).await;
+    buddy.thaw();
+    wait_until("the thawed server to be up", || ups(&sink).last() == Some(&Said::Int(1))).await;
+    wait_until("the same three sessions", || begun(&sink).last().is_some_and(|point| point.value == Said::Int(3)))
+        .await;
     let port = buddy.port();
     buddy.kill().await;
     wait_until("the server to be down", || ups(&sink).last() == Some(&Said::Int(0))).await;
@@ -135,6 +141,12 @@ pub(crate) async fn life(buddy: Buddy) -> anyhow::Result<()> {
     let (before, after): (Vec<&Point>, Vec<&Point>) = life.iter().partition(|point| point.start == life[0].start);
     ensure!(!after.is_empty(), "the new process has a start of its own");
     ensure!(
+        after.iter().all(|point| point.start == after[0].start),
+        "one new start: what was frozen is the process it was"
+    );
+    let breaches = breaches(&sink.points());
+    ensure!(breaches.is_empty(), "the data model: {breaches:?}");
+    ensure!(
         before.iter().all(|point| point.time <= after[0].start),
         "the new life begins after the old one's last point"
     );
@@ -143,7 +155,10 @@ pub(crate) async fn life(buddy: Buddy) -> anyhow::Result<()> {
         histogram.iter().map(|point| (&point.attributes, point.start)).collect();
     let series: std::collections::BTreeSet<_> = histogram.iter().map(|point| &point.attributes).collect();
     ensure!(starts.len() == series.len(), "finished sessions were counted once, over the server's restart too");
-    println!("life: {} points of sessions started, a new start after the kill, no false count", life.len());
+    println!(
+        "life: {} points of sessions started, the old start after the freeze, a new one after the kill, no false count",
+        life.len()
+    );
     Ok(())
 }
 
