@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use minicol_extension_simulator::{Faults, Model, SimulatorConfig};
 use minicol_plugin::config::GoDuration;
-use minicol_tests::{OtlpSink, Point, Program, Value, free_port, simulator, wait_until};
+use minicol_tests::{OtlpSink, Point, Program, Value, breaches, free_port, repeated, simulator, wait_until};
 
 use crate::common::{File, pipeline};
 
@@ -77,25 +77,8 @@ async fn arrives_exactly(sink: &OtlpSink, exporter: &str) {
 
 /// What holds for every point of a cumulative stream, whatever happened.
 fn check_model(points: &[Point]) {
-    let mut series: BTreeMap<_, Vec<&Point>> = BTreeMap::new();
-    for point in points {
-        series.entry((&point.name, &point.attributes, &point.resource)).or_default().push(point);
-    }
-    for points in series.into_values() {
-        for pair in points.windows(2) {
-            let (before, after) = (pair[0], pair[1]);
-            assert!(before.time < after.time, "stamps rise: {before:?} {after:?}");
-            assert!(after.start <= after.time, "{after:?}");
-            assert!(before.start <= after.start, "a start never goes back: {before:?} {after:?}");
-            if before.start < after.start {
-                assert!(before.time <= after.start, "lives do not overlap: {before:?} {after:?}");
-            } else if before.kind == "counter"
-                && let (Value::Int(before), Value::Int(after)) = (&before.value, &after.value)
-            {
-                assert!(before <= after, "a counter fell under one start: {before} {after}");
-            }
-        }
-    }
+    assert_eq!(breaches(points), Vec::<String>::new());
+    assert_eq!(repeated(points), 0);
 }
 
 #[tokio::test]

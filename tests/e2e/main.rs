@@ -1,7 +1,9 @@
 //! What minicol promises its users, held by the real program over real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod backends;
 mod bounds;
+mod certificates;
 mod common;
 mod delivery;
 mod durability;
@@ -13,6 +15,7 @@ mod program;
 mod secrets;
 mod servers;
 mod simulate;
+mod targets;
 mod thin_path;
 mod traces;
 mod wrong_files;

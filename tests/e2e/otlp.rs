@@ -1,13 +1,12 @@
 //! Promise: what comes in by OTLP goes out by OTLP as what it was, through the real program over real sockets; and an independent peer, Python's own
 //! Protobuf classes, reads in it field by field what was sent.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{path::Path, process::Stdio};
 
 use minicol_tests::{Program, free_port, wait_until};
-use serde_json::Value;
 use tokio::process::Command;
 
-use crate::common::File;
+use crate::common::{File, post};
 
 /// The peer sends to one port of minicol and receives from it on another, and prints what it compared.
 async fn peer(arguments: &[String]) -> Option<(bool, String)> {
@@ -86,25 +85,4 @@ async fn the_relay_of_the_pipelines_folder_is_valid() {
     let output = Program::run(&["validate", "--config", "pipelines/otlp-relay.yaml"], &[]).await;
     assert_eq!(output.code, 0, "{}", output.stderr);
     assert!(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../pipelines/otlp-relay.yaml")).exists());
-}
-
-/// Posts JSON: status and body.
-pub(crate) async fn post(port: u16, path: &str, body: &str) -> (u16, String) {
-    use http_body_util::{BodyExt, Full};
-    #[allow(clippy::disallowed_methods)] // a test's own client over real sockets
-    let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let request = axum::http::Request::post(path)
-        .header("host", "localhost")
-        .header("content-type", "application/json")
-        .body(Full::<bytes::Bytes>::from(body.to_owned()))
-        .unwrap();
-    let response = tokio::time::timeout(Duration::from_secs(20), sender.send_request(request)).await.unwrap().unwrap();
-    let status = response.status().as_u16();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    let text = String::from_utf8_lossy(&body).into_owned();
-    assert!(serde_json::from_str::<Value>(&text).is_ok(), "{text}");
-    (status, text)
 }

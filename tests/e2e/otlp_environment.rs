@@ -167,7 +167,7 @@ service:
     wait_until("it serves", || program.stderr().contains("serves http on")).await;
     let body =
         r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","gauge":{"dataPoints":[{"asInt":"7"}]}}]}]}]}"#;
-    assert_eq!(crate::otlp::post(port, "/v1/metrics", body).await.0, 200);
+    assert_eq!(crate::common::post(port, "/v1/metrics", body).await.0, 200);
     wait_until("the point to arrive", || !sink.points_of("m").is_empty()).await;
     let output = program.stop().await;
     assert_eq!(output.code, 0, "{}", output.stderr);
