@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 
 use minicol_plugin::{net::ConnectError, text::foreign};
+use rustls::AlertDescription as Alert;
 
 use crate::Cause;
 
@@ -38,27 +39,50 @@ pub(crate) fn cause_of(error: &(dyn StdError + 'static)) -> Cause {
     Cause::Unreachable(format!("the connection was lost ({})", foreign(&innermost)))
 }
 
+/// What a server says of a client's certificate that it does not take, or does not get.
+const REFUSALS: [Alert; 9] = [
+    Alert::CertificateRequired,
+    Alert::BadCertificate,
+    Alert::UnsupportedCertificate,
+    Alert::CertificateRevoked,
+    Alert::CertificateExpired,
+    Alert::CertificateUnknown,
+    Alert::UnknownCA,
+    Alert::DecryptError, // its signature does not hold: another authority of the same name
+    Alert::AccessDenied,
+];
+
 /// What TLS itself says. With TLS 1.3 a server refuses a client's certificate only after the handshake, as far as the client can tell. An I/O error
-/// hides what it is made of from the chain.
+/// hides what it is made of from the chain, and of an I/O error HTTP/2 keeps nothing but the words.
 fn of_tls(error: &(dyn StdError + 'static)) -> Option<Cause> {
-    use rustls::AlertDescription as Alert;
-    let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
-    match inner.downcast_ref::<rustls::Error>()? {
-        rustls::Error::AlertReceived(
-            alert @ (Alert::CertificateRequired
-            | Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::UnknownCA
-            | Alert::DecryptError // its signature does not hold: another authority of the same name
-            | Alert::AccessDenied),
-        ) => Some(Cause::ClientCertificate(format!("{alert:?}"))),
-        _ => None,
+    let refused = |alert: &Alert| Some(Cause::ClientCertificate(format!("{alert:?}")));
+    let io = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    if let Some(rustls::Error::AlertReceived(alert)) = io.and_then(|inner| inner.downcast_ref()) {
+        return REFUSALS.iter().find(|one| *one == alert).and_then(refused);
     }
+    if error.source().is_some() {
+        return None;
+    }
+    let words = error.to_string();
+    REFUSALS.iter().find(|one| words.ends_with(&rustls::Error::AlertReceived(**one).to_string())).and_then(refused)
 }
 
 fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_certificate_is_known_by_what_http_2_leaves_of_it() {
+        let alert = || rustls::Error::AlertReceived(Alert::CertificateRequired);
+        let io = |inner: Box<dyn StdError + Send + Sync>| std::io::Error::new(std::io::ErrorKind::InvalidData, inner);
+        for error in [io(Box::new(alert())), io(alert().to_string().into())] {
+            assert!(matches!(cause_of(&error), Cause::ClientCertificate(_)), "{error:?}");
+        }
+        let other = io(rustls::Error::AlertReceived(Alert::InternalError).to_string().into());
+        assert!(matches!(cause_of(&other), Cause::Unreachable(_)));
+    }
 }
