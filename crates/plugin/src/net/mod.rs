@@ -4,10 +4,10 @@
 mod begun;
 mod connector;
 mod credentials;
-mod gathered;
-mod guard;
 #[cfg(any(test, feature = "testing"))]
 mod faulty;
+mod gathered;
+mod guard;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
 mod server;
@@ -22,10 +22,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use connector::{ConnectError, HttpConnector, HttpStream};
 pub use credentials::{is_credential, is_plain_text_beyond_here};
-pub use gathered::Gathered;
-pub use guard::{HostGuard, exposure, is_loopback};
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::{FaultyNetwork, NetworkFaults, Outage, OutageKind};
+pub use gathered::Gathered;
+pub use guard::{HostGuard, exposure, is_loopback};
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryNetwork;
 pub use server::{HttpServer, HttpVersions};
