@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What a row begins with, what it says, and where the code says the same.
-const HELD: [(&str, &str, &str, &str); 34] = [
+const HELD: [(&str, &str, &str, &str); 41] = [
     ("sending queue of an exporter", "1000 requests", "crates/delivery/src/config.rs", "queue_size: 1000"),
     ("deliveries at once", "10", "crates/delivery/src/config.rs", "num_consumers: 10"),
     ("one attempt", "5s", "crates/delivery/src/config.rs", "timeout: GoDuration::from_secs(5)"),
@@ -23,6 +23,23 @@ const HELD: [(&str, &str, &str, &str); 34] = [
         "PATIENCE: Duration = Duration::from_secs(1)",
     ),
     ("reasons that an exporter's books", "32", "crates/delivery/src/ledger.rs", "MAX_REASONS: usize = 32"),
+    ("stored records of one", "1024 MiB", "crates/extension-file-storage/src/config.rs", "max_size_mib: 1024"),
+    ("room of the disk", "16 MiB", "crates/extension-file-storage/src/group.rs", "HEADROOM: u64 = 16 * MIB"),
+    ("a stored queue's batches", "4 MiB", "crates/delivery/src/stored.rs", "READY_BYTES: usize = 4 * 1024 * 1024"),
+    (
+        "pages of the store",
+        "32 MiB",
+        "crates/extension-file-storage/src/store.rs",
+        "CACHE_BYTES: usize = 32 * 1024 * 1024",
+    ),
+    ("calls that wait for the store", "1024", "crates/extension-file-storage/src/queue.rs", "COMMANDS: usize = 1024"),
+    ("damaged stores", "3", "crates/extension-file-storage/src/place.rs", "KEEP_BROKEN: usize = 3"),
+    (
+        "records in quarantine",
+        "64 MiB",
+        "crates/extension-file-storage/src/place.rs",
+        "KEEP_QUARANTINED: u64 = 64 * 1024 * 1024",
+    ),
     ("requests of a receiver at once", "256 MiB", "crates/receiver-otlp/src/config.rs", "max_in_flight_mib: 256"),
     ("one request, packed", "20 MiB", "crates/receiver-otlp/src/config.rs", "max_recv_msg_size_mib: 20"),
     ("one request, packed", "20 MiB", "crates/receiver-otlp/src/config.rs", "max_request_body_size: 20 * MIB"),
