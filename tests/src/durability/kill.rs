@@ -106,7 +106,10 @@ pub async fn kill(run: Kills) -> KillReport {
     }
     let accepted: HashSet<u64> = load.accepted.lock().unwrap().clone();
     backend.set(Mood::Takes);
-    let missing = || accepted.iter().filter(|number| !backend.arrived().contains_key(number)).count();
+    let missing = || {
+        let arrived = backend.arrived();
+        accepted.iter().filter(|number| !arrived.contains_key(number)).count()
+    };
     // As long as it goes on, it is waited for.
     let (mut left, mut waited) = (missing(), 0);
     while left > 0 && waited < 30 {
