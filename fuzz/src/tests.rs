@@ -36,7 +36,9 @@ fn run(name: &str) {
     };
     let seeds = (target.seeds)();
     assert!(seeds.len() >= 3, "{name} has too few seeds");
-    seeds.iter().for_each(|seed| one(seed));
+    for seed in &seeds {
+        one(seed);
+    }
     for file in regressions(name) {
         one(&fs::read(file).unwrap());
     }

@@ -47,7 +47,7 @@ modes! {
     http_502: Reply::status(502) => Unavailable, "502", "not available: start it";
     http_503: Reply::status(503) => Unavailable, "503", "not available: start it";
     http_504: Reply::status(504) => Unavailable, "504", "not available: start it";
-    hangs: Reply::hang() => Timeout, "timeout", "within 10 s: raise timeout_seconds";
+    hangs: Reply::hang() => Timeout, "timeout", "within 10 s: is the server stuck";
     hangs_in_a_body: Reply::events().chunk(": hello\n").then_hang() => Timeout, "timeout", "raise timeout_seconds";
     http_429: Reply::status(429) => Throttled, "429", "less often; raise interval_seconds";
     http_429_until: Reply::status(429).header("retry-after", "600") => Throttled, "429", "again in 600 s; raise interval_seconds";
