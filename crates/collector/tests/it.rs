@@ -84,10 +84,10 @@ fn page_at(level: &str) -> BTreeMap<String, String> {
     let stored = folder.path().join("stored").display().to_string();
     let configuration = format!(
         "yaml:{{extensions: {{file_storage: {{directory: '{stored}'}}, session_buddy_simulator: {{endpoint: '{free}'}}}}, receivers: {{session_buddy: {{endpoint: \
-         'http://{free}/mcp'}}}}, processors: {{mapping: {{presets: [session_buddy]}}}}, exporters: {{debug: {{sending_queue: \
+         'http://{free}/mcp'}}}}, processors: {{mapping: {{presets: [session_buddy]}}, memory_limiter: {{limit_mib: 1024}}}}, exporters: {{debug: {{sending_queue: \
          {{storage: file_storage}}, verbosity: basic}}}}, service: {{extensions: [file_storage, session_buddy_simulator], telemetry: {{metrics: {{level: {level}, \
          readers: [{{pull: {{exporter: {{prometheus: {{port: 0}}}}}}}}]}}}}, pipelines: {{metrics: {{receivers: \
-         [session_buddy], processors: [mapping], exporters: [debug]}}}}}}}}"
+         [session_buddy], processors: [mapping, memory_limiter], exporters: [debug]}}}}}}}}"
     );
     let mut program = Command::new(env!("CARGO_BIN_EXE_minicol"));
     program.args(["run", "--config", &configuration]).stdout(Stdio::piped()).stderr(Stdio::piped());

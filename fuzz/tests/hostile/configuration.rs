@@ -43,6 +43,7 @@ fn laughs(levels: usize, item: &str) -> String {
 
 #[test]
 fn a_billion_laughs_are_refused_before_they_are_had() {
+    let _alone = crate::alone();
     for item in ["ha", "{k: v}", "\"a text that is a little longer than most are\""] {
         let (told, peak) = refused(&laughs(9, item), &[]);
         assert!(told.contains("too large from here on"), "{told}");
@@ -55,6 +56,7 @@ fn a_billion_laughs_are_refused_before_they_are_had() {
 
 #[test]
 fn laughs_in_variables_are_refused_too() {
+    let _alone = crate::alone();
     let long = format!("[{}]", vec!["x"; 200_000].join(","));
     let text: String = (0..200).map(|n| format!("k{n}: ${{env:LONG}}\n")).collect();
     let (told, peak) = refused(&text, &[("LONG", &long)]);
@@ -64,6 +66,7 @@ fn laughs_in_variables_are_refused_too() {
 
 #[test]
 fn an_anchor_that_holds_itself_is_refused() {
+    let _alone = crate::alone();
     for text in ["a: &a [*a]\n", "a: &a {b: *a}\n", "a: &a\n  b: [1, {c: *a}]\n"] {
         let (told, _) = refused(text, &[]);
         assert!(told.contains("an alias stands inside its own anchor"), "{told}");
@@ -72,6 +75,7 @@ fn an_anchor_that_holds_itself_is_refused() {
 
 #[test]
 fn what_nests_too_deep_is_refused() {
+    let _alone = crate::alone();
     for text in
         ["[".repeat(100_000), "{a: ".repeat(100_000), format!("a: {}", "- ".repeat(100_000)), "? ".repeat(100_000)]
     {
@@ -83,6 +87,7 @@ fn what_nests_too_deep_is_refused() {
 
 #[test]
 fn a_file_that_is_too_large_is_refused_unread() {
+    let _alone = crate::alone();
     let (told, peak) = refused(&format!("a: {}\n", "x".repeat(10 * MIB)), &[]);
     assert!(told.contains("larger than 4 MiB"), "{told}");
     assert!(peak < 24 * MIB, "{} MiB", peak / MIB);
@@ -90,6 +95,7 @@ fn a_file_that_is_too_large_is_refused_unread() {
 
 #[test]
 fn large_things_are_read_up_to_the_bounds() {
+    let _alone = crate::alone();
     let (told, peak) = refused(&(0..150_000).map(|n| format!("k{n}: {n}\n")).collect::<String>(), &[]);
     assert!(told.contains("too large from here on") && peak < 256 * MIB, "{told} {} MiB", peak / MIB);
     let many: String = (0..50_000).map(|n| format!("k{n}: {n}\n")).collect();
@@ -102,6 +108,7 @@ fn large_things_are_read_up_to_the_bounds() {
 
 #[test]
 fn what_is_no_utf_8_is_refused_at_its_place() {
+    let _alone = crate::alone();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x.yaml");
     std::fs::write(&file, b"a: 1\nb: \xff\xfe\n").unwrap();

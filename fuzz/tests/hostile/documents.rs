@@ -67,6 +67,7 @@ fn points(metrics: &[Metrics]) -> usize {
 
 #[test]
 fn numbers_at_the_ends_of_every_type_make_finite_points() {
+    let _alone = crate::alone();
     for number in
         [json!(1e308), json!(-1e308), json!(f64::MIN_POSITIVE), json!(u64::MAX), json!(i64::MIN), json!(0), json!(-0.0)]
     {
@@ -79,6 +80,7 @@ fn numbers_at_the_ends_of_every_type_make_finite_points() {
 
 #[test]
 fn text_that_looks_like_a_number_is_told_and_makes_no_point() {
+    let _alone = crate::alone();
     for text in ["NaN", "Infinity", "-Infinity", "1e400", "0x10", "１２", "1_000", ""] {
         let (metrics, notices, _) = mapped(json!({"value": text}));
         assert!(notices.contains(&"values_unusable"), "{text}: {notices:?}");
@@ -90,6 +92,7 @@ fn text_that_looks_like_a_number_is_told_and_makes_no_point() {
 
 #[test]
 fn what_nests_too_deep_is_told_and_takes_nothing() {
+    let _alone = crate::alone();
     // As deep as the JSON parser lets it be.
     let deep = |open: &str, close: &str| {
         let text = format!("{}1{}", open.repeat(126), close.repeat(126));
@@ -104,6 +107,7 @@ fn what_nests_too_deep_is_told_and_takes_nothing() {
 
 #[test]
 fn a_hundred_thousand_members_and_items_are_cut_at_the_bounds_and_told() {
+    let _alone = crate::alone();
     let list: Vec<Value> = (0..100_000).map(|id| json!({"id": id, "value": id, "project": format!("p{id}")})).collect();
     let map: serde_json::Map<String, Value> = (0..100_000).map(|id| (format!("m{id}"), id.into())).collect();
     let (metrics, notices, peak) = mapped(json!({"list": list, "map": map, "value": 1}));
@@ -114,6 +118,7 @@ fn a_hundred_thousand_members_and_items_are_cut_at_the_bounds_and_told() {
 
 #[test]
 fn ten_mebibytes_of_text_are_cut_where_they_are_shown() {
+    let _alone = crate::alone();
     let text = "x".repeat(10 * MIB);
     let (metrics, _, peak) = mapped(
         json!({"value": 1, "project": text, "list": [{"id": text, "value": 1, "project": text}], "map": {&text: 1}}),
@@ -128,6 +133,7 @@ fn ten_mebibytes_of_text_are_cut_where_they_are_shown() {
 
 #[test]
 fn pages_of_prometheus_are_bounded() {
+    let _alone = crate::alone();
     let labels: String = (0..100_000).map(|n| format!("l{n}=\"{n}\",")).collect();
     for page in [
         "x".repeat(10 * MIB),

@@ -72,6 +72,7 @@ fn field(number: u8, inner: &[u8]) -> Vec<u8> {
 
 #[test]
 fn what_unpacks_to_more_than_is_taken_is_refused_and_never_had() {
+    let _alone = crate::alone();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     let mut zstd = zstd::Encoder::new(Vec::new(), 3).unwrap();
     let mebibyte = vec![0; MIB];
@@ -90,6 +91,7 @@ fn what_unpacks_to_more_than_is_taken_is_refused_and_never_had() {
 
 #[test]
 fn millions_of_empty_parts_are_not_decoded_beyond_what_may_be_held() {
+    let _alone = crate::alone();
     // Two bytes each on the wire; a structure of a hundred and more each once they are decoded.
     let empty = |number: u8| [number << 3 | 2, 0].repeat(5 * MIB);
     let point = |points: Vec<u8>| field(1, &field(2, &field(2, &field(5, &points))));
@@ -113,6 +115,7 @@ fn millions_of_empty_parts_are_not_decoded_beyond_what_may_be_held() {
 
 #[test]
 fn what_nests_too_deep_is_refused() {
+    let _alone = crate::alone();
     let mut value = Vec::new();
     for _ in 0..20_000 {
         value = field(5, &field(1, &value));
@@ -131,6 +134,7 @@ fn what_nests_too_deep_is_refused() {
 
 #[test]
 fn what_is_no_message_is_refused() {
+    let _alone = crate::alone();
     for body in [&b"\xff"[..], b"\x0a\xff\xff\xff\xff\x0f", b"\x0a\x05\x0a", b"\x0b", b"\x0a\x04\x12\x02\x0a\xff"] {
         let (status, passed, _) = posted(PROTOBUF, "identity", body);
         assert_eq!((status, passed), (400, false), "{body:?}");
@@ -149,6 +153,7 @@ fn what_is_no_message_is_refused() {
 
 #[test]
 fn ten_mebibytes_of_text_pass_within_a_few_times_their_size() {
+    let _alone = crate::alone();
     let name = field(1, &vec![b'x'; 10 * MIB]);
     let metric = field(1, &field(2, &field(2, &[name, field(5, &field(1, &[]))].concat())));
     let (status, passed, peak) = posted(PROTOBUF, "identity", metric);
@@ -158,6 +163,7 @@ fn ten_mebibytes_of_text_pass_within_a_few_times_their_size() {
 
 #[test]
 fn a_request_in_chunks_of_one_byte_takes_a_few_times_its_size() {
+    let _alone = crate::alone();
     let message = field(1, &field(2, &field(2, &field(1, &vec![b'x'; MIB]))));
     let chunks: Vec<u8> = message.iter().flat_map(|byte| [b'1', b'\r', b'\n', *byte, b'\r', b'\n']).collect();
     let head = "POST /v1/metrics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";

@@ -55,6 +55,7 @@ fn answered(result: impl Into<Vec<u8>>, limit: usize) -> (Outcome, usize) {
 
 #[test]
 fn a_body_in_chunks_of_one_byte_takes_a_few_times_its_size() {
+    let _alone = crate::alone();
     let body = format!(
         "{{\"jsonrpc\":\"2.0\",\"id\":0,\"result\":{{\"structuredContent\":{{\"a\":\"{}\"}}}}}}",
         "x".repeat(MIB)
@@ -68,6 +69,7 @@ fn a_body_in_chunks_of_one_byte_takes_a_few_times_its_size() {
 
 #[test]
 fn what_nests_too_deep_is_a_failure() {
+    let _alone = crate::alone();
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let deep = format!("{}1{}", open.repeat(200_000), close.repeat(200_000));
         let (outcome, peak) = answered(format!("{{\"structuredContent\":{deep}}}"), 4 * MIB);
@@ -84,6 +86,7 @@ fn what_nests_too_deep_is_a_failure() {
 
 #[test]
 fn ten_mebibytes_of_text_are_too_much_or_one_document() {
+    let _alone = crate::alone();
     let result = format!("{{\"structuredContent\":{{\"a\":\"{}\"}}}}", "x".repeat(10 * MIB));
     let (outcome, peak) = answered(result.clone(), 4 * MIB);
     assert!(outcome.unwrap_err().contains("4194304"), "the bound is named");
@@ -95,6 +98,7 @@ fn ten_mebibytes_of_text_are_too_much_or_one_document() {
 
 #[test]
 fn a_hundred_thousand_members_are_one_document() {
+    let _alone = crate::alone();
     let members: Vec<String> = (0..100_000).map(|number| format!("\"k{number}\":{number}")).collect();
     let (outcome, peak) = answered(format!("{{\"structuredContent\":{{{}}}}}", members.join(",")), 4 * MIB);
     assert_eq!(outcome.unwrap().as_object().map(serde_json::Map::len), Some(100_000));
@@ -103,6 +107,7 @@ fn a_hundred_thousand_members_are_one_document() {
 
 #[test]
 fn numbers_beyond_every_type_are_numbers_or_a_failure_but_never_infinite() {
+    let _alone = crate::alone();
     for (number, finite) in
         [("1e308", true), ("-1e308", true), ("18446744073709551616", true), ("1e-999", true), ("1e309", false)]
     {
@@ -124,6 +129,7 @@ fn numbers_beyond_every_type_are_numbers_or_a_failure_but_never_infinite() {
 
 #[test]
 fn what_is_no_utf_8_is_a_failure_that_can_be_printed() {
+    let _alone = crate::alone();
     for result in [
         &b"{\"structuredContent\":{\"a\":\"\xff\xfe\"}}"[..],
         b"{\"structuredContent\":{\"a\":\"\\ud800\"}}",
@@ -136,6 +142,7 @@ fn what_is_no_utf_8_is_a_failure_that_can_be_printed() {
 
 #[test]
 fn an_event_that_never_ends_and_one_in_a_million_lines_are_bounded() {
+    let _alone = crate::alone();
     for line in ["data: x", ": comment\n", "data: \n", "id: 1\n\n", "\n"] {
         let stream = Bytes::from(line.repeat(8 * MIB / line.len()));
         let (outcome, peak) = measured_async(|| call(move |_| Reply::events().chunk(stream.clone()), MIB));

@@ -78,7 +78,8 @@ impl Link {
             if let Some(authorization) = &authorization {
                 request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
             }
-            let response = server.http.request(request).await.map_err(|error| wire::cause_of(&error))?;
+            let answered = server.http.request(request).await;
+            let response = answered.map_err(|error| wire::cause_of_request(&error, &uri))?;
             let status = response.status();
             if status.is_success() {
                 return Ok(response);

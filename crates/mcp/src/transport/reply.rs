@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
+use bytes::Bytes;
+use futures::{FutureExt, Stream, StreamExt, stream};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
@@ -18,6 +19,8 @@ use crate::Cause;
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 /// How much of a body that nobody needs is read, for the same reason.
 const MAX_FORGOTTEN: usize = 16 * 1024;
+/// How much of a stream is parsed at once.
+const MAX_PIECE: usize = 4 * 1024;
 /// How long to wait before a broken stream is resumed, where the server names no time; and at least.
 const DEFAULT_RESUME_WAIT: Duration = Duration::from_secs(1);
 const MIN_RESUME_WAIT: Duration = Duration::from_millis(50);
@@ -78,7 +81,7 @@ impl Link {
         }
     }
 
-    async fn read_whole(&self, body: Incoming) -> Result<bytes::Bytes, Cause> {
+    async fn read_whole(&self, body: Incoming) -> Result<Bytes, Cause> {
         let limit = self.0.server.max_response_bytes;
         if body.size_hint().lower() > limit as u64 {
             return Err(Cause::TooLarge(limit));
@@ -126,7 +129,7 @@ impl Link {
         progress: &mut Progress,
     ) -> Result<Option<Envelope>, Cause> {
         let limit = self.0.server.max_response_bytes;
-        let mut events = SseStream::new(Limited::new(body, limit).map_err(BodyError));
+        let mut events = SseStream::from_bytes_stream(pieces(Limited::new(body, limit)));
         while let Some(event) = events.next().await {
             let event = match event {
                 Ok(event) => event,
@@ -160,6 +163,21 @@ impl Link {
         }
         Ok(None)
     }
+}
+
+/// The parser makes events of all that it is given at once, and each takes many times its bytes: it is given little at once.
+fn pieces(body: Limited<Incoming>) -> impl Stream<Item = Result<Bytes, BodyError>> {
+    body.into_data_stream().flat_map(|data| {
+        let (mut rest, error) = match data {
+            Ok(data) => (data, None),
+            Err(error) => (Bytes::new(), Some(Err(BodyError(error)))),
+        };
+        let pieces = std::iter::from_fn(move || {
+            let piece = rest.split_to(rest.len().min(MAX_PIECE));
+            (!piece.is_empty()).then_some(Ok(piece))
+        });
+        stream::iter(pieces.chain(error))
+    })
 }
 
 /// `Limited`'s error is boxed, and the parser wants a type.

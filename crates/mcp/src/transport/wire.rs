@@ -2,10 +2,26 @@
 
 use std::error::Error as StdError;
 
+use http::{Uri, uri::Scheme};
 use minicol_plugin::{net::ConnectError, text::foreign};
 use rustls::AlertDescription as Alert;
 
 use crate::Cause;
+
+/// What an error of a request to `uri` means. A server that refuses our certificate may be gone before its reason is read: a lost connection
+/// is then all that is seen.
+pub(crate) fn cause_of_request(error: &(dyn StdError + 'static), uri: &Uri) -> Cause {
+    match cause_of(error) {
+        Cause::Unreachable(why) if why.starts_with(LOST) && uri.scheme() == Some(&Scheme::HTTPS) => {
+            Cause::Unreachable(format!(
+                "{why}; over tls that may also mean that the server wants another client certificate, or one at all"
+            ))
+        }
+        cause => cause,
+    }
+}
+
+const LOST: &str = "the connection was lost";
 
 /// What an error of the HTTP client, or of a body, means.
 pub(crate) fn cause_of(error: &(dyn StdError + 'static)) -> Cause {
@@ -36,7 +52,7 @@ pub(crate) fn cause_of(error: &(dyn StdError + 'static)) -> Cause {
     }
     // The innermost error says it best: "connection reset by peer".
     let innermost = chain(error).last().map(ToString::to_string).unwrap_or_default();
-    Cause::Unreachable(format!("the connection was lost ({})", foreign(&innermost)))
+    Cause::Unreachable(format!("{LOST} ({})", foreign(&innermost)))
 }
 
 /// What a server says of a client's certificate that it does not take, or does not get.
@@ -84,5 +100,14 @@ mod tests {
         }
         let other = io(rustls::Error::AlertReceived(Alert::InternalError).to_string().into());
         assert!(matches!(cause_of(&other), Cause::Unreachable(_)));
+    }
+
+    #[test]
+    fn a_connection_lost_over_tls_may_be_a_refused_certificate() {
+        let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        for (uri, hinted) in [("https://buddy/mcp", true), ("http://buddy/mcp", false)] {
+            let told = cause_of_request(&broken, &Uri::from_static(uri)).to_string();
+            assert_eq!(told.contains("client certificate"), hinted, "{told}");
+        }
     }
 }

@@ -109,10 +109,14 @@ async fn levels_leave_out_what_they_say() {
     };
     assert_eq!(shown("none"), [""; 0]);
     assert_eq!(shown("basic"), ["otelcol_receiver_accepted_metric_points"]);
-    let normal =
-        ["mcp_client_operation_duration", "minicol_exporter_lost_items", "otelcol_receiver_accepted_metric_points"];
+    let normal = [
+        "mcp_client_operation_duration",
+        "minicol_exporter_lost_items",
+        "minicol_process_tasks",
+        "otelcol_receiver_accepted_metric_points",
+    ];
     assert_eq!(shown("normal"), normal);
-    assert_eq!(shown("detailed").len(), 5);
+    assert_eq!(shown("detailed").len(), 6);
 }
 
 #[tokio::test(start_paused = true)]
