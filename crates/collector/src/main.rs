@@ -13,7 +13,7 @@ use clap::Parser;
 use cli::{Cli, Command};
 use minicol_config::{Environment, Problems, Style};
 
-/// It gives pages that are free back to the system by itself; the usual ones keep them (measured: `docs/bounds.md`).
+/// It gives pages that are free back to the system by itself, without a call that would need `unsafe` (`docs/bounds.md`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
