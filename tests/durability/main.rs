@@ -1,6 +1,8 @@
 //! Holds what `file_storage` promises against the real program, longer than a test may take:
 //!
 //!     cargo run --release -p minicol-tests --bin durability -- kill --kills 200 --seed 1
+//!     cargo run --release -p minicol-tests --bin durability -- kill --kills 200 --seed 1 --beside debug
+//!     cargo run --release -p minicol-tests --bin durability -- kill --kills 200 --seed 1 --beside stored
 //!     cargo run --release -p minicol-tests --bin durability -- cost
 //!     cargo run --release -p minicol-tests --bin durability -- backlog
 //!
@@ -10,7 +12,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use minicol_tests::durability::{Kills, backlog, cost, kill};
+use minicol_tests::durability::{Beside, Kills, backlog, cost, kill};
 
 /// What of the memory queue's throughput storage must leave.
 const FLOOR: f64 = 0.40;
@@ -28,7 +30,13 @@ async fn main() -> anyhow::Result<ExitCode> {
     let holds = match arguments.first().map(String::as_str) {
         Some("kill") => {
             let (kills, seed) = (u32::try_from(number("--kills", 200)?)?, number("--seed", 1)?);
-            let report = kill(Kills { kills, seed, senders: 8, consumers: 4 }).await;
+            let beside = match arguments.iter().position(|one| one == "--beside").map(|at| arguments.get(at + 1)) {
+                None => Beside::Nothing,
+                Some(Some(what)) if what == "debug" => Beside::Debug,
+                Some(Some(what)) if what == "stored" => Beside::Stored,
+                Some(_) => bail!("--beside needs `debug` or `stored`"),
+            };
+            let report = kill(Kills { kills, seed, senders: 8, consumers: 4, beside }).await;
             println!("{report}\nseed         {seed}\nlast words   {}", report.last_words);
             report.holds()
         }

@@ -40,10 +40,44 @@ pub fn unbalanced_totals(log: &str) -> Vec<String> {
         value.as_str().and_then(|text| text.split(' ').next()?.parse::<u64>().ok()).unwrap_or_default()
     };
     let balances = |line: &serde_json::Value| {
-        let taken = number(&line["in"]);
-        let kept = !line["emits"].is_null()
-            || taken == number(&line["out"]) + number(&line["queued"]) + sum(&line["failed"]) + sum(&line["dropped"]);
-        number(&line["offered"]) == taken + sum(&line["refused"]) && kept
+        let had = number(&line["in"]) + number(&line["restored"]);
+        let left = number(&line["queued"]) + number(&line["kept"]);
+        let balanced = had == number(&line["out"]) + sum(&line["failed"]) + sum(&line["dropped"]) + left;
+        number(&line["offered"]) == number(&line["in"]) + sum(&line["refused"])
+            && (balanced || !line["emits"].is_null())
     };
     totals.iter().filter(|line| !balances(line)).map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A line of the log.
+    fn totals(more: &str) -> String {
+        format!(r#"{{"message":"totals","component":"otlp","offered":12,"in":10,"refused":"2 (queue_full 2)",{more}}}"#)
+    }
+
+    #[test]
+    fn totals_balance_with_what_was_stored_and_what_does_not_is_told() {
+        let good = [
+            r#""out":7,"queued":0,"failed":"2 (timeout 2)","dropped":"1 (shutdown 1)""#,
+            r#""restored":5,"out":9,"queued":0,"kept":6"#,
+            r#""out":100,"queued":0,"emits":"metrics""#,
+        ];
+        for more in good {
+            assert_eq!(unbalanced_totals(&totals(more)), Vec::<String>::new(), "{more}");
+        }
+        let bad = [
+            r#""out":9,"queued":0"#,
+            r#""restored":5,"out":10,"queued":0"#,
+            r#""out":10,"queued":0,"kept":1"#,
+            r#""out":9,"queued":0,"failed":"2 (timeout 2)""#,
+        ];
+        for more in bad {
+            assert_eq!(unbalanced_totals(&totals(more)).len(), 1, "{more}");
+        }
+        let offered = totals(r#""out":10,"queued":0"#).replace("12", "13");
+        assert_eq!(unbalanced_totals(&offered).len(), 1);
+    }
 }

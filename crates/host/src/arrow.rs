@@ -21,6 +21,8 @@ use crate::{
 pub(crate) struct Arrow {
     pub(crate) edge: Arc<Edge>,
     pub(crate) to: Next,
+    /// It leads to a queue on disk, at once or at last: what it takes is stored.
+    pub(crate) stores: bool,
     pub(crate) pace: Pace,
 }
 
@@ -30,6 +32,8 @@ pub(crate) struct End {
     pub(crate) kind: ComponentKind,
     pub(crate) id: ComponentId,
     pub(crate) next: Next,
+    /// What it takes is in a queue on disk, there or further on.
+    pub(crate) stores: bool,
 }
 
 /// What is known of an arrow.
@@ -115,8 +119,8 @@ impl Edge {
 }
 
 impl Arrow {
-    pub(crate) fn new(edge: Arc<Edge>, to: Next) -> Self {
-        Self { edge, to, pace: Pace::default() }
+    pub(crate) fn new(edge: Arc<Edge>, to: &End) -> Self {
+        Self { edge, to: to.next.clone(), stores: to.stores, pace: Pace::default() }
     }
 
     pub(crate) async fn carry(&self, batch: Batch) -> Result<(), Rejected> {
@@ -139,7 +143,8 @@ impl Fan {
 
 #[async_trait]
 impl Consumer for Fan {
-    /// `Ok` where any took it: to offer it again would give it to that one twice. An error only where none took it.
+    /// `Ok` where any took it: to offer it again would give it to that one twice. An error only where none took it, or one that stores did not:
+    /// better twice than lost.
     async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
         if batch.is_empty() {
             return Ok(());
@@ -181,17 +186,74 @@ impl fmt::Debug for Edge {
 mod tests {
     use minicol_pdata::{Attributes, MetricDescriptor, MetricKind, MetricsBuilder, Number, NumberPoint, Timestamp};
     use minicol_plugin::testing::{Harness, Sink};
+    use tokio::sync::Semaphore;
 
     use super::*;
 
     fn fan(signal: Signal, sinks: &[&Sink]) -> Fan {
         let events = Events::new(Harness::default().environment().clock);
         let arrow = |sink: &&Sink| {
-            let to = End { kind: ComponentKind::Exporter, id: "sink".parse().unwrap(), next: sink.next() };
+            let id = "sink".parse().unwrap();
+            let to = End { kind: ComponentKind::Exporter, id, next: sink.next(), stores: false };
             let edge = Edge::new("p", "here", &to, signal, Arc::clone(&events));
-            Arrow::new(edge, to.next)
+            Arrow::new(edge, &to)
         };
         Fan::new(sinks.iter().map(arrow).collect(), Forks::default())
+    }
+
+    /// Takes what `takes` has permits for.
+    struct Slow(Arc<Semaphore>);
+
+    #[async_trait]
+    impl Consumer for Slow {
+        async fn consume(&self, _: Batch) -> Result<(), Rejected> {
+            self.0.acquire().await.unwrap().forget();
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn senders_that_wait_for_a_disk_wait_side_by_side_and_none_is_told_that_it_is_busy() {
+        let (events, disk) = (Events::new(Harness::default().environment().clock), Arc::new(Semaphore::new(0)));
+        let arrow = |id: &str, next: Next, stores: bool| {
+            let to = End { kind: ComponentKind::Exporter, id: id.parse().unwrap(), next, stores };
+            Arrow::new(Edge::new("p", "here", &to, Signal::Metrics, Arc::clone(&events)), &to)
+        };
+        let memory = Sink::new();
+        let arrows =
+            vec![arrow("memory", memory.next(), false), arrow("disk", Next::new(Slow(Arc::clone(&disk))), true)];
+        let fan = Arc::new(Fan::new(arrows, Forks::default()));
+        let senders: Vec<_> = (0..3)
+            .map(|_| {
+                let fan = Arc::clone(&fan);
+                tokio::spawn(async move { fan.consume(metrics()).await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(senders.iter().all(|sender| !sender.is_finished()), "nobody is told that what is not stored is taken");
+        assert_eq!(memory.batches().len(), 3);
+        disk.add_permits(3);
+        for sender in senders {
+            sender.await.unwrap().unwrap();
+        }
+        let stored = fan.arrows[1].edge.snapshot();
+        assert_eq!((stored.accepted, stored.refused.len(), stored.lost), (3, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_a_disk_refuses_is_not_taken_and_the_other_arrows_say_nothing_of_a_loss() {
+        let sinks = [Sink::new(), Sink::new(), Sink::new()];
+        let mut fan = fan(Signal::Metrics, &[&sinks[0], &sinks[1], &sinks[2]]);
+        Arc::get_mut(&mut fan.arrows[1]).unwrap().stores = true;
+        sinks[0].refuse(Some(Rejected::permanent("invalid", "never")));
+        sinks[1].refuse(Some(Rejected::retryable("storage_full", "no room")));
+        let refused = fan.consume(metrics()).await.unwrap_err();
+        assert_eq!((refused.retry, refused.reason), (Retry::Backoff, "storage_full"));
+        assert_eq!(sinks[2].batches().len(), 1, "it reaches whoever takes it");
+        assert!(fan.arrows.iter().all(|arrow| arrow.edge.snapshot().lost == 0), "its sender still has it");
+        sinks[1].refuse(None);
+        assert!(fan.consume(metrics()).await.is_ok(), "a disk that takes it is enough");
+        assert_eq!(fan.arrows[0].edge.snapshot().lost, 1);
     }
 
     fn metrics() -> Batch {

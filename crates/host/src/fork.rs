@@ -1,4 +1,5 @@
-//! One batch over several arrows at once. Who answers late keeps nobody waiting.
+//! One batch over several arrows at once. Who answers late keeps nobody waiting, but for a disk: what a sender is told was taken is stored
+//! wherever it is to be stored.
 
 use std::{
     pin::Pin,
@@ -19,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::arrow::Arrow;
 
 /// How long a sender waits for an arrow after another took the batch. The first time: as long as an arrow is known to be late, nobody
-/// waits for it at all.
+/// waits for it at all. An arrow that leads to a disk is always waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Carries batches over forks, and what goes on without its sender.
@@ -42,12 +43,13 @@ struct Going {
 }
 
 impl Forks {
-    /// `Ok` once any took the batch and the others answered, or are late: these go on alone. Where none takes it, every refusal.
+    /// `Ok` once any took the batch and the others answered, or are late: these go on alone. Where none takes it, every refusal. Where one that
+    /// stores does not take it, its refusals, whoever else did: a sender that is told "taken" offers it no more.
     pub(crate) async fn carry(&self, arrows: &[&Arc<Arrow>], batch: Batch) -> Result<(), Vec<Rejected>> {
         let items = batch.items() as u64;
         let (mut going, mut ended) = (FuturesUnordered::new(), Vec::new());
         for arrow in arrows.iter().map(|arrow| Arc::clone(arrow)) {
-            if arrow.pace.is_busy() {
+            if !arrow.stores && arrow.pace.is_busy() {
                 let busy = arrow.busy(items);
                 ended.push((arrow, Err(busy)));
             } else {
@@ -57,31 +59,31 @@ impl Forks {
         drop(batch);
         let patience = sleep(PATIENCE);
         tokio::pin!(patience);
-        let (mut taken, mut impatient) = (false, false);
+        let (mut answered, mut impatient) = (false, false);
         while !going.is_empty() {
-            if taken && (impatient || going.iter().all(|one| one.arrow.pace.is_late())) {
+            let stores = going.iter().any(|one| one.arrow.stores);
+            if answered && !stores && (impatient || going.iter().all(|one| one.arrow.pace.is_late())) {
                 break;
             }
             tokio::select! {
                 biased;
                 Some((arrow, outcome)) = going.next() => {
-                    taken |= outcome.is_ok();
+                    answered |= outcome.is_ok() || arrow.stores;
                     ended.push((arrow, outcome));
                 }
                 // Where nobody has it yet, whoever may still take it is waited for.
-                () = &mut patience, if taken && !impatient => impatient = true,
+                () = &mut patience, if answered && !impatient => impatient = true,
             }
         }
-        if !taken {
-            return Err(ended.into_iter().filter_map(|(_, outcome)| outcome.err()).collect());
-        }
-        for (arrow, outcome) in &ended {
+        let told = told(&ended);
+        let torn = told.is_ok();
+        for (arrow, outcome) in ended.iter().filter(|(_, outcome)| torn || outcome.is_ok()) {
             arrow.edge.tell_torn(items, outcome);
         }
         for one in going {
-            self.let_go(one, items);
+            self.let_go(one, items, torn);
         }
-        Ok(())
+        told
     }
 
     /// Waits until nothing goes on alone any more. Nothing begins to after this.
@@ -90,7 +92,8 @@ impl Forks {
         let _ = timeout(within, self.0.wait()).await;
     }
 
-    fn let_go(&self, one: Going, items: u64) {
+    /// Where it is refused after all, that is a loss if the batch is `torn`: if its sender does not offer it again.
+    fn let_go(&self, one: Going, items: u64, torn: bool) {
         let Going { arrow, carried } = one;
         arrow.pace.alone.fetch_add(1, Ordering::Relaxed);
         arrow.pace.late.store(true, Ordering::Relaxed);
@@ -99,8 +102,23 @@ impl Forks {
             let outcome = carried.await;
             arrow.pace.late.store(alone.elapsed() > PATIENCE, Ordering::Relaxed);
             arrow.pace.alone.fetch_sub(1, Ordering::Relaxed);
-            arrow.edge.tell_torn(items, &outcome);
+            if torn || outcome.is_ok() {
+                arrow.edge.tell_torn(items, &outcome);
+            }
         });
+    }
+}
+
+/// What the sender is told.
+fn told(ended: &[(Arc<Arrow>, Result<(), Rejected>)]) -> Result<(), Vec<Rejected>> {
+    let refusals = |stored: bool| {
+        let of = ended.iter().filter(move |(arrow, _)| !stored || arrow.stores);
+        of.filter_map(|(_, outcome)| outcome.as_ref().err().cloned()).collect::<Vec<_>>()
+    };
+    match refusals(true) {
+        none if none.is_empty() && ended.iter().any(|(_, outcome)| outcome.is_ok()) => Ok(()),
+        none if none.is_empty() => Err(refusals(false)),
+        stored => Err(stored),
     }
 }
 

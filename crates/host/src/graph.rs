@@ -170,7 +170,8 @@ pub(crate) fn chain(
         let books = Arc::clone(&stage);
         workshop.view.add_accounts(move || vec![books.account()]);
         let entry = Next::new(StageEntry(Arc::clone(&stage)));
-        ahead = vec![End { kind: ComponentKind::Processor, id, next: entry }];
+        let stores = ahead.iter().any(|end| end.stores);
+        ahead = vec![End { kind: ComponentKind::Processor, id, next: entry, stores }];
         stages.push(stage);
     }
     stages.reverse();
@@ -199,7 +200,7 @@ fn arrows(pipeline: &str, from: &str, signal: Signal, ends: &[End], workshop: &W
     let arrow = |end: &End| {
         let edge = Edge::new(pipeline, from, end, signal, Arc::clone(&workshop.events));
         workshop.view.add_edge(&edge);
-        Arrow::new(edge, end.next.clone())
+        Arrow::new(edge, end)
     };
     ends.iter().map(arrow).collect()
 }

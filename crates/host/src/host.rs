@@ -161,10 +161,11 @@ fn start_exporter(built: BuiltExporter, workshop: &Workshop) -> RunningExporter 
     let BuiltExporter { exporter, governed, delivery, storage, signals } = built;
     let id = governed.scope.id().clone();
     let scope = governed.scope.clone();
+    let stores = storage.is_some();
     let delivery = Delivery::start_stored(Arc::clone(&exporter), delivery, &signals, scope, storage.as_ref());
     workshop.view.add_accounts(books::of_exporter(id.clone(), &signals, delivery.consumer()));
     workshop.events.report(ComponentKind::Exporter, &id, Status::Ok, "");
-    let end = End { kind: ComponentKind::Exporter, id, next: Next::new(delivery.consumer()) };
+    let end = End { kind: ComponentKind::Exporter, id, next: Next::new(delivery.consumer()), stores };
     RunningExporter { end, delivery, abandoned: governed.abandoned }
 }
 

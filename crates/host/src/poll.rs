@@ -178,6 +178,7 @@ fn chains(
             kind: ComponentKind::Exporter,
             id: id.clone(),
             next: Next::new(capture.clone()),
+            stores: false,
         });
         (graph::chain(pipeline, processors, end.into_iter().collect(), workshop), capture)
     };

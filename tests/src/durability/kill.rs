@@ -1,5 +1,5 @@
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{
         Arc, Mutex,
@@ -12,6 +12,7 @@ use minicol_plugin::{Random, SeededRandom};
 use tokio::time::{Instant, sleep};
 
 use super::{Backend, Mood, Queue, Relay, Sender, batch};
+use crate::unbalanced_totals;
 
 /// What a run of kills is.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,19 @@ pub struct Kills {
     pub senders: usize,
     /// Batches that the relay delivers at once.
     pub consumers: usize,
+    /// What stands beside the stored exporter.
+    pub beside: Beside,
+}
+
+/// What stands beside the stored exporter of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// Nothing.
+    Nothing,
+    /// An exporter `debug`, which takes at once.
+    Debug,
+    /// A second stored one, with a backend of its own that fails at other moments. What is taken must arrive at both.
+    Stored,
 }
 
 /// What became of it.
@@ -47,16 +61,19 @@ pub struct KillReport {
     pub lost: Vec<u64>,
     /// Damaged stores or records that were put aside.
     pub aside: usize,
-    /// What the last life said at its end.
+    /// Totals that do not balance, of those that the last life told at its end.
+    pub unbalanced: Vec<String>,
+    /// What it said last.
     pub last_words: String,
     /// How long it took.
     pub took: Duration,
 }
 
 impl KillReport {
-    /// Whether everything that was taken arrived, and no more twice than was in flight.
+    /// Whether everything that was taken arrived, no more twice than was in flight, and the books balance.
     pub fn holds(&self) -> bool {
-        self.lost.is_empty() && self.duplicates <= self.duplicates_allowed && self.aside == 0 && self.accepted > 0
+        let arrived = self.lost.is_empty() && self.duplicates <= self.duplicates_allowed && self.accepted > 0;
+        arrived && self.aside == 0 && self.unbalanced.is_empty()
     }
 }
 
@@ -69,16 +86,24 @@ impl fmt::Display for KillReport {
         writeln!(f, "duplicates   {} (in flight at the kills: at most {})", self.duplicates, self.duplicates_allowed)?;
         writeln!(f, "lost         {}", self.lost.len())?;
         writeln!(f, "put aside    {}", self.aside)?;
+        writeln!(f, "unbalanced   {}", self.unbalanced.len())?;
         write!(f, "took         {} s", self.took.as_secs())
     }
 }
 
-/// Kills a relay under load again and again while its backend fails at random, then lets it deliver what is left.
+/// Kills a relay under load again and again while its backends fail at random, then lets it deliver what is left.
+///
+/// # Panics
+/// Where the program does not start.
 pub async fn kill(run: Kills) -> KillReport {
     let began = Instant::now();
-    let backend = Backend::start(Mood::Moody, run.seed).await;
+    let mut backends = vec![Backend::start(Mood::Moody, run.seed).await];
+    if run.beside == Beside::Stored {
+        backends.push(Backend::start(Mood::Moody, run.seed ^ 2).await);
+    }
+    let urls: Vec<&str> = backends.iter().map(|backend| backend.url.as_str()).collect();
     let settings = format!("num_consumers: {}, queue_size: 1000000", run.consumers);
-    let relay = Relay::new(&backend.url, Queue::Stored, &settings);
+    let relay = Relay::several(&urls, run.beside == Beside::Debug, Queue::Stored, &settings);
     let load = Load::start(&relay, run);
     let random = SeededRandom::from_seed(run.seed);
     let mut while_starting = 0;
@@ -105,10 +130,16 @@ pub async fn kill(run: Kills) -> KillReport {
         sender.await.expect("a sender ends");
     }
     let accepted: HashSet<u64> = load.accepted.lock().unwrap().clone();
-    backend.set(Mood::Takes);
+    backends.iter().for_each(|backend| backend.set(Mood::Takes));
+    // What asked whether the relay takes requests has the number 0.
+    let arrived = || -> Vec<HashMap<u64, u64>> {
+        let all = backends.iter().map(Backend::arrived);
+        all.map(|mut one| (one.remove(&0), one).1).collect()
+    };
+    let everywhere = |number: &u64, arrived: &[HashMap<u64, u64>]| arrived.iter().all(|one| one.contains_key(number));
     let missing = || {
-        let arrived = backend.arrived();
-        accepted.iter().filter(|number| !arrived.contains_key(number)).count()
+        let arrived = arrived();
+        accepted.iter().filter(|number| !everywhere(number, &arrived)).count()
     };
     // As long as it goes on, it is waited for.
     let (mut left, mut waited) = (missing(), 0);
@@ -119,19 +150,19 @@ pub async fn kill(run: Kills) -> KillReport {
         left = now;
     }
     let output = program.stop().await;
-    let mut arrived = backend.arrived();
-    // What asked whether the relay takes requests.
-    arrived.remove(&0);
+    let arrived = arrived();
+    let seen: HashSet<u64> = arrived.iter().flat_map(|one| one.keys().copied()).collect();
     KillReport {
         kills: run.kills,
         while_starting,
         accepted: accepted.len(),
-        delivered: accepted.iter().filter(|number| arrived.contains_key(number)).count(),
-        unanswered: arrived.keys().filter(|number| !accepted.contains(number)).count(),
-        duplicates: arrived.values().map(|times| times - 1).sum(),
-        duplicates_allowed: u64::from(run.kills) * run.consumers as u64,
-        lost: accepted.into_iter().filter(|number| !arrived.contains_key(number)).collect(),
+        delivered: accepted.iter().filter(|number| everywhere(number, &arrived)).count(),
+        unanswered: seen.difference(&accepted).count(),
+        duplicates: arrived.iter().flat_map(HashMap::values).map(|times| times - 1).sum(),
+        duplicates_allowed: u64::from(run.kills) * (run.consumers * backends.len()) as u64,
+        lost: accepted.into_iter().filter(|number| !everywhere(number, &arrived)).collect(),
         aside: relay.aside(),
+        unbalanced: unbalanced_totals(&output.stderr),
         last_words: output.stderr.lines().last().unwrap_or_default().to_owned(),
         took: began.elapsed(),
     }

@@ -8,6 +8,6 @@ mod traffic;
 
 pub use backlog::{Backlog, backlog};
 pub use cost::{Cost, cost};
-pub use kill::{KillReport, Kills, kill};
+pub use kill::{Beside, KillReport, Kills, kill};
 pub use relay::{Queue, Relay};
 pub use traffic::{Backend, Mood, Sender, batch};

@@ -1,9 +1,9 @@
-use std::{path::Path, time::Duration};
+use std::{fmt::Write, path::Path, time::Duration};
 
 use tempfile::TempDir;
 
 use super::Sender;
-use crate::{Program, free_port};
+use crate::{Output, Program, free_port, unbalanced_totals};
 
 /// A relay's pipeline file, its ports and its folder; the program can be started from it again and again.
 #[derive(Debug)]
@@ -25,6 +25,11 @@ pub enum Queue {
 impl Relay {
     /// From a receiver `otlp` to an exporter `otlphttp` at `backend`, with these keys (flow style) added to its queue.
     pub fn new(backend: &str, queue: Queue, settings: &str) -> Self {
+        Self::several(&[backend], false, queue, settings)
+    }
+
+    /// The same with one such exporter for each backend and, where `debug` says so, an exporter `debug` before them.
+    pub fn several(backends: &[&str], debug: bool, queue: Queue, settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
         let stored = folder.path().join("stored");
@@ -35,21 +40,36 @@ impl Relay {
             String::new()
         };
         let listed = if queue == Queue::Stored { "file_storage" } else { "" };
-        let file = format!(
-            "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"127.0.0.1:{port}\"}}}}}}}}
-exporters:
-  otlphttp:
+        let (mut exporters, mut ids) = (String::new(), Vec::new());
+        if debug {
+            exporters.push_str("\n  debug: {verbosity: basic}");
+            ids.push("debug".to_owned());
+        }
+        for (nth, backend) in backends.iter().enumerate() {
+            let id = format!("otlphttp/{nth}");
+            let retry = "{initial_interval: 20ms, max_interval: 100ms, max_elapsed_time: 0s}";
+            let _ = write!(
+                exporters,
+                "
+  {id}:
     endpoint: \"{backend}\"
     compression: none
     timeout: 1s
-    retry_on_failure: {{initial_interval: 20ms, max_interval: 100ms, max_elapsed_time: 0s}}
-    sending_queue: {{{storage}{settings}}}
+    retry_on_failure: {retry}
+    sending_queue: {{{storage}{settings}}}"
+            );
+            ids.push(id);
+        }
+        let file = format!(
+            "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"127.0.0.1:{port}\"}}}}}}}}
+exporters:{exporters}
 {extensions}
 service:
   extensions: [{listed}]
-  telemetry: {{metrics: {{level: none}}}}
-  pipelines: {{metrics: {{receivers: [otlp], exporters: [otlphttp]}}}}
-"
+  telemetry: {{logs: {{encoding: json}}, metrics: {{level: none}}}}
+  pipelines: {{metrics: {{receivers: [otlp], exporters: [{}]}}}}
+",
+            ids.join(", ")
         );
         std::fs::write(folder.path().join("relay.yaml"), file).expect("the file is written");
         Self { port, folder }
@@ -71,6 +91,14 @@ service:
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("the relay does not start:\n{}", program.stderr());
+    }
+
+    /// Asks it to stop; its totals balance.
+    pub async fn stop(program: Program) -> Output {
+        let output = program.stop().await;
+        let wrong = unbalanced_totals(&output.stderr);
+        assert!(wrong.is_empty(), "{wrong:#?}\n{}", output.stderr);
+        output
     }
 
     /// Where its store is.

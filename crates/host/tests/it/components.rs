@@ -104,18 +104,29 @@ factory!(
 );
 
 factory!(
-    Shelf: dyn Extension, NoConfig, "shelf", &[],
-    |_, _| Ok(Box::new(ShelfExtension)),
+    Shelf: dyn Extension, ShelfConfig, "shelf", &[],
+    |config, _| Ok(Box::new(ShelfExtension(config))),
     OFFERS_STORAGE: bool = true
 );
 
 /// Stores queues.
-struct ShelfExtension;
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ShelfConfig {
+    /// How long it takes to store a batch.
+    takes: GoDuration,
+}
+
+impl ComponentConfig for ShelfConfig {}
+
+struct ShelfExtension(ShelfConfig);
 
 #[async_trait]
 impl Extension for ShelfExtension {
     fn storage(&self) -> Option<Arc<dyn Storage>> {
-        Some(Arc::new(MemoryStorage::new()))
+        let storage = MemoryStorage::new();
+        storage.slow(self.0.takes.0);
+        Some(Arc::new(storage))
     }
 
     async fn run(self: Box<Self>, scope: Scope) -> Result<(), ComponentError> {

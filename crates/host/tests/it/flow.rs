@@ -219,3 +219,62 @@ service: {pipelines: {observations: {receivers: [ticker], exporters: [sink/slow,
     assert_eq!(edge(&running, "ticker", "sink").offered, slow.offered, "its sender goes at its pace");
     running.shutdown(TEN_SECONDS).await;
 }
+
+/// What is said to be taken is stored: one exporter that takes at once answers for none that has a disk, in one pipeline or in two.
+#[tokio::test(start_paused = true)]
+async fn a_slow_disk_is_waited_for_and_loses_nothing_whoever_else_took_the_batch() {
+    let parts = "
+receivers: {ticker: {interval: 100ms}}
+processors: {to_metrics: }
+exporters: {sink: , sink/stored: {sending_queue: {storage: shelf}}, sink/dead: {takes: 1h, timeout: 0s, sending_queue: {enabled: false}}}
+extensions: {shelf: {takes: 2.5s}}
+service:
+  extensions: [shelf]
+  pipelines:
+    metrics: {receivers: [ticker], processors: [to_metrics], exporters: [sink/stored";
+    for (rest, from) in [
+        (", sink, sink/dead]}", "to_metrics"),
+        ("]}\n    observations: {receivers: [ticker], exporters: [sink, sink/dead]}", "ticker"),
+    ] {
+        let running = start(&format!("{parts}{rest}")).await;
+        pass(11.0).await;
+        let stored = edge(&running, "to_metrics", "sink/stored");
+        assert_eq!((stored.accepted, stored.waiting, stored.refused.len(), stored.lost), (4, 1, 0, 0), "{stored:?}");
+        let sender = edge(&running, "ticker", "to_metrics");
+        assert_eq!(
+            (sender.accepted, sender.waiting),
+            (4, 1),
+            "its sender has the answer when it is stored: {sender:?}"
+        );
+        assert_eq!(edge(&running, from, "sink").accepted, 5, "who takes at once has it at once");
+        assert_eq!(edge(&running, from, "sink/dead").refused.get("busy"), Some(&4), "for the dead one nobody waits");
+        running.books().check().unwrap();
+        let report = running.shutdown(TEN_SECONDS).await;
+        report.books.check_at_end().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_disk_has_no_room_for_is_refused_to_the_sender_though_another_took_it() {
+    let running = start(
+        "
+receivers: {ticker: }
+processors: {to_metrics: }
+exporters:
+  sink:
+  sink/stored: {takes: 1h, timeout: 0s, sending_queue: {storage: shelf, queue_size: 2}}
+extensions: {shelf: }
+service:
+  extensions: [shelf]
+  pipelines: {metrics: {receivers: [ticker], processors: [to_metrics], exporters: [sink/stored, sink]}}",
+    )
+    .await;
+    pass(4.5).await;
+    let (stored, sender) = (edge(&running, "to_metrics", "sink/stored"), edge(&running, "ticker", "to_metrics"));
+    assert_eq!((stored.accepted, stored.refused.get("queue_full"), stored.lost), (2, Some(&3), 0));
+    // It is the sender's to offer again, so it is no loss here.
+    assert_eq!((sender.accepted, sender.refused.get("queue_full")), (2, Some(&3)));
+    assert_eq!(edge(&running, "to_metrics", "sink").accepted, 5, "the other one gets everything all the same");
+    assert!(!notices(running.events()).iter().any(|one| one.contains("batches_dropped")));
+    running.shutdown(TEN_SECONDS).await;
+}

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -19,6 +20,7 @@ struct Stored {
     queues: BTreeMap<String, Queue>,
     fault: Option<StorageError>,
     limit: Option<u64>,
+    takes: Duration,
     reads: usize,
 }
 
@@ -49,6 +51,11 @@ impl MemoryStorage {
     /// From now on it is full where so many bytes of payload are in it.
     pub fn limit(&self, bytes: Option<u64>) {
         self.stored().limit = bytes;
+    }
+
+    /// From now on each record takes so long until it is stored.
+    pub fn slow(&self, takes: Duration) {
+        self.stored().takes = takes;
     }
 
     /// Damages a record.
@@ -126,7 +133,12 @@ impl StoredQueue for Handle {
 
     async fn push(&self, payload: Bytes, items: u64, stored: OnStored) -> Result<(), StorageError> {
         // A disk takes its time: others run meanwhile.
-        tokio::task::yield_now().await;
+        let takes = self.storage.stored().takes;
+        if takes.is_zero() {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(takes).await;
+        }
         let mut all = self.storage.stored();
         let (bytes, limit) = (payload.len() as u64, all.limit);
         if limit.is_some_and(|limit| bytes > limit) {
