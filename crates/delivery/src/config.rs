@@ -215,6 +215,10 @@ impl Default for RetryConfig {
 impl QueueConfig {
     fn validate(&self, problems: &mut Problems) {
         if !self.enabled {
+            if let Some(storage) = &self.storage {
+                let message = format!("`{storage}` keeps nothing: the queue is not enabled");
+                problems.warning("storage", message).help("take it away, or set `enabled: true`");
+            }
             return;
         }
         between(problems, "num_consumers", self.num_consumers, MAX_CONSUMERS);
@@ -302,6 +306,7 @@ mod tests {
         for (wrong, told) in [
             (json!({"sending_queue": {"queue_size": 0}}), "queue_size"),
             (json!({"sending_queue": {"num_consumers": 0}}), "num_consumers"),
+            (json!({"sending_queue": {"enabled": false, "storage": "file_storage"}}), "`file_storage` keeps nothing"),
             (json!({"retry_on_failure": {"initial_interval": "0"}}), "initial_interval"),
             (json!({"retry_on_failure": {"multiplier": 0.5}}), "multiplier"),
             (json!({"retry_on_failure": {"randomization_factor": 1.5}}), "randomization_factor"),

@@ -1,16 +1,20 @@
 use std::{
+    any::Any,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
+use futures::FutureExt;
 use minicol_pdata::{Batch, Signal};
-use minicol_plugin::{CancellationToken, Consumer, Exporter, Rejected, Scope, async_trait, storage::Storage};
-use tokio::time::Instant;
+use minicol_plugin::{CancellationToken, Consumer, Exporter, Rejected, Scope, Status, async_trait, storage::Storage};
+use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
 use crate::{
     DeliveryConfig, DeliveryCounts,
-    attempt::Unsettled,
+    attempt::{Unsettled, panic_text},
     health::Health,
     lane::{Lane, Rest, stopping},
     ledger::Settlement,
@@ -38,6 +42,9 @@ pub(crate) struct Shared {
     /// Cancelled when what is in flight shall be dropped.
     pub(crate) abandon: CancellationToken,
 }
+
+/// How long a queue's consumer rests after it panicked outside of a delivery.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 impl Delivery {
     /// Around `exporter`, for batches of `signals`. With a queue its consumers are spawned here, so this must run inside of a tokio
@@ -156,35 +163,61 @@ impl Shared {
         }
     }
 
-    /// One consumer: delivers from the queue until that is closed and empty.
+    /// One consumer: delivers from the queue until that is closed and empty. It outlives every panic: without it the queue would stand still.
     async fn consume_queue(self: Arc<Self>, lane: usize) {
         let lane = &self.lanes[lane];
         let Some(queue) = &lane.queue else { return };
         loop {
-            let next = tokio::select! {
-                biased;
-                () = self.abandon.cancelled() => return,
-                next = queue.pop() => next,
-            };
-            match next {
-                None => return,
-                Some(Popped::Batch(queued)) => self.deliver_queued(lane, queue, queued).await,
-                Some(Popped::Lost { items, reason, why }) => {
-                    let how = Settlement::Failed { reason: reason.to_owned() };
-                    lane.settle(items, &how, &why, &self.health);
-                    queue.tell_size(|size| lane.meters.queue_size(size));
+            match AssertUnwindSafe(self.consume_next(lane, queue)).catch_unwind().await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(panic) => {
+                    self.panicked(lane, 0, panic.as_ref());
+                    // Where it panics again at once, nothing else would run.
+                    sleep(AFTER_PANIC).await;
                 }
             }
         }
     }
 
+    /// False where nothing more comes.
+    async fn consume_next(&self, lane: &Lane, queue: &Queue) -> bool {
+        let next = tokio::select! {
+            biased;
+            () = self.abandon.cancelled() => return false,
+            next = queue.pop() => next,
+        };
+        match next {
+            None => return false,
+            Some(Popped::Batch(queued)) => self.deliver_queued(lane, queue, queued).await,
+            Some(Popped::Lost { items, reason, why }) => {
+                let how = Settlement::Failed { reason: reason.to_owned() };
+                lane.settle(items, &how, &why, &self.health);
+                queue.tell_size(|size| lane.meters.queue_size(size));
+            }
+        }
+        true
+    }
+
     async fn deliver_queued(&self, lane: &Lane, queue: &Queue, queued: Queued) {
         let Queued { batch, place } = queued;
         let mut unsettled = Unsettled::queued(batch);
-        self.deliver(lane, &mut unsettled).await;
+        let delivered = AssertUnwindSafe(self.deliver(lane, &mut unsettled)).catch_unwind().await;
+        if let Err(panic) = delivered {
+            // What is not booked yet is lost with it, and its place is free again.
+            self.panicked(lane, unsettled.take(), panic.as_ref());
+        }
         let left = unsettled.take_left();
         let rest = left.map(|left| if unsettled.arrived() { Rest::Part(left) } else { Rest::Whole });
         lane.release(queue, place, rest).await;
+    }
+
+    /// A bug in what stands around the exporter: told as what it is, and `items` are lost by it. Whoever hears of it may be what panics.
+    fn panicked(&self, lane: &Lane, items: u64, panic: &(dyn Any + Send)) {
+        let why = format!("the delivery panicked, which is a bug in minicol: {}", panic_text(panic));
+        let how = Settlement::Failed { reason: "panic".to_owned() };
+        let _ = catch_unwind(AssertUnwindSafe(|| lane.settle(items, &how, &why, &self.health)));
+        let _ = catch_unwind(AssertUnwindSafe(|| self.scope.report(Status::PermanentError, why)));
     }
 
     /// Without a queue the sender waits, and learns how it ended. What is not delivered stays with it: nothing was taken on.

@@ -1,8 +1,19 @@
 //! Retries: when the next attempt comes, when there is none, and what ends an attempt.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
-use minicol_plugin::{Consumer, Retry, testing::Harness};
+use minicol_delivery::Delivery;
+use minicol_pdata::Signal;
+use minicol_plugin::{
+    CancellationToken, ComponentKind, Consumer, Environment, Event, EventSink, Exporter, Random, Retry, Scope,
+    ScopeParts, Status, testing::Harness,
+};
 use serde_json::json;
 
 use crate::script::{Script, Step, config, points, settle, start, steady};
@@ -184,5 +195,77 @@ async fn a_signal_can_have_a_timeout_of_its_own() {
         }
         let second = script.attempts()[1];
         assert!((second - expected - 5.0).abs() < 0.01, "{second}: the timeout, and the wait of 5 s");
+    }
+}
+
+/// Panics when it is asked, or hears of a loss, so often; then it does as the harness does.
+struct Bomb {
+    harness: Harness,
+    asked: AtomicU32,
+    losses: AtomicU32,
+}
+
+impl Bomb {
+    fn goes_off(left: &AtomicU32) -> bool {
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+
+    /// Around a far end, with one consumer and room for one batch.
+    fn start(asked: u32, losses: u32, script: &Arc<Script>) -> (Delivery, Harness) {
+        let harness = Harness::default();
+        let bomb = Arc::new(Self { harness: harness.clone(), asked: asked.into(), losses: losses.into() });
+        let scope = Scope::new(ScopeParts {
+            kind: ComponentKind::Exporter,
+            id: "otlp".parse().unwrap(),
+            stopping: harness.stopping.clone(),
+            abandoned: harness.abandoned.clone(),
+            ready: CancellationToken::new(),
+            environment: Environment { random: Arc::clone(&bomb) as _, ..harness.environment() },
+            state: harness.state.clone(),
+            events: bomb,
+            meter: harness.meter.clone(),
+            tracer: harness.tracer.clone(),
+            host: Arc::new(harness.clone()),
+            details: Arc::new(|_| ()),
+        });
+        let settings = config(json!({"sending_queue": {"num_consumers": 1, "queue_size": 1}}));
+        let exporter = Arc::clone(script) as Arc<dyn Exporter>;
+        (Delivery::start(exporter, settings, &[Signal::Metrics], scope), harness)
+    }
+}
+
+impl Random for Bomb {
+    fn next_u64(&self) -> u64 {
+        assert!(!Self::goes_off(&self.asked), "no more numbers");
+        0
+    }
+}
+
+impl EventSink for Bomb {
+    fn emit(&self, event: Event) {
+        let loss = matches!(&event, Event::Notice(notice) if notice.name == "items_lost");
+        assert!(!(loss && Self::goes_off(&self.losses)), "nobody may hear this");
+        self.harness.emit(event);
+    }
+}
+
+/// A panic in what stands around the exporter: before its batch is booked, and while its loss is told, once or also of the panic itself.
+#[tokio::test(start_paused = true)]
+async fn a_queues_consumer_outlives_every_panic_and_each_item_is_booked() {
+    let never = Step::Fail(Retry::Never, "invalid");
+    for (asked, losses, first, reason) in [(1, 0, LATER, "panic"), (1, 1, LATER, "panic"), (0, 1, never, "invalid")] {
+        let script = Script::new([first, Step::Take]);
+        let (delivery, harness) = Bomb::start(asked, losses, &script);
+        delivery.consumer().consume(points(3)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let counts = delivery.counts();
+        assert_eq!((counts.failed.get(reason), counts.queued), (Some(&3), 0), "{counts:?}");
+        assert!(counts.is_balanced(), "{counts:?}");
+        let broken = |event: &Event| matches!(event, Event::Status(change) if change.status == Status::PermanentError && change.message.contains("bug in minicol"));
+        assert!(harness.events().iter().any(broken), "{:?}", harness.events());
+        // There is room again, and somebody who delivers.
+        delivery.consumer().consume(points(2)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!((delivery.counts().sent, delivery.counts().queued), (2, 0));
     }
 }
