@@ -181,6 +181,7 @@ async fn no_error_of_a_configuration_shows_a_secret() {
         receiver("oauth2: {client_id: a, client_secret: hunter2}"),
         receiver("oauth2: {client_id: a, client_secret_file: f, token_url: 'http://u:hunter2@login.example'}"),
         receiver("oauth2: {client_id: a, client_secret_file: f, token_url: 'http://login.example/?key=hunter2'}"),
+        receiver("oauth2: {client_id: a, client_secret_file: f, issuer: 'http://u:hunter2@login.example'}"),
         receiver("headers: {Authorization: \"hunter2"),
         receiver("headers: {Authorization: 'hunter2', Authorization: 'hunter2'}"),
         receiver("headers: {Authorization: '${env:NOT_SET}hunter2'}"),

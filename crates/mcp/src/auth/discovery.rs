@@ -1,5 +1,6 @@
 //! Where the token comes from, where the user does not say: the server's protected-resource metadata (RFC 9728) names its authorization
-//! server, whose metadata (RFC 8414, or the discovery of `OpenID` Connect) names the token endpoint.
+//! server, whose metadata (RFC 8414, or the discovery of `OpenID` Connect) names the token endpoint. Where the user names the authorization server, the
+//! polled one has no say in it.
 
 use minicol_plugin::text::foreign;
 use serde::Deserialize;
@@ -38,8 +39,14 @@ struct ServerMetadata {
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
 
-/// Asks the server at `endpoint`, which refused with `challenge`, and its authorization server.
-pub(super) async fn discover(fetch: &Fetch, endpoint: &Url, challenge: &Challenge) -> Result<Provider, Cause> {
+/// Asks the server at `endpoint`, which refused with `challenge`, and its authorization server: `pinned`, or where there is none, whatever the server
+/// names.
+pub(super) async fn discover(
+    fetch: &Fetch,
+    endpoint: &Url,
+    challenge: &Challenge,
+    pinned: Option<&Url>,
+) -> Result<Provider, Cause> {
     let described = match &challenge.resource_metadata {
         Some(url) => {
             let url = parse(url, "the resource_metadata of its challenge")?;
@@ -60,7 +67,7 @@ pub(super) async fn discover(fetch: &Fetch, endpoint: &Url, challenge: &Challeng
         let resource = foreign(resource);
         return Err(refused(&format!("its metadata is that of another resource ({resource}): no token is asked for")));
     }
-    let Some(issuer) = described.authorization_servers.first() else {
+    let Some(issuer) = pinned.map(Url::as_str).or(described.authorization_servers.first().map(String::as_str)) else {
         return Err(refused("its metadata names no authorization server: set token_url"));
     };
     let issuer_url = parse(issuer, "its authorization server")?;
@@ -158,6 +165,11 @@ fn joined(scopes: &[String]) -> Option<String> {
 fn parse(url: &str, what: &str) -> Result<Url, Cause> {
     let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     parsed.ok_or_else(|| refused(&format!("{what} is no http(s) URL ({})", foreign(url))))
+}
+
+/// A secret is as good as gone where it is shown to whomever the polled server names.
+pub(super) fn untrusted() -> Cause {
+    refused("with client_secret_file it is not believed who gives them: set issuer, or token_url")
 }
 
 fn refused(why: &str) -> Cause {

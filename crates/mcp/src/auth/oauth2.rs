@@ -11,7 +11,7 @@ use super::{
     Authorize, Challenge,
     assertion::{Claims, SigningKey},
     bearer_file::read_secret,
-    discovery::{Provider, discover},
+    discovery::{Provider, discover, untrusted},
     token::{Fetch, Granted},
 };
 use crate::{Cause, Endpoint, HttpClient};
@@ -31,8 +31,11 @@ pub struct OAuth2Settings {
     pub client_id: String,
     /// What proves it.
     pub credential: ClientCredential,
-    /// Where tokens come from; `None`: the server's metadata says it.
+    /// Where tokens come from; `None`: the authorization server's metadata says it.
     pub token_url: Option<Endpoint>,
+    /// The authorization server; `None`: the polled server's metadata names it. A secret goes to none that only that says: then this or `token_url` is
+    /// needed. An assertion is good for the one alone that it is made for.
+    pub issuer: Option<Endpoint>,
     /// The scopes to ask for; empty: those that the server names.
     pub scopes: Vec<String>,
     /// What the token shall be for (RFC 8707); `None`: what the server's metadata names, else the endpoint.
@@ -136,8 +139,8 @@ impl OAuth2 {
 #[async_trait]
 impl Authorize for OAuth2 {
     fn identity(&self) -> String {
-        let OAuth2Settings { client_id, credential, token_url, scopes, resource, .. } = &self.settings;
-        format!("oauth2 {client_id} {credential:?} {token_url:?} {scopes:?} {resource:?}")
+        let OAuth2Settings { client_id, credential, token_url, issuer, scopes, resource, .. } = &self.settings;
+        format!("oauth2 {client_id} {credential:?} {token_url:?} {issuer:?} {scopes:?} {resource:?}")
     }
 
     async fn header(&self) -> Result<Option<HeaderValue>, Cause> {
@@ -158,9 +161,14 @@ impl Authorize for OAuth2 {
         {
             return Ok(Some(token.header.clone())); // another request was faster
         }
-        if self.settings.token_url.is_none() {
+        let OAuth2Settings { endpoint, credential, token_url, issuer, .. } = &self.settings;
+        if token_url.is_none() {
             known.provider = None; // it may have moved
-            known.provider = Some(discover(&self.fetch, self.settings.endpoint.url(), challenge).await?);
+            if issuer.is_none() && matches!(credential, ClientCredential::SecretFile(_)) {
+                return Err(untrusted());
+            }
+            let issuer = issuer.as_ref().map(Endpoint::url);
+            known.provider = Some(discover(&self.fetch, endpoint.url(), challenge, issuer).await?);
         }
         self.fetch(&mut known).await
     }
@@ -191,7 +199,8 @@ fn basic(client_id: &str, secret: &str) -> Option<HeaderValue> {
 /// Without tokens.
 impl fmt::Debug for OAuth2 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let from = self.settings.token_url.as_ref().map_or_else(|| "the server's metadata".to_owned(), Endpoint::shown);
+        let place = self.settings.token_url.as_ref().or(self.settings.issuer.as_ref());
+        let from = place.map_or_else(|| "the server's metadata".to_owned(), Endpoint::shown);
         write!(f, "OAuth2({} by {from})", self.settings.client_id)
     }
 }

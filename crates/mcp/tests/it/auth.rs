@@ -105,6 +105,7 @@ impl Protected {
             client_id: "min:icol".to_owned(),
             credential,
             token_url: None,
+            issuer: Some(ISSUER.parse().unwrap()),
             scopes: Vec::new(),
             resource: None,
             allow_insecure: true,
@@ -190,7 +191,8 @@ async fn metadata_is_found_wherever_the_specifications_allow_it() {
             *protected.challenge.lock().unwrap() = challenge;
         }
         let file = TempFile::new("hunter2\n");
-        let target = protected.target(protected.settings(secret(&file)));
+        let issuer = Some(issuer.parse().unwrap());
+        let target = protected.target(OAuth2Settings { issuer, ..protected.settings(secret(&file)) });
         protected.works(&target).await;
         let looked = protected.looked();
         assert!(looked.contains(&place) && looked.last() == Some(&server_place), "{looked:?}");
@@ -205,8 +207,9 @@ async fn a_server_of_the_first_version_is_its_own_authorization_server() {
     let protected = Protected::new().await;
     protected.documents.lock().unwrap().clear();
     protected.serve("/.well-known/oauth-authorization-server", server("http://buddy:8678"));
-    let file = TempFile::new("hunter2");
-    protected.works(&protected.target(protected.settings(secret(&file)))).await;
+    let (file, _) = key();
+    let credential = ClientCredential::KeyFile(file.0.clone());
+    protected.works(&protected.target(OAuth2Settings { issuer: None, ..protected.settings(credential) })).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -232,17 +235,23 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_private_key_signs_an_assertion_that_its_public_key_holds() {
+/// A new one, and a file that holds it.
+fn key() -> (TempFile, EcdsaKeyPair) {
     let random = SystemRandom::new();
     let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
     let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).unwrap();
-    let file = TempFile::new(&pem("PRIVATE KEY", document.as_ref()));
+    (TempFile::new(&pem("PRIVATE KEY", document.as_ref())), key)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_private_key_signs_an_assertion_that_its_public_key_holds() {
+    let (file, key) = key();
     for token_url in [None, Some(format!("{ISSUER}/token"))] {
         let protected = Protected::new().await;
         let audience = token_url.clone().unwrap_or(ISSUER.to_owned());
         let settings = OAuth2Settings {
             token_url: token_url.map(|url| url.parse().unwrap()),
+            issuer: None,
             ..protected.settings(ClientCredential::KeyFile(file.0.clone()))
         };
         protected.works(&protected.target(settings)).await;
@@ -351,11 +360,38 @@ async fn metadata_of_somebody_else_leads_to_no_token() {
     ] {
         let protected = Protected::new().await;
         protected.serve(place, document);
-        let target = protected.target(protected.settings(secret(&file)));
+        // An assertion goes to whom the server names, so whatever it names is looked at.
+        let credential = ClientCredential::KeyFile(file.0.clone());
+        let target = protected.target(OAuth2Settings { issuer: None, ..protected.settings(credential) });
         let failure = protected.refused(&target).await;
         assert_eq!((failure.class(), &*failure.error_type()), (Class::Auth, "no_token"), "{failure}");
         assert!(failure.to_string().contains(says), "{failure}");
         assert_eq!(protected.posted().len(), 0);
+    }
+}
+
+/// Whoever answers in the polled server's place names an authorization server of its own, whose metadata are all in order.
+#[tokio::test(start_paused = true)]
+async fn a_secret_goes_to_no_authorization_server_that_only_the_polled_server_names() {
+    let file = TempFile::new("hunter2");
+    for pinned in [None, Some(ISSUER.parse().unwrap())] {
+        let protected = Protected::new().await;
+        let evil = FaultServer::start(&*protected.world.harness.network, "evil:9000").await;
+        let document = json!({"issuer": "http://evil:9000", "token_endpoint": "http://evil:9000/token"});
+        evil.guard(move |_| Some(Reply::json(&document.to_string())));
+        protected.serve("/.well-known/oauth-protected-resource/mcp", resource("http://evil:9000"));
+        let holds = pinned.is_some();
+        let target = protected.target(OAuth2Settings { issuer: pinned, ..protected.settings(secret(&file)) });
+        if holds {
+            protected.works(&target).await;
+            assert_eq!(protected.posted().len(), 1, "the one that is configured is asked");
+        } else {
+            let failure = protected.refused(&target).await;
+            assert_eq!((failure.class(), &*failure.error_type()), (Class::Auth, "no_token"), "{failure}");
+            assert!(failure.to_string().contains("set issuer, or token_url"), "{failure}");
+            assert_eq!(protected.posted().len(), 0);
+        }
+        assert_eq!(evil.requests().len(), 0, "nobody talks to the other one");
     }
 }
 

@@ -24,10 +24,14 @@ pub struct OAuth2Config {
     /// A PEM file that holds a private key (RSA, P-256, P-384, Ed25519), which signs an assertion instead of a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub private_key_file: Option<PathBuf>,
-    /// Where tokens come from. Default: what the server's metadata says.
+    /// Where tokens come from. Default: what the metadata of `issuer` says.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_query_if_set")]
     #[schemars(extend("format" = "uri"))]
     pub token_url: Option<String>,
+    /// The authorization server. Default: the one that the server's metadata names; with a `client_secret_file` this or `token_url` must be set.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_query_if_set")]
+    #[schemars(extend("format" = "uri"))]
+    pub issuer: Option<String>,
     /// The scopes to ask for. Default: those that the server names.
     pub scopes: Vec<String>,
     /// What the token shall be for. Default: what the server's metadata says, else the endpoint.
@@ -57,18 +61,33 @@ impl OAuth2Config {
                 .error("", format!("{what} `client_secret_file` and `private_key_file`"))
                 .help("set one of the two");
         }
-        if let Some(url) = &self.token_url {
+        let places = [
+            ("token_url", &self.token_url, "like https://login.example.com/oauth2/token"),
+            ("issuer", &self.issuer, "like https://login.example.com"),
+        ];
+        for (key, url, like) in places.into_iter().filter_map(|(key, url, like)| Some((key, url.as_ref()?, like))) {
             match url.parse::<Endpoint>() {
                 Err(error) => {
-                    problems.error("token_url", error.to_string()).help("like https://login.example.com/oauth2/token");
+                    problems.error(key, error.to_string()).help(like);
                 }
                 Ok(url) => {
                     if let Some(way) = exposed(&url) {
                         let help = "use https://, or set `allow_insecure_auth: true` where the network is trusted";
-                        problems.error("token_url", format!("the client's secret would be sent {way}")).help(help);
+                        problems.error(key, format!("the client's secret would be sent {way}")).help(help);
                     }
                 }
             }
+        }
+        match (&self.token_url, &self.issuer) {
+            (Some(_), Some(_)) => {
+                problems.error("issuer", "says nothing beside `token_url`").help("keep one of the two");
+            }
+            (None, None) if self.client_secret_file.is_some() => {
+                let message = "would be shown to whatever authorization server the polled server names";
+                let help = "set `issuer` (the authorization server) or `token_url`; a `private_key_file` needs neither";
+                problems.error("client_secret_file", message).help(help);
+            }
+            _ => {}
         }
         problems.within("scopes", |problems| {
             for (index, scope) in self.scopes.iter().enumerate() {
@@ -185,13 +204,16 @@ mod tests {
 
     #[test]
     fn each_way_to_a_token_holds_alone() {
-        let oauth2 = json!({"client_id": "minicol", "client_secret_file": "/run/secrets/minicol"});
+        let oauth2 =
+            json!({"client_id": "minicol", "client_secret_file": "/run/secrets/minicol", "issuer": "https://login"});
         let key = json!({"client_id": "minicol", "private_key_file": "k", "token_url": "https://login/token",
             "scopes": ["a:b"], "resource": "https://buddy/mcp"});
         for good in [
             json!({"bearer_token_file": "/run/secrets/token"}),
             json!({"oauth2": oauth2}),
             json!({"oauth2": key}),
+            json!({"oauth2": {"client_id": "minicol", "private_key_file": "k"}}),
+            json!({"oauth2": {"client_id": "minicol", "client_secret_file": "s", "token_url": "http://localhost:9/token"}}),
             json!({"endpoint": "https://buddy/mcp", "bearer_token_file": "t", "tls": {"min_version": "1.3"}}),
             json!({"endpoint": "http://buddy/mcp", "bearer_token_file": "t", "allow_insecure_auth": true}),
             json!({"endpoint": "http://buddy/mcp", "proxy_url": "http://u:p@proxy:3128"}),
@@ -204,7 +226,8 @@ mod tests {
     #[test]
     fn what_cannot_bring_a_token_is_told() {
         let oauth2 = |key: &str, value: Value| {
-            let mut oauth2 = json!({"client_id": "minicol", "client_secret_file": "s"});
+            let mut oauth2 =
+                json!({"client_id": "minicol", "client_secret_file": "s", "token_url": "https://login/token"});
             oauth2[key] = value;
             json!({"oauth2": oauth2})
         };
@@ -240,6 +263,15 @@ mod tests {
             (
                 oauth2("token_url", json!("login")),
                 "is no URL (relative URL without a base): write it like http://localhost:8678/mcp",
+            ),
+            (
+                oauth2("token_url", Value::Null),
+                "would be shown to whatever authorization server the polled server names",
+            ),
+            (oauth2("issuer", json!("https://login")), "says nothing beside `token_url`"),
+            (
+                json!({"oauth2": {"client_id": "a", "private_key_file": "k", "issuer": "http://login"}}),
+                "the client's secret would be sent to `login` unencrypted",
             ),
             (oauth2("scopes", json!(["a b"])), "is no scope"),
             (oauth2("resource", json!("buddy")), "must be an http(s) URL, without fragment"),

@@ -74,7 +74,7 @@ pub enum PollerError {
     },
     /// `oauth2` without what it needs.
     #[error(
-        "oauth2 needs a client_id, one of client_secret_file and private_key_file, and a token_url that is an http(s) URL"
+        "oauth2 needs a client_id, one of client_secret_file and private_key_file, and a token_url or issuer that is an http(s) URL"
     )]
     OAuth2,
     /// A header that no HTTP request can carry.

@@ -66,12 +66,15 @@ fn authorize(
         return Ok(Some(Arc::new(BearerFile::new(path, Arc::clone(scope.clock())))));
     }
     let Some(oauth2) = &config.oauth2 else { return Ok(None) };
-    let token_url = oauth2.token_url.as_ref().map(|url| url.parse::<Endpoint>()).transpose();
+    let parsed = |url: &Option<String>| {
+        url.as_ref().map(|url| url.parse::<Endpoint>()).transpose().map_err(|_| PollerError::OAuth2)
+    };
     let settings = OAuth2Settings {
         endpoint: endpoint.clone(),
         client_id: oauth2.client_id.clone(),
         credential: oauth2.credential().ok_or(PollerError::OAuth2)?,
-        token_url: token_url.map_err(|_| PollerError::OAuth2)?,
+        token_url: parsed(&oauth2.token_url)?,
+        issuer: parsed(&oauth2.issuer)?,
         scopes: oauth2.scopes.clone(),
         resource: oauth2.resource.clone(),
         allow_insecure: config.allow_insecure_auth,
