@@ -9,7 +9,7 @@ use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 use tracing::info;
 
 use crate::{
-    Plan, Running,
+    Plan, Running, ShutdownReport,
     arrow::End,
     books,
     graph::{self, BuiltExporter, Chain, Selection},
@@ -64,6 +64,15 @@ pub enum StartError {
     Telemetry(#[from] TelemetryError),
 }
 
+/// What became of a start.
+#[derive(Debug)]
+pub enum Started {
+    /// Everything has started.
+    Running(Box<Running>),
+    /// It was to stop before that; how that went.
+    Stopped(ShutdownReport),
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { start: Duration::from_secs(30), undo: Duration::from_secs(10) }
@@ -91,6 +100,22 @@ impl Host {
 
     /// Starts extensions, then exporters, processors, and receivers last. Where one does not start, what had started is stopped again.
     pub async fn start(&self, plan: &Plan) -> Result<Running, StartError> {
+        Ok(self.begin(plan, std::future::pending()).await?.0)
+    }
+
+    /// The same, unless `stop` ends first with the time that stopping may take: then what had started is stopped as a program that runs is.
+    pub async fn start_unless(&self, plan: &Plan, stop: impl Future<Output = Duration>) -> Result<Started, StartError> {
+        Ok(match self.begin(plan, stop).await? {
+            (running, None) => Started::Running(Box::new(running)),
+            (running, Some(within)) => Started::Stopped(running.shutdown(within).await),
+        })
+    }
+
+    async fn begin(
+        &self,
+        plan: &Plan,
+        stop: impl Future<Output = Duration>,
+    ) -> Result<(Running, Option<Duration>), StartError> {
         for one in plan.overrides() {
             if one.fills_in {
                 info!(variable = one.variable, path = %one.path, "an environment variable gives what the configuration does not");
@@ -102,12 +127,22 @@ impl Host {
         let workshop = Workshop::new(self.environment.clone(), telemetry.meter(), telemetry.tracer().clone());
         let built = graph::build(plan, &Selection::everything(plan), &workshop)?;
         let mut running = Running::new(workshop, telemetry);
-        if let Err(error) = self.bring_up(plan, built, &mut running).await {
-            running.shutdown(self.limits.undo).await;
-            return Err(error);
+        let ended = tokio::select! {
+            biased;
+            up = self.bring_up(plan, built, &mut running) => up.map(|()| None),
+            within = stop => Ok(Some(within)),
+        };
+        let stop = match ended {
+            Ok(stop) => stop,
+            Err(error) => {
+                running.shutdown(self.limits.undo).await;
+                return Err(error);
+            }
+        };
+        if stop.is_none() {
+            running.has_started(plan);
         }
-        running.has_started(plan);
-        Ok(running)
+        Ok((running, stop))
     }
 
     async fn bring_up(&self, plan: &Plan, built: graph::Built, running: &mut Running) -> Result<(), StartError> {

@@ -21,7 +21,7 @@ mod view;
 mod workshop;
 
 pub use events::Events;
-pub use host::{Host, Limits, StartError};
+pub use host::{Host, Limits, StartError, Started};
 pub use minicol_telemetry::Program;
 pub use plan::Plan;
 pub use poll::{PollError, PollOutcome, PollResult, PolledPipeline, PolledReceiver};

@@ -134,10 +134,15 @@ impl Running {
         // What went on without its sender has its answer now.
         self.workshop.forks.ended(GRACE).await;
 
-        // The last to start is the first to stop.
-        for life in std::mem::take(&mut self.extensions).into_iter().rev() {
-            errors.extend(life.stop(until(share::EXTENSIONS)).await.err());
+        // The last to start is the first to stop. Where one took all the time there was, the others stop together, so that they share what is left.
+        let (mut extensions, deadline) = (std::mem::take(&mut self.extensions), until(share::EXTENSIONS));
+        while Instant::now() < deadline
+            && let Some(life) = extensions.pop()
+        {
+            errors.extend(life.stop(deadline).await.err());
         }
+        let stops = extensions.into_iter().rev().map(|life| life.stop(deadline));
+        errors.extend(join_all(stops).await.into_iter().filter_map(Result::err));
         let events = Arc::clone(&self.workshop.events);
         for why in self.telemetry.shutdown(until(share::TELEMETRY)).await {
             // A backend that is down is no fault of ours.

@@ -1,7 +1,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use minicol_config::Problem;
-use minicol_host::{Plan, StartError};
+use minicol_host::{Plan, ShutdownReport, StartError, Started};
 use minicol_telemetry::{LogEncoding, logs};
 use tracing::{error, info, warn};
 
@@ -16,15 +16,15 @@ pub(crate) async fn run(sources: Sources, shutdown_timeout: Duration) -> anyhow:
     logs::init(&plan.telemetry().logs, environment.clock)?;
     warn_of(&plan);
     info!(version = env!("CARGO_PKG_VERSION"), "minicol starts");
-    let running = tokio::select! {
-        running = host.start(&plan) => match running {
-            Ok(running) => running,
-            Err(why) => return Ok(not_started(why)),
-        },
-        name = signals.next() => {
-            info!(signal = name, "told to stop before everything had started");
-            return Ok(ExitCode::SUCCESS);
-        }
+    let told = async {
+        let name = signals.next().await;
+        info!(signal = name, "told to stop before everything had started");
+        shutdown_timeout
+    };
+    let running = match host.start_unless(&plan, told).await {
+        Ok(Started::Running(running)) => *running,
+        Ok(Started::Stopped(report)) => return Ok(exit_code(&report)),
+        Err(why) => return Ok(not_started(why)),
     };
     tokio::select! {
         name = signals.next() => info!(signal = name, "told to stop"),
@@ -32,7 +32,7 @@ pub(crate) async fn run(sources: Sources, shutdown_timeout: Duration) -> anyhow:
     }
     tokio::select! {
         report = running.shutdown(shutdown_timeout) => {
-            Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(exit_code(&report))
         }
         name = signals.next() => {
             error!(signal = name, "a second signal: ended at once, without delivering what was queued");
@@ -52,6 +52,10 @@ fn warn_of(plan: &Plan) {
 fn warn_of_one(problem: &Problem) {
     let place = problem.mark.as_ref().map(|mark| format!("{}:{}:{}", mark.source().name(), mark.line(), mark.column()));
     warn!(what = problem.message, place, path = %problem.path, help = problem.help, "configuration");
+}
+
+fn exit_code(report: &ShutdownReport) -> ExitCode {
+    if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn not_started(why: StartError) -> ExitCode {

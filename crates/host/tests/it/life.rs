@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use minicol_host::Limits;
+use minicol_host::{Limits, Started};
 use minicol_plugin::{ComponentKind, Phase, Status, testing::Harness};
 
 use crate::support::{GOOD, PROGRAM, TEN_SECONDS, host, notices, of, pass, plan, start, status, story};
@@ -100,6 +100,23 @@ async fn a_component_that_never_gets_ready_fails_the_start() {
     let limits = Limits { start: Duration::from_secs(3), ..Limits::default() };
     let error = host().with_limits(limits).start(&plan(&failing)).await.unwrap_err();
     assert_eq!(error.to_string(), "receiver `ticker` could not start: did not become ready within 3s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_had_started_is_drained_and_told_where_the_program_is_to_stop_before_the_rest_has() {
+    let half = GOOD
+        .replace("ticker: }", "ticker: , ticker/late: {never_ready: true}}")
+        .replace("[ticker]", "[ticker, ticker/late]");
+    let half = half.replace("sink: }", "sink: {takes: 1500ms}}");
+    let stop = async {
+        pass(2.5).await;
+        TEN_SECONDS
+    };
+    let Started::Stopped(report) = host().start_unless(&plan(&half), stop).await.unwrap() else { panic!("it started") };
+    assert!(report.is_clean(), "{report:?}");
+    report.books.check_at_end().unwrap();
+    let sink = report.books.accounts.iter().find(|one| one.component.to_string() == "sink").unwrap();
+    assert_eq!((sink.taken, sink.out), (3, 3), "what was queued is delivered");
 }
 
 #[tokio::test(start_paused = true)]

@@ -84,6 +84,26 @@ service:
     assert_eq!(events.recent().len(), told, "nothing runs any more");
 }
 
+/// Each has a moment to drop what it does, but not one after the other.
+#[tokio::test(start_paused = true)]
+async fn several_extensions_that_do_not_react_share_the_time_that_is_left() {
+    let running = start(
+        "
+extensions: {page: , page/2: {deaf: true}, page/3: {deaf: true}, page/4: {deaf: true}}
+receivers: {ticker: }
+exporters: {sink: }
+service:
+  extensions: [page, page/2, page/3, page/4]
+  pipelines: {observations: {receivers: [ticker], exporters: [sink]}}",
+    )
+    .await;
+    let events = running.events().clone();
+    let report = running.shutdown(TEN_SECONDS).await;
+    assert!(report.took <= TEN_SECONDS, "{:?}", report.took);
+    assert_eq!(report.errors.len(), 3, "{:?}", report.errors);
+    assert!(notices(&events).iter().any(|one| one == "page ends"), "the one that reacts is given the time to");
+}
+
 #[tokio::test(start_paused = true)]
 async fn errors_add_up_and_never_stop_the_sequence() {
     let running = start(
