@@ -45,7 +45,8 @@ pub struct EdgeSnapshot {
 }
 
 /// What became of the items that one component was given (a receiver: that it gave), in items of `signal`. At every moment
-/// `offered = in + refused + waiting` and, unless `emits` is another signal, `in + restored = out + failed + dropped + queued + kept`.
+/// `offered = in + refused + waiting` and `in + restored = out + failed + dropped + queued + kept`; where `emits` is another signal, `converted` stands
+/// in the place of `out`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Which kind of component.
@@ -67,6 +68,9 @@ pub struct Account {
     pub taken: u64,
     /// Items that it passed on: the next one, or the far end, has them.
     pub out: u64,
+    /// Where it makes another signal of what it takes and says so itself ([`crate::Processor::converted`]): what became of that.
+    #[serde(flatten, default)]
+    pub converted: Option<Converted>,
     /// Items that it took, tried to pass on, and lost, by reason.
     pub failed: Reasons,
     /// Items that it took and lost without a last try, by reason.
@@ -83,6 +87,15 @@ pub struct Account {
     pub refused: Reasons,
     /// Items for which it has not answered yet.
     pub waiting: u64,
+}
+
+/// What a processor made of the items of the signal that it takes, where it emits another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Converted {
+    /// Items that it read.
+    pub converted: u64,
+    /// Items that nobody asked it to read.
+    pub unused: u64,
 }
 
 /// Books that do not balance: each sentence is one equation that does not hold.
@@ -203,16 +216,21 @@ impl Account {
                 self.waiting
             ));
         }
-        let (had, accounted) = (self.taken + self.restored, self.out + self.lost() + self.queued + self.kept);
+        let out = match (self.emits, self.converted) {
+            (None, _) => self.out,
+            (Some(_), Some(Converted { converted, unused })) => converted + unused,
+            // It does not say, and `out` counts other items.
+            (Some(_), None) => return wrong,
+        };
+        let (had, accounted) = (self.taken + self.restored, out + self.lost() + self.queued + self.kept);
         // What is passed on is passed on before the sender has its answer.
         let ahead = accounted > had && accounted <= had + self.waiting;
-        if self.emits.is_none() && accounted != had && !ahead {
+        if accounted != had && !ahead {
             wrong.push(format!(
-                "{}: in {} + restored {} = out {} + failed {:?} + dropped {:?} + queued {} + kept {}",
+                "{}: in {} + restored {} = out {out} + failed {:?} + dropped {:?} + queued {} + kept {}",
                 self.name(),
                 self.taken,
                 self.restored,
-                self.out,
                 self.failed,
                 self.dropped,
                 self.queued,
@@ -264,6 +282,7 @@ mod tests {
             offered: items,
             taken: items,
             out: items,
+            converted: None,
             failed: Reasons::new(),
             dropped: Reasons::new(),
             queued: 0,
@@ -338,10 +357,21 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_of_another_signal_is_not_compared() {
+    fn what_becomes_of_another_signal_is_compared_by_what_its_maker_says_of_it() {
         let mut books = good();
         books.accounts[1].emits = Some(Signal::Logs);
         books.accounts[1].out = 100;
         assert_eq!(books.check_at_end(), Ok(()));
+        for (converted, unused, told) in [(7, 0, None), (4, 3, None), (6, 0, Some("out 6")), (7, 1, Some("out 8"))] {
+            books.accounts[1].converted = Some(Converted { converted, unused });
+            let json = serde_json::to_value(&books).unwrap();
+            assert_eq!(json["books"][1]["converted"], converted);
+            assert_eq!(serde_json::from_value::<Books>(json).unwrap(), books);
+            match (books.check_at_end(), told) {
+                (Ok(()), None) => {}
+                (Err(unbalanced), Some(told)) => assert!(unbalanced.to_string().contains(told), "{unbalanced}"),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use minicol_pdata::Batch;
 
-use crate::{Next, Rejected, Scope, storage::Storage};
+use crate::{Converted, Next, Rejected, Scope, storage::Storage};
 
 /// Gathers telemetry until its scope is told to stop.
 #[async_trait]
@@ -23,6 +23,12 @@ pub trait Receiver: Send {
 pub trait Processor: Send + Sync {
     /// Takes one batch; `Ok` means that responsibility for it has passed on.
     async fn process(&self, batch: Batch, next: &Next) -> Result<(), Rejected>;
+
+    /// Of one that makes another signal of what it takes: what became of every item of which [`Processor::process`] said `Ok`, since it was made.
+    /// It must count this where it works on the items, so that one that it loses shows in the books.
+    fn converted(&self) -> Option<Converted> {
+        None
+    }
 
     /// Passes on what it still holds, before it is dropped.
     async fn flush(&self, _next: &Next) -> Result<(), Rejected> {

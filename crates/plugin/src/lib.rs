@@ -9,6 +9,7 @@ mod consumer;
 mod environment;
 mod factory;
 mod host_view;
+mod memory;
 pub mod net;
 mod scope;
 mod state;
@@ -20,7 +21,7 @@ pub mod text;
 pub mod trace;
 mod variables;
 
-pub use books::{Account, Books, EdgeSnapshot, Reasons, Unbalanced, sum};
+pub use books::{Account, Books, Converted, EdgeSnapshot, Reasons, Unbalanced, sum};
 pub use component::{
     ComponentError, Delivered, ExportError, Exporter, Extension, Processor, Receiver, Retry, export_all,
 };
@@ -31,6 +32,7 @@ pub use factory::{
     Product, Stability,
 };
 pub use host_view::{ComponentSnapshot, HostView, Phase, Snapshot, place_among};
+pub use memory::{HeldMemory, MemoryLimit, SharedMemory};
 pub use scope::{Scope, ScopeParts};
 pub use state::StateStore;
 pub use status::{Event, EventSink, Level, Notice, Status, StatusChange};

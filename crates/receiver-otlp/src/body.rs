@@ -9,7 +9,7 @@ use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use minicol_plugin::{net::Gathered, text};
+use minicol_plugin::{HeldMemory, SharedMemory, net::Gathered, text};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::refusal::{Kind, Refusal};
@@ -19,6 +19,8 @@ use crate::refusal::{Kind, Refusal};
 pub(crate) struct Budget {
     free: Arc<Semaphore>,
     all: usize,
+    /// What all components hold: a limit of memory may leave less than the budget.
+    memory: Arc<SharedMemory>,
 }
 
 /// What one request holds of it; it is given back when this is dropped.
@@ -27,6 +29,7 @@ pub(crate) struct Held {
     budget: Budget,
     permit: Option<OwnedSemaphorePermit>,
     bytes: usize,
+    memory: HeldMemory,
 }
 
 /// How a body is packed.
@@ -45,13 +48,13 @@ const KIB: usize = 1024;
 const MAX_WINDOW_LOG: u32 = 23;
 
 impl Budget {
-    pub(crate) fn of_mib(mib: u32) -> Self {
+    pub(crate) fn of_mib(mib: u32, memory: Arc<SharedMemory>) -> Self {
         let all = mib as usize * KIB;
-        Self { free: Arc::new(Semaphore::new(all)), all }
+        Self { free: Arc::new(Semaphore::new(all)), all, memory }
     }
 
     pub(crate) fn hold(&self) -> Held {
-        Held { budget: self.clone(), permit: None, bytes: 0 }
+        Held { budget: self.clone(), permit: None, bytes: 0, memory: self.memory.holder() }
     }
 }
 
@@ -71,8 +74,11 @@ impl Held {
         self.bytes += bytes;
         let more = u32::try_from(self.bytes.div_ceil(KIB) - before).unwrap_or(u32::MAX);
         let taken = Arc::clone(&self.budget.free).try_acquire_many_owned(more);
-        let full = |_| Refusal::new(Kind::Exhausted, "too much is being worked on at once: come again later");
-        let taken = taken.map_err(full)?;
+        let full = || Refusal::new(Kind::Exhausted, "too much is being worked on at once: come again later");
+        let taken = taken.map_err(|_| full())?;
+        if !self.memory.grow(bytes as u64) {
+            return Err(full());
+        }
         match &mut self.permit {
             Some(permit) => permit.merge(taken),
             None => self.permit = Some(taken),
@@ -179,18 +185,18 @@ mod tests {
         let zstd = Bytes::from(zstd::encode_all(&plain[..], 0).unwrap());
         for (packing, packed) in [(Packing::Gzip, gzip(&plain)), (Packing::Zstd, zstd)] {
             assert!(packed.len() < 1000, "a bomb is small");
-            let unpack = |limit, mib| packing.unpack(packed.clone(), limit, &mut Budget::of_mib(mib).hold());
+            let unpack = |limit, mib| packing.unpack(packed.clone(), limit, &mut budget(mib).hold());
             assert_eq!(unpack(200_000, 1).unwrap(), plain);
             assert_eq!(unpack(199_999, 1).unwrap_err().kind(), Kind::TooLarge);
             assert_eq!(unpack(200_000, 0).unwrap_err().kind(), Kind::Exhausted);
-            let garbage = packing.unpack(Bytes::from_static(b"garbage"), 100, &mut Budget::of_mib(1).hold());
+            let garbage = packing.unpack(Bytes::from_static(b"garbage"), 100, &mut budget(1).hold());
             assert_eq!(garbage.unwrap_err().kind(), Kind::Invalid);
         }
     }
 
     #[test]
     fn what_is_held_is_given_back() {
-        let budget = Budget::of_mib(1);
+        let budget = budget(1);
         let mut first = budget.hold();
         first.grow(1).unwrap();
         first.grow(KIB - 1).unwrap();
@@ -198,5 +204,25 @@ mod tests {
         assert_eq!(budget.hold().grow(1).unwrap_err().kind(), Kind::Exhausted);
         drop(first);
         budget.hold().grow(KIB * KIB).unwrap();
+    }
+
+    #[test]
+    fn a_limit_of_memory_leaves_requests_what_is_not_in_flight() {
+        let memory = Arc::new(SharedMemory::default());
+        let budget = Budget::of_mib(1, Arc::clone(&memory));
+        let _limit = memory.limit(1000);
+        let mut in_flight = memory.holder();
+        assert!(in_flight.grow(900));
+        let mut request = budget.hold();
+        request.grow(100).unwrap();
+        assert_eq!(request.grow(1).unwrap_err().kind(), Kind::Exhausted);
+        drop(in_flight);
+        request.grow(1).unwrap();
+        drop(request);
+        assert_eq!(memory.held(), 0);
+    }
+
+    fn budget(mib: u32) -> Budget {
+        Budget::of_mib(mib, Arc::default())
     }
 }

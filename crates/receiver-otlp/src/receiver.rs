@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use minicol_pdata::Signal;
 use minicol_plugin::{
-    ComponentError, Factory, Flow, Level, Next, Receiver, Scope, Stability, Status, async_trait,
+    ComponentError, Factory, Flow, Level, Next, Receiver, Scope, SharedMemory, Stability, Status, async_trait,
     net::{HttpServer, HttpVersions, ServerTls, exposure},
 };
 use tower::service_fn;
@@ -42,7 +42,7 @@ impl Factory for OtlpReceiver {
 #[async_trait]
 impl Receiver for OtlpReceiver {
     async fn run(self: Box<Self>, next: Next, scope: Scope) -> Result<(), ComponentError> {
-        let budget = Budget::of_mib(self.config.max_in_flight_mib);
+        let budget = Budget::of_mib(self.config.max_in_flight_mib, SharedMemory::of(&scope));
         let intake = |limit, read_timeout, transport| {
             let refusals = Refusals::new(&scope, transport);
             Intake { next: next.clone(), budget: budget.clone(), limit, read_timeout, refusals }

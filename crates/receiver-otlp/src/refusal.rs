@@ -148,7 +148,7 @@ impl From<Rejected> for Refusal {
         let kind = match (rejected.retry, rejected.reason) {
             (_, "no_pipeline") => Kind::NotServed,
             (Retry::Never, _) => Kind::Invalid,
-            (_, "queue_full" | "memory") => Kind::Exhausted,
+            (_, "queue_full" | "storage_full" | "memory") => Kind::Exhausted,
             _ => Kind::Unavailable,
         };
         let refusal = Self::new(kind, rejected.message);
@@ -172,6 +172,8 @@ mod tests {
             (Rejected::retryable("shutdown", "no"), Code::Unavailable, 503, None),
             (Rejected::retry_after("busy", long, "no"), Code::Unavailable, 503, Some((long, "3"))),
             (Rejected::retryable("queue_full", "no"), Code::ResourceExhausted, 429, Some((WHEN_FULL, "1"))),
+            (Rejected::retryable("storage_full", "no"), Code::ResourceExhausted, 429, Some((WHEN_FULL, "1"))),
+            (Rejected::retryable("storage_failed", "no"), Code::Unavailable, 503, None),
             (Rejected::retry_after("memory", long, "no"), Code::ResourceExhausted, 429, Some((long, "3"))),
             // A batch that the queue can never hold.
             (Rejected::permanent("queue_full", "no"), Code::InvalidArgument, 400, None),

@@ -27,6 +27,8 @@ pub(crate) struct Limits {
     pub(crate) soft: u64,
     /// What the process shall not take.
     pub(crate) hard: u64,
+    /// The hard one is lower than was asked for: the process may not have so much.
+    pub(crate) lowered: bool,
 }
 
 const MIB: u64 = 1 << 20;
@@ -86,17 +88,21 @@ impl ComponentConfig for MemoryLimiterConfig {
 }
 
 impl Limits {
-    /// `total` is the memory that the process may have; it is asked for only where the limit is a share of it.
-    pub(crate) fn resolve(config: &MemoryLimiterConfig, total: impl FnOnce() -> Option<u64>) -> Option<Self> {
-        let (hard, spike) = if config.limit_mib > 0 {
+    /// `total` is the memory that the process may have. The hard limit stays a tenth below it: at it, the system ends the process before anything is
+    /// shed.
+    pub(crate) fn resolve(config: &MemoryLimiterConfig, total: Option<u64>) -> Option<Self> {
+        let (asked, spike) = if config.limit_mib > 0 {
             (u64::from(config.limit_mib) * MIB, u64::from(config.spike_limit_mib) * MIB)
         } else {
-            let total = total()?;
+            let total = total?;
             let share = |percent: u32| total / 100 * u64::from(percent);
             (share(config.limit_percentage), share(config.spike_limit_percentage))
         };
-        let spike = if spike == 0 { hard / 5 } else { spike };
-        Some(Self { soft: hard.saturating_sub(spike), hard })
+        let most = total.filter(|_| config.limit_mib > 0).map_or(u64::MAX, |total| total / 10 * 9);
+        let hard = asked.min(most);
+        // A spike that leaves nothing of a lowered limit is as none.
+        let spike = if spike == 0 || spike >= hard { hard / 5 } else { spike };
+        Some(Self { soft: hard.saturating_sub(spike), hard, lowered: hard < asked })
     }
 }
 
@@ -105,7 +111,7 @@ mod tests {
     use super::*;
 
     fn limits(config: MemoryLimiterConfig) -> Option<(u64, u64)> {
-        Limits::resolve(&config, || Some(1000 * MIB)).map(|limits| (limits.soft / MIB, limits.hard / MIB))
+        Limits::resolve(&config, Some(1000 * MIB)).map(|limits| (limits.soft / MIB, limits.hard / MIB))
     }
 
     fn problems(config: &MemoryLimiterConfig) -> Vec<String> {
@@ -128,7 +134,23 @@ mod tests {
         assert_eq!(limits(both), Some((500, 750)));
         assert_eq!(limits(MemoryLimiterConfig { limit_mib: 100, ..both }), Some((80, 100)), "MiB go before percent");
         let percent = MemoryLimiterConfig { limit_percentage: 75, ..config };
-        assert_eq!(Limits::resolve(&percent, || None), None);
+        assert_eq!(Limits::resolve(&percent, None), None);
+    }
+
+    #[test]
+    fn no_limit_lies_above_what_the_process_may_have() {
+        let config = MemoryLimiterConfig { limit_mib: 512, ..MemoryLimiterConfig::default() };
+        let resolved = |config: &MemoryLimiterConfig, total: Option<u64>| {
+            let limits = Limits::resolve(config, total.map(|mib| mib * MIB)).unwrap();
+            (limits.soft / MIB, limits.hard / MIB, limits.lowered)
+        };
+        assert_eq!(resolved(&config, Some(400)), (288, 360, true), "as MemoryHigh=400M does");
+        assert_eq!(resolved(&config, Some(512)), (368, 460, true), "the system's own limit comes first");
+        assert_eq!(resolved(&config, Some(600)), (409, 512, false));
+        assert_eq!(resolved(&config, None), (409, 512, false));
+        let spike = MemoryLimiterConfig { spike_limit_mib: 128, ..config };
+        assert_eq!(resolved(&spike, Some(400)), (232, 360, true));
+        assert_eq!(resolved(&spike, Some(100)), (72, 90, true));
     }
 
     #[test]

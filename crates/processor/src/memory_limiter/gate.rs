@@ -16,6 +16,8 @@ pub(crate) enum Refusal {
     TooLarge(u64),
     /// What is in flight would pass the soft limit.
     Soft,
+    /// With what is being received, it would pass the hard limit.
+    Received,
     /// The process takes more than the hard limit.
     Hard,
 }

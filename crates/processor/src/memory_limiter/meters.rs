@@ -48,7 +48,7 @@ impl Meters {
         }
         let refusals = meter
             .u64_counter("minicol_memory_limiter_refused_batches")
-            .with_description("Batches that were refused, by limit: soft, hard, too_large")
+            .with_description("Batches that were refused, by limit: soft, received, hard, too_large")
             .with_unit("{batch}")
             .build();
         Self { by_signal: Signal::ALL.into_iter().map(of_signal).collect(), refusals, processor }
@@ -67,6 +67,7 @@ impl Meters {
         let limit = match refusal {
             Refusal::TooLarge(_) => "too_large",
             Refusal::Soft => "soft",
+            Refusal::Received => "received",
             Refusal::Hard => "hard",
         };
         self.refusals.add(1, &[self.processor.clone(), KeyValue::new("limit", limit)]);

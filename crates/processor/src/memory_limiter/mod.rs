@@ -16,11 +16,12 @@ use std::{
 
 use minicol_pdata::{Batch, Signal};
 use minicol_plugin::{
-    ComponentError, Factory, Flow, Next, Processor, Rejected, Scope, Stability, async_trait, config::GoDuration,
+    ComponentError, Factory, Flow, Level, MemoryLimit, Next, Processor, Rejected, Scope, SharedMemory, Stability,
+    async_trait, config::GoDuration,
 };
 use serde_json::json;
 
-use account::{Account, Reservation};
+use account::{Account, NoRoom, Reservation};
 use config::Limits;
 pub use config::MemoryLimiterConfig;
 use gate::{Gate, Refusal};
@@ -42,6 +43,9 @@ struct MemoryLimiter {
 struct Watch {
     limits: Limits,
     account: Arc<Account>,
+    /// What all components hold, what is in flight included: no more than the hard limit.
+    shared: Arc<SharedMemory>,
+    _limit: MemoryLimit,
     memory: Box<dyn Memory>,
     gate: Gate,
     meters: Meters,
@@ -70,14 +74,24 @@ impl Factory for MemoryLimiterFactory {
 
 impl MemoryLimiter {
     fn new(config: &MemoryLimiterConfig, memory: Box<dyn Memory>, scope: &Scope) -> Result<Self, ComponentError> {
-        let limits = Limits::resolve(config, || memory.total()).ok_or_else(|| {
+        let total = memory.total();
+        let limits = Limits::resolve(config, total).ok_or_else(|| {
             ComponentError::new("limit_percentage: this system does not tell how much memory there is: use limit_mib")
         })?;
+        if let Some(total) = total.filter(|_| limits.lowered) {
+            let (wanted, total, hard) = (config.limit_mib, mib(total), mib(limits.hard));
+            let message = format!(
+                "limit_mib: {wanted} MiB are nearly all that this process may have ({total} MiB, by its control group or the machine), or more: the hard limit is {hard} MiB"
+            );
+            scope.notice(Level::Warn, "memory_limit_lowered", message);
+        }
+        let shared = SharedMemory::of(scope);
+        let limit = shared.limit(limits.hard);
         let account = scope.shared("minicol_processor.memory_in_flight", Account::default);
         let meters = Meters::new(scope, &account, limits);
         let interval = config.check_interval.0;
         let gate = Gate::new(scope.clone());
-        let watch = Arc::new(Watch { limits, account, memory, gate, meters, interval });
+        let watch = Arc::new(Watch { limits, account, shared, _limit: limit, memory, gate, meters, interval });
         let shown = Arc::downgrade(&watch);
         scope.show(move || shown.upgrade().map(|watch| watch.to_json()).unwrap_or_default());
         Ok(Self { watch, interval, ticking: Once::new() })
@@ -127,15 +141,16 @@ impl Watch {
         if bytes > self.limits.soft {
             return Err(Refusal::TooLarge(bytes));
         }
-        if let Some(reserved) = self.account.reserve(bytes, self.limits.soft.min(self.gate.ceiling())) {
-            return Ok(reserved);
-        }
-        let soft = self.account.in_flight().saturating_add(bytes) > self.limits.soft;
-        Err(if soft { Refusal::Soft } else { Refusal::Hard })
+        let limit = self.limits.soft.min(self.gate.ceiling());
+        self.account.reserve(bytes, limit, &self.shared).map_err(|none| match none {
+            NoRoom::Beside => Refusal::Received,
+            NoRoom::InFlight if self.account.in_flight().saturating_add(bytes) > self.limits.soft => Refusal::Soft,
+            NoRoom::InFlight => Refusal::Hard,
+        })
     }
 
     fn refuse(&self, refusal: Refusal, items: u64) -> Rejected {
-        let Limits { soft, hard } = self.limits;
+        let Limits { soft, hard, .. } = self.limits;
         let after = self.interval.max(Duration::from_secs(1));
         let rejected = match refusal {
             Refusal::TooLarge(bytes) => Rejected::permanent(
@@ -153,6 +168,15 @@ impl Watch {
                     "{} MiB are in flight, the soft limit is {} MiB: come again later",
                     mib(self.account.in_flight()),
                     mib(soft)
+                ),
+            ),
+            Refusal::Received => Rejected::retry_after(
+                "memory",
+                after,
+                format!(
+                    "{} MiB are in flight or being received, the hard limit is {} MiB: come again later",
+                    mib(self.shared.held()),
+                    mib(hard)
                 ),
             ),
             Refusal::Hard => Rejected::retry_after(
@@ -173,6 +197,7 @@ impl Watch {
     fn to_json(&self) -> serde_json::Value {
         json!({
             "in_flight_bytes": self.account.in_flight(),
+            "held_bytes": self.shared.held(),
             "soft_limit_bytes": self.limits.soft,
             "hard_limit_bytes": self.limits.hard,
             "resident_bytes": self.memory.resident(),

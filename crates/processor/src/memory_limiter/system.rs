@@ -57,10 +57,11 @@ fn group_limit(root: &Path) -> Option<u64> {
 fn limit_of(root: &Path, line: &str) -> Option<u64> {
     let mut parts = line.splitn(3, ':');
     let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-    let (base, file) = if number == "0" && controllers.is_empty() {
-        ("sys/fs/cgroup", "memory.max")
+    let (base, files) = if number == "0" && controllers.is_empty() {
+        // Above `memory.high` the system slows the process down until it stands still.
+        ("sys/fs/cgroup", &["memory.max", "memory.high"][..])
     } else if controllers.split(',').any(|controller| controller == "memory") {
-        ("sys/fs/cgroup/memory", "memory.limit_in_bytes")
+        ("sys/fs/cgroup/memory", &["memory.limit_in_bytes"][..])
     } else {
         return None;
     };
@@ -68,8 +69,8 @@ fn limit_of(root: &Path, line: &str) -> Option<u64> {
         Path::new(path).components().filter(|part| matches!(part, std::path::Component::Normal(_))).collect();
     let base = root.join(base);
     // `max` is no number: no limit.
-    let limit = |folder: &Path| fs::read_to_string(base.join(folder).join(file)).ok()?.trim().parse::<u64>().ok();
-    group.ancestors().filter_map(limit).min()
+    let limit = |file: PathBuf| fs::read_to_string(base.join(file)).ok()?.trim().parse::<u64>().ok();
+    group.ancestors().flat_map(|folder| files.iter().map(|file| folder.join(file))).filter_map(limit).min()
 }
 
 #[cfg(test)]
@@ -98,6 +99,15 @@ mod tests {
                     ("sys/fs/cgroup/system.slice/memory.max", "1073741824\n"),
                 ][..],
                 Some(1 << 30),
+            ),
+            // systemd's MemoryHigh lies below its MemoryMax.
+            (
+                &[
+                    ("proc/self/cgroup", "0::/system.slice/minicol.service\n"),
+                    ("sys/fs/cgroup/system.slice/minicol.service/memory.max", "536870912\n"),
+                    ("sys/fs/cgroup/system.slice/minicol.service/memory.high", "419430400\n"),
+                ],
+                Some(400 << 20),
             ),
             // A container with a view of its own.
             (&[("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/memory.max", "536870912\n")], Some(512 << 20)),

@@ -94,6 +94,36 @@ async fn what_is_held_anywhere_counts_until_its_last_part_is_gone() {
     assert_eq!(fill(&limiter, &sink.next()).await.0, 9);
 }
 
+/// Requests that are being received are outside of what is in flight, and inside of the hard limit.
+#[tokio::test(start_paused = true)]
+async fn what_is_being_received_and_what_is_in_flight_stay_under_the_hard_limit_together() {
+    let harness = Harness::default();
+    let limiter = limiter(&harness, &Fake::default(), ten_mib());
+    let shared = SharedMemory::of(&harness.scope(ComponentKind::Receiver, "otlp"));
+    let sink = Sink::new();
+    assert_eq!(fill(&limiter, &sink.next()).await.0, 9);
+    let mut receiving = shared.holder();
+    assert!(receiving.grow(10 * MIB) && !receiving.grow(MIB), "20 MiB is the hard limit");
+    sink.take();
+    assert!(receiving.grow(8 * MIB));
+    let (taken, rejected) = fill(&limiter, &sink.next()).await;
+    assert_eq!((taken, rejected.reason, rejected.retry), (1, "memory", Retry::After(Duration::from_secs(1))));
+    assert!(rejected.message.contains("in flight or being received, the hard limit is 20 MiB"), "{rejected}");
+    drop(receiving);
+    assert_eq!(fill(&limiter, &sink.next()).await.0, 8);
+    drop(limiter);
+    assert!(shared.holder().grow(1 << 40), "without a limiter there is no limit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_the_process_cannot_have_is_lowered_and_told() {
+    let harness = Harness::default();
+    let config = MemoryLimiterConfig { limit_mib: 64, ..MemoryLimiterConfig::default() };
+    let limiter = limiter(&harness, &Fake::default(), config);
+    assert_eq!(limiter.watch.limits.hard / MIB, 57, "a tenth below what there is");
+    assert_eq!(harness.notices(), ["memory_limit_lowered"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_the_next_one_refuses_takes_no_room_and_keeps_its_reason() {
     let harness = Harness::default();
