@@ -161,6 +161,12 @@ impl Consumer for Fan {
             }
         }
     }
+
+    fn passed_over(&self, signal: Signal, items: u64, reason: &'static str) {
+        for arrow in self.arrows.iter().filter(|arrow| arrow.edge.signal == signal) {
+            arrow.edge.gate.refuse(items, reason);
+        }
+    }
 }
 
 /// How much hope there is in offering it again, and after how long.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use minicol_delivery::DeliveryConsumer;
 use minicol_pdata::Signal;
-use minicol_plugin::{Account, Books, ComponentId, ComponentKind, EdgeSnapshot, Reasons, sum};
+use minicol_plugin::{Account, Books, ComponentId, ComponentKind, Converted, EdgeSnapshot, Reasons, sum};
 use opentelemetry::{KeyValue, metrics::Meter};
 use tracing::info;
 
@@ -31,6 +31,7 @@ pub(crate) fn of_exporter(
                 offered: counts.accepted + sum(&counts.refused),
                 taken: counts.accepted,
                 out: counts.sent,
+                converted: None,
                 failed: counts.failed,
                 dropped: counts.dropped,
                 queued: counts.queued,
@@ -51,11 +52,17 @@ type Read = fn(&Books) -> Rows;
 
 /// Puts the books into the program's own metrics, as they are whenever those are read.
 pub(crate) fn measure(meter: &Meter, view: &Arc<View>) {
-    let counters: [(&'static str, &'static str, Read); 11] = [
+    let counters: [(&'static str, &'static str, Read); 13] = [
         // The first, as the SDK reads them in this order: see `Pages::read`.
         (FIRST, "Items that a component was to take", |b| accounts(b, |a| a.offered)),
         ("minicol_books_in_items", "Items that a component took", |b| accounts(b, |a| a.taken)),
         ("minicol_books_out_items", "Items that a component passed on", |b| accounts(b, |a| a.out)),
+        ("minicol_books_converted_items", "Items that a component made another signal of", |b| {
+            converted(b, |made| made.converted)
+        }),
+        ("minicol_books_unused_items", "Items that nobody asked a component to make anything of", |b| {
+            converted(b, |made| made.unused)
+        }),
         ("minicol_books_refused_items", "Items that a component did not take, by reason", |b| {
             reasons(b, |a| &a.refused)
         }),
@@ -143,6 +150,12 @@ fn stored(books: &Books, items: fn(&Account) -> u64) -> Rows {
     with.map(|account| (items(account), account_attributes(account))).collect()
 }
 
+/// Only of components that make another signal.
+fn converted(books: &Books, items: fn(&Converted) -> u64) -> Rows {
+    let made = |account: &Account| Some((items(account.converted.as_ref()?), account_attributes(account)));
+    books.accounts.iter().filter_map(made).collect()
+}
+
 fn reasons(books: &Books, items: fn(&Account) -> &Reasons) -> Rows {
     books.accounts.iter().flat_map(|account| by_reason(items(account), &account_attributes(account))).collect()
 }
@@ -187,8 +200,9 @@ pub(crate) fn tell(books: &Books) {
         let (refused, failed, dropped) = (words(&account.refused), words(&account.failed), words(&account.dropped));
         let some = |items: u64| (items > 0).then_some(items);
         let (restored, kept) = (some(account.restored), some(account.kept));
+        let (converted, unused) = account.converted.map(|made| (made.converted, made.unused)).unzip();
         info!(
-            %kind, %component, pipeline, %signal, emits, offered, "in" = taken, restored, out, queued, kept, refused, failed, dropped,
+            %kind, %component, pipeline, %signal, emits, offered, "in" = taken, restored, out, converted, unused, queued, kept, refused, failed, dropped,
             "totals"
         );
     }

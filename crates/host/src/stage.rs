@@ -8,7 +8,9 @@ use std::{
 
 use futures::FutureExt;
 use minicol_pdata::{Batch, Signal};
-use minicol_plugin::{Account, Consumer, Next, Processor, Reasons, Rejected, Scope, Status, async_trait, sum};
+use minicol_plugin::{
+    Account, Consumer, Converted, Next, Processor, Reasons, Rejected, Scope, Status, async_trait, sum,
+};
 
 use crate::{
     arrow::Fan,
@@ -76,21 +78,28 @@ impl Stage {
         &self.scope
     }
 
-    /// Its books. What a processor that keeps the signal took and did not pass on, it still has.
+    /// Its books. What a processor took and did not pass on or convert, it still has; one that makes another signal and does not say what became of
+    /// that is believed.
     pub(crate) fn account(&self) -> Account {
-        // In this order: what has left had entered before.
-        let out = self.left.passed().taken;
-        let dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let entered = self.entered.passed();
         let Place { pipeline, takes, emits } = &self.place;
         let converts = takes != emits;
-        let queued = if converts { 0 } else { entered.taken.saturating_sub(out + sum(&dropped)) };
+        // In this order: what has left had entered before.
+        let out = self.left.passed().taken;
+        let converted = converts.then(|| self.processor.converted()).flatten();
+        let dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let entered = self.entered.passed();
+        let gone = match converted {
+            _ if !converts => out,
+            Some(Converted { converted, unused }) => converted + unused,
+            None => entered.taken,
+        };
         Account {
             pipeline: Some(pipeline.clone()),
             emits: converts.then_some(*emits),
             out,
+            converted,
+            queued: entered.taken.saturating_sub(gone + sum(&dropped)),
             dropped,
-            queued,
             ..account(&self.scope, *takes, &entered)
         }
     }
@@ -147,6 +156,14 @@ impl Consumer for ReceiverOut {
         let Some(gate) = self.given.0.get(&signal) else { return consume.await };
         gate.pass(items, consume, |end| self.received.count(signal, items, end.is_ok())).await
     }
+
+    /// On every arrow, too: each is offered all that a receiver gives.
+    fn passed_over(&self, signal: Signal, items: u64, reason: &'static str) {
+        let Some(gate) = self.given.0.get(&signal) else { return };
+        self.fan.passed_over(signal, items, reason);
+        gate.refuse(items, reason);
+        self.received.count(signal, items, false);
+    }
 }
 
 impl Given {
@@ -174,6 +191,7 @@ fn account(scope: &Scope, signal: Signal, entered: &Passed) -> Account {
         offered: entered.offered,
         taken: entered.taken,
         out: 0,
+        converted: None,
         failed: Reasons::new(),
         dropped: Reasons::new(),
         queued: 0,

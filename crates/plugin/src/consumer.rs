@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use minicol_pdata::Batch;
+use minicol_pdata::{Batch, Signal};
 
 use crate::Retry;
 
@@ -11,6 +11,10 @@ use crate::Retry;
 pub trait Consumer: Send + Sync {
     /// Takes a batch. `Ok` means that responsibility has passed on; an error means that nothing of the batch was taken.
     async fn consume(&self, batch: Batch) -> Result<(), Rejected>;
+
+    /// A sender gives items up that it does not even offer, such as those that came while this had not answered for the ones before. Nothing is taken;
+    /// whoever keeps books counts them as refused.
+    fn passed_over(&self, _signal: Signal, _items: u64, _reason: &'static str) {}
 }
 
 /// A batch that was not taken.
@@ -58,6 +62,11 @@ impl Next {
         consumer.consume(batch).await
     }
 
+    /// Gives items up that are not even offered: see [`Consumer::passed_over`].
+    pub fn passed_over(&self, signal: Signal, items: u64, reason: &'static str) {
+        self.0.load().passed_over(signal, items, reason);
+    }
+
     /// Points this arrow, and every clone of it, elsewhere. A batch on its way still reaches the old place.
     pub fn point_to(&self, consumer: impl Consumer + 'static) {
         self.0.store(Arc::new(Box::new(consumer)));
@@ -68,6 +77,10 @@ impl Next {
 impl Consumer for Next {
     async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
         Self::consume(self, batch).await
+    }
+
+    fn passed_over(&self, signal: Signal, items: u64, reason: &'static str) {
+        Self::passed_over(self, signal, items, reason);
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use minicol_pdata::{Arrival, Batch, Metrics, MetricsBuilder, Observations, POLL_REPORT, Signal, Source};
 use minicol_plugin::{
-    ComponentError, Factory, Flow, Next, Processor, Rejected, Scope, Stability, async_trait, config::Problems,
+    ComponentError, Converted, Factory, Flow, Next, Processor, Rejected, Scope, Stability, async_trait,
+    config::Problems,
 };
 use serde_json::json;
 
@@ -30,6 +31,8 @@ struct Mapping {
     texts: Texts,
     state: Arc<Mutex<State>>,
     own: OwnMetrics,
+    /// What became of the answers that it took.
+    made: Mutex<Converted>,
     scope: Scope,
 }
 
@@ -75,7 +78,14 @@ impl Factory for MappingFactory {
             let state = lock(&shown);
             json!({ "rules": count, "live_series": state.live, "unusable": state.complaints.to_json() })
         });
-        Ok(Box::new(Mapping { rules, texts: Texts::default(), state, own, scope: scope.clone() }))
+        Ok(Box::new(Mapping {
+            rules,
+            texts: Texts::default(),
+            state,
+            own,
+            made: Mutex::default(),
+            scope: scope.clone(),
+        }))
     }
 }
 
@@ -86,30 +96,39 @@ impl Processor for Mapping {
             let message = format!("mapping takes observations, and was given {}", batch.signal());
             return Err(Rejected::permanent("invalid", message));
         };
-        let mut metrics = Batch::from(self.map(&observations));
-        if metrics.is_empty() {
-            return Ok(());
+        let (metrics, made) = self.map(&observations);
+        let mut metrics = Batch::from(metrics);
+        if !metrics.is_empty() {
+            // A limit of memory before this counts what stands in the place of what it let through.
+            metrics.hold_as(&observations.into());
+            next.consume(metrics).await?;
         }
-        // A limit of memory before this counts what stands in the place of what it let through.
-        metrics.hold_as(&observations.into());
-        next.consume(metrics).await
+        let mut all = lock(&self.made);
+        all.converted += made.converted;
+        all.unused += made.unused;
+        Ok(())
+    }
+
+    fn converted(&self) -> Option<Converted> {
+        Some(*lock(&self.made))
     }
 }
 
 impl Mapping {
     /// One batch: a cycle of each source in it.
-    fn map(&self, observations: &Observations) -> Metrics {
-        let mut out = MetricsBuilder::new();
+    fn map(&self, observations: &Observations) -> (Metrics, Converted) {
+        let (mut out, mut made) = (MetricsBuilder::new(), Converted::default());
         for source in sources(observations) {
-            self.cycle(&source, observations, &mut out);
+            self.cycle(&source, observations, &mut out, &mut made);
         }
-        out.build()
+        (out.build(), made)
     }
 
-    fn cycle(&self, source: &Arc<Source>, observations: &Observations, out: &mut MetricsBuilder) {
+    fn cycle(&self, source: &Arc<Source>, observations: &Observations, out: &mut MetricsBuilder, made: &mut Converted) {
         let of_source = observations.iter().filter(|one| one.source == *source);
         // A tool that no rule is for still shows what time it is.
         let Some(now) = of_source.clone().map(|one| one.arrival).reduce(later) else { return };
+        made.unused += of_source.clone().filter(|one| !self.rules.tools.contains_key(&one.tool)).count() as u64;
         let report = of_source.clone().find(|one| &*one.tool == POLL_REPORT).map(|one| one.arrival);
         let extracted: Vec<Extracted> =
             of_source.filter_map(|observation| extract::extract(&self.rules, &self.texts, observation)).collect();
@@ -120,6 +139,7 @@ impl Mapping {
         }
         let (mut answers, mut told) = (Vec::with_capacity(extracted.len()), Vec::new());
         for one in extracted {
+            made.converted += 1;
             answers.push(one.answer);
             told.extend(one.told);
         }
@@ -148,6 +168,6 @@ fn later(one: Arrival, other: Arrival) -> Arrival {
     if other.monotonic > one.monotonic { other } else { one }
 }
 
-fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
+fn lock<T>(state: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use minicol_plugin::{Account, Books, ComponentKind, sum};
+use minicol_plugin::{Account, Books, ComponentKind, Converted, sum};
 
 use crate::support::{GOOD, TEN_SECONDS, pass, start};
 
@@ -105,6 +105,40 @@ async fn what_a_processor_could_not_pass_on_at_the_end_is_dropped_and_named() {
         "the first broke it off"
     );
     assert!(!report.is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_becomes_of_observations_is_in_the_books_and_one_that_is_forgotten_breaks_them() {
+    let running = start(GOOD).await;
+    pass(2.5).await;
+    let mapped = account(&running.books(), ComponentKind::Processor, "to_metrics");
+    assert_eq!((mapped.taken, mapped.converted, mapped.queued), (3, Some(Converted { converted: 3, unused: 0 }), 0));
+    let page = running.telemetry().page();
+    let line = r#"minicol_books_converted_items{component="to_metrics",kind="processor",otel_signal="observations",pipeline="metrics"} 3"#;
+    assert!(page.lines().any(|one| one == line), "{page}");
+    running.shutdown(TEN_SECONDS).await.books.check_at_end().unwrap();
+
+    let running = start(&GOOD.replace("to_metrics: }", "to_metrics: {fails: forget}}")).await;
+    pass(2.5).await;
+    let unbalanced = running.shutdown(TEN_SECONDS).await.books.check_at_end().unwrap_err();
+    assert_eq!(unbalanced.0, ["processor `to_metrics` in metrics (observations): 3 items are left in it"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_receiver_has_and_cannot_even_offer_is_in_the_books() {
+    let running = start(
+        "
+receivers: {ticker: {fails: busy}}
+exporters: {sink: , sink/two: }
+service: {pipelines: {observations: {receivers: [ticker], exporters: [sink, sink/two]}}}",
+    )
+    .await;
+    pass(2.5).await;
+    let ticker = account(&running.books(), ComponentKind::Receiver, "ticker");
+    assert_eq!((ticker.offered, ticker.taken, ticker.refused["busy"]), (3, 0, 3));
+    let page = running.telemetry().page();
+    assert!(page.contains(r#"otelcol_receiver_refused_observations{receiver="ticker",transport="http"} 3"#), "{page}");
+    running.shutdown(TEN_SECONDS).await.books.check_at_end().unwrap();
 }
 
 #[tokio::test(start_paused = true)]

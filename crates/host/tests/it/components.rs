@@ -11,8 +11,8 @@ use minicol_pdata::{
     Signal, Source, Timestamp,
 };
 use minicol_plugin::{
-    ComponentError, Delivered, Entry, EnvironmentOverrides, ExportError, Exporter, Extension, Factory, Flow, Level,
-    Next, OtlpProtocol, Processor, Receiver, Rejected, Scope, Stability, Status, async_trait,
+    ComponentError, Converted, Delivered, Entry, EnvironmentOverrides, ExportError, Exporter, Extension, Factory, Flow,
+    Level, Next, OtlpProtocol, Processor, Receiver, Rejected, Scope, Stability, Status, async_trait,
     config::{ComponentConfig, GoDuration, NoConfig, Problems, Secret},
     storage::Storage,
     testing::MemoryStorage,
@@ -65,7 +65,7 @@ factory!(
 );
 factory!(
     ToMetrics: dyn Processor, ToMetricsConfig, "to_metrics", &[Flow::through(Signal::Observations, Signal::Metrics)],
-    |config, scope| Ok(Box::new(ToMetricsProcessor { fails: config.fails, scope }))
+    |config, scope| Ok(Box::new(ToMetricsProcessor { fails: config.fails, made: Mutex::default(), scope }))
 );
 factory!(
     Keeper: dyn Processor, KeeperConfig, "keeper",
@@ -143,7 +143,7 @@ pub(crate) struct TickerConfig {
     interval: GoDuration,
     token: Secret,
     tags: Vec<String>,
-    /// One of: "", start, build, run, panic, fatal, end.
+    /// One of: "", start, build, run, panic, fatal, end, busy.
     fails: String,
     never_ready: bool,
     /// Reacts to neither.
@@ -206,6 +206,10 @@ impl Receiver for TickerReceiver {
                 "panic" => panic!("index out of range"),
                 "fatal" => scope.report(Status::FatalError, "the disk is gone"),
                 "end" => return Ok(()),
+                "busy" => {
+                    next.passed_over(Signal::Observations, 1, "busy");
+                    continue;
+                }
                 _ => {}
             }
             let _ = next.consume(observations(&scope)).await;
@@ -246,7 +250,7 @@ impl Receiver for LogSourceReceiver {
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ToMetricsConfig {
-    /// One of: "", panic, refuse, flush.
+    /// One of: "", panic, refuse, flush, forget.
     fails: String,
 }
 
@@ -254,6 +258,7 @@ impl ComponentConfig for ToMetricsConfig {}
 
 struct ToMetricsProcessor {
     fails: String,
+    made: Mutex<Converted>,
     scope: Scope,
 }
 
@@ -263,8 +268,10 @@ impl Processor for ToMetricsProcessor {
         match self.fails.as_str() {
             "panic" => panic!("attempt to subtract with overflow"),
             "refuse" => return Err(Rejected::permanent("invalid", "not to be mapped")),
+            "forget" => return Ok(()),
             _ => {}
         }
+        let items = batch.items() as u64;
         let mut builder = MetricsBuilder::new();
         let descriptor = MetricDescriptor {
             name: "value".into(),
@@ -278,7 +285,13 @@ impl Processor for ToMetricsProcessor {
             let point = NumberPoint { start: Timestamp::UNSET, time, value: Some(Number::Int(number)) };
             metric.number(&Attributes::new(), &point);
         }
-        next.consume(builder.build().into()).await
+        next.consume(builder.build().into()).await?;
+        self.made.lock().unwrap().converted += items;
+        Ok(())
+    }
+
+    fn converted(&self) -> Option<Converted> {
+        Some(*self.made.lock().unwrap())
     }
 
     async fn flush(&self, _: &Next) -> Result<(), Rejected> {

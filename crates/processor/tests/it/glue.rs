@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use minicol_pdata::{Batch, Metrics, Signal};
-use minicol_plugin::{ComponentKind, Entry, Event, Factory, Rejected, testing::Harness};
+use minicol_pdata::{Batch, Metrics, Observations, Signal, Source};
+use minicol_plugin::{ComponentKind, Converted, Entry, Event, Factory, Rejected, testing::Harness};
 use minicol_processor::MappingFactory;
 use opentelemetry::{KeyValue, metrics::MeterProvider};
 use opentelemetry_sdk::{
@@ -56,6 +56,38 @@ async fn a_refusal_is_handed_back() {
     world.sink.refuse(Some(Rejected::retryable("queue_full", "the queue is full")));
     let refused = world.offer(vec![world.observation("t", json!({"x": 5}))]).await.unwrap_err();
     assert_eq!(refused.reason, "queue_full");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_answer_that_was_taken_is_told_to_be_read_or_unused() {
+    let harness = Harness::default();
+    let scope = harness.scope(ComponentKind::Processor, "mapping");
+    let world = World::new(COUNTER);
+    let mapping = MappingFactory::build(serde_yaml::from_str(COUNTER).unwrap(), &scope).unwrap();
+    let other = {
+        let mut one = world.observation("t", json!({"x": 1}));
+        one.source = Arc::new(Source { receiver: "session_buddy/2".to_owned(), ..(*one.source).clone() });
+        one
+    };
+    let batch = || {
+        let of = |tool: &str, answer: Value| world.observation(tool, answer);
+        Batch::from(Observations::from(vec![
+            of("t", json!({"x": 5})),
+            of("t", json!("text")),
+            of("u", json!(1)),
+            other.clone(),
+        ]))
+    };
+    world.sink.refuse(Some(Rejected::retryable("queue_full", "the queue is full")));
+    mapping.process(batch(), &world.sink.next()).await.unwrap_err();
+    assert_eq!(mapping.converted(), Some(Converted::default()), "what is refused stays with its sender");
+    world.sink.refuse(None);
+    mapping.process(batch(), &world.sink.next()).await.unwrap();
+    assert_eq!(
+        mapping.converted(),
+        Some(Converted { converted: 3, unused: 1 }),
+        "values that cannot be used are told apart"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use minicol_mcp::{Class, CycleOutcome, CyclePlan, Endpoint, Failure, PollTarget, ToolPlan, ToolResult};
-use minicol_pdata::{Batch, PollReport, Source, Timestamp};
+use minicol_pdata::{Batch, PollReport, Signal, Source, Timestamp};
 use minicol_plugin::{CancellationToken, Next, Rejected, Scope, text::foreign, trace::Span};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -109,9 +109,9 @@ impl Engine {
             biased;
             permit = free => match permit {
                 Ok(Ok(permit)) => give(handing, permit),
-                _ => self.refused(items, &Rejected::retryable("busy", "it has not yet taken those of the cycle before")),
+                _ => self.passed_over(items, &Rejected::retryable("busy", "it has not yet taken those of the cycle before")),
             },
-            () = cancel.cancelled() => self.refused(items, &ended()),
+            () = cancel.cancelled() => self.passed_over(items, &ended()),
         }
     }
 
@@ -230,6 +230,12 @@ impl Engine {
             Err(rejected) => self.refused(items, rejected),
         }
         taken
+    }
+
+    /// What was polled and cannot even be offered is lost, and stands in the program's books as well.
+    fn passed_over(&self, items: u64, rejected: &Rejected) {
+        self.next.passed_over(Signal::Observations, items, rejected.reason);
+        self.refused(items, rejected);
     }
 
     /// What was polled and not taken is lost: the next cycle tells the present, and nobody wants the past twice.

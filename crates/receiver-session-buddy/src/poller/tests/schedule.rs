@@ -1,4 +1,6 @@
-use minicol_pdata::{Outcome, Timestamp};
+use std::collections::BTreeMap;
+
+use minicol_pdata::{Outcome, Signal, Timestamp};
 use minicol_plugin::{Books, ComponentSnapshot, Consumer, Phase, Rejected, Snapshot};
 
 use super::*;
@@ -89,8 +91,11 @@ async fn a_single_poll_beside_a_running_poller_never_overlaps_a_cycle() {
     assert_eq!(stage.begun(), [0, 20, 35, 60]);
 }
 
-/// A next component that takes this many seconds for each batch.
-struct Slow(u64, Sink);
+/// A next component that takes this many seconds for each batch, and what it was not even offered.
+struct Slow(u64, Sink, PassedOver);
+
+/// By reason.
+type PassedOver = Arc<Mutex<BTreeMap<&'static str, u64>>>;
 
 #[async_trait]
 impl Consumer for Slow {
@@ -98,17 +103,25 @@ impl Consumer for Slow {
         tokio::time::sleep(Duration::from_secs(self.0)).await;
         self.1.consume(batch).await
     }
+
+    fn passed_over(&self, signal: Signal, items: u64, reason: &'static str) {
+        assert_eq!(signal, Signal::Observations);
+        *self.2.lock().unwrap().entry(reason).or_default() += items;
+    }
 }
 
-fn slow(seconds: u64) -> Stage {
-    let (harness, sink) = (Harness::default(), Sink::new());
-    Stage::handing_to(json!({}), &harness, Next::new(Slow(seconds, sink.clone())), sink)
+fn slow(seconds: u64) -> (Stage, PassedOver) {
+    let (harness, sink, passed_over) = (Harness::default(), Sink::new(), PassedOver::default());
+    let next = Next::new(Slow(seconds, sink.clone(), Arc::clone(&passed_over)));
+    (Stage::handing_to(json!({}), &harness, next, sink), passed_over)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_next_component_delays_no_cycle_and_what_it_does_not_take_is_counted() {
-    let stage = slow(70); // takes those of 0 and 60; those of 30 and 90 find it busy
+    let (stage, passed_over) = slow(70); // takes those of 0 and 60; those of 30 and 90 find it busy
     stage.run_for(145).await;
+    let items = stage.observations()[0].len() as u64;
+    assert_eq!(*passed_over.lock().unwrap(), BTreeMap::from([("busy", 2 * items)]), "the books hear of them, too");
     assert_eq!(stage.begun(), [0, 30, 60, 90, 120]);
     assert_eq!((stage.observations().len(), stage.poller.get_status().refused_batches), (2, 2));
     assert_eq!(stage.harness.notices(), ["batch_refused", "batch_accepted", "batch_refused", "batch_accepted"]);
@@ -116,7 +129,7 @@ async fn a_slow_next_component_delays_no_cycle_and_what_it_does_not_take_is_coun
 
 #[tokio::test(start_paused = true)]
 async fn a_next_component_that_is_late_once_loses_nothing() {
-    let stage = slow(29);
+    let (stage, _) = slow(29);
     stage.target.then(3600, answers(&[])); // cut at 30, handed over until 59
     stage.run_for(95).await;
     assert_eq!((stage.observations().len(), stage.poller.get_status().refused_batches), (2, 0));
@@ -124,7 +137,7 @@ async fn a_next_component_that_is_late_once_loses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn stop_waits_for_what_is_being_handed_over() {
-    let stage = slow(40);
+    let (stage, _) = slow(40);
     stage.run_for(1).await;
     assert_eq!(stage.poller.stop(Duration::from_secs(60)).await, Stopped::Finished);
     assert_eq!((stage.origin.elapsed().as_secs(), stage.observations().len()), (40, 1));
