@@ -34,8 +34,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     };
     println!("soak: {} s, seed {seed}", lasting.as_secs());
     let mut world = World::start(seed).await;
-    let minicol = Minicol::start(&world.configuration()).await?;
-    let samples = endure(&mut world, &minicol, lasting).await?;
+    let mut minicol = Minicol::start(|folder| world.configuration(folder), lasting / 3).await?;
+    world.send();
+    let samples = endure(&mut world, &mut minicol, lasting).await?;
     println!("nothing goes wrong any more: what is queued is delivered");
     world.calm().await;
     minicol.thaw().await;
@@ -56,7 +57,7 @@ async fn main() -> anyhow::Result<ExitCode> {
 }
 
 /// Lets things go wrong until the time is over.
-async fn endure(world: &mut World, minicol: &Minicol, lasting: Duration) -> anyhow::Result<Vec<Sample>> {
+async fn endure(world: &mut World, minicol: &mut Minicol, lasting: Duration) -> anyhow::Result<Vec<Sample>> {
     let began = Instant::now();
     let mut turns = interval(TURN);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -64,7 +65,7 @@ async fn endure(world: &mut World, minicol: &Minicol, lasting: Duration) -> anyh
     let mut samples = Vec::new();
     while began.elapsed() < lasting {
         turns.tick().await;
-        let what = world.turn(minicol).await;
+        let what = world.turn(minicol).await?;
         let Some(sample) = minicol.sample(began.elapsed()).await? else { continue };
         if told <= began.elapsed() {
             println!("{sample}; {what}");

@@ -1,6 +1,6 @@
 //! The program under test, as a process, and what can be seen of it from outside.
 
-use std::{collections::BTreeMap, fmt, fs, time::Duration};
+use std::{collections::BTreeMap, fmt, fs, path::Path, time::Duration};
 
 use anyhow::{Context, bail};
 use minicol_tests::{Output, Program, free_port, http_get};
@@ -12,6 +12,9 @@ use crate::judge::Sample;
 pub(crate) struct Minicol {
     program: Program,
     page: String,
+    file: String,
+    /// As long as it warms up: what a later life holds says nothing of one before it.
+    warms_up_until: Instant,
     _folder: TempDir,
 }
 
@@ -24,6 +27,8 @@ pub(crate) struct Books(pub(crate) BTreeMap<String, Account>);
 pub(crate) struct Account {
     /// Offered by its arrows, and taken.
     pub(crate) accepted: u64,
+    /// An earlier life had stored them.
+    pub(crate) restored: u64,
     pub(crate) sent: u64,
     /// Tried and lost, or dropped.
     pub(crate) failed: u64,
@@ -33,8 +38,9 @@ pub(crate) struct Account {
 }
 
 impl Minicol {
-    pub(crate) async fn start(configuration: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn start(configuration: impl FnOnce(&Path) -> String, warm_up: Duration) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
+        let configuration = configuration(folder.path());
         let path = folder.path().join("soak.yaml");
         let page = format!("127.0.0.1:{}", free_port());
         let (host, port) = page.split_once(':').context("an address")?;
@@ -42,15 +48,38 @@ impl Minicol {
             "  telemetry:\n    logs: {{level: warn}}\n    metrics:\n      level: detailed\n      readers: [{{pull: {{exporter: {{prometheus: {{host: \"{host}\", port: {port}}}}}}}}}]\n"
         );
         fs::write(&path, format!("{configuration}{telemetry}"))?;
-        let path = path.to_str().context("a path in UTF-8")?;
-        let program = Program::start(&["run", "--config", path], &[]);
-        for _ in 0..500 {
-            if http_get(&page, "/metrics").await.is_some() {
-                return Ok(Self { program, page, _folder: folder });
+        let file = path.to_str().context("a path in UTF-8")?.to_owned();
+        let program = Program::start(&["run", "--config", &file], &[]);
+        let minicol = Self { program, page, file, warms_up_until: Instant::now() + warm_up, _folder: folder };
+        minicol.has_started().await?;
+        Ok(minicol)
+    }
+
+    async fn has_started(&self) -> anyhow::Result<()> {
+        for _ in 0..1_200 {
+            if http_get(&self.page, "/metrics").await.is_some() {
+                return Ok(());
             }
             sleep(Duration::from_millis(50)).await;
         }
-        bail!("it does not start:\n{}", program.stderr())
+        bail!("it does not start:\n{}", self.program.stderr())
+    }
+
+    /// Whether it still warms up.
+    pub(crate) fn may_be_killed(&self) -> bool {
+        Instant::now() < self.warms_up_until
+    }
+
+    /// SIGKILL; the next life has what the one before stored.
+    pub(crate) async fn kill_and_start_again(&mut self) -> anyhow::Result<()> {
+        self.program.signal("KILL").await;
+        let next = |file: &str| Program::start(&["run", "--config", file], &[]);
+        // It holds the folder until it is gone.
+        while fs::metadata(format!("/proc/{}/fd/0", self.program.pid())).is_ok() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        self.program = next(&self.file);
+        self.has_started().await
     }
 
     /// What it holds now; `None` while it is frozen.
@@ -87,7 +116,7 @@ impl Minicol {
         let until = Instant::now() + within;
         loop {
             let books = self.books().await?;
-            if books.0.values().all(|one| one.queued == 0 && one.accepted == one.sent + one.failed) {
+            if books.0.values().all(|one| one.queued == 0 && one.is_balanced()) {
                 return Ok(books);
             }
             if Instant::now() > until {
@@ -108,6 +137,7 @@ impl Minicol {
             let of = |name: &str| total(&metrics, name, &format!("exporter=\"{exporter}\""));
             let account = Account {
                 accepted: total(&metrics, "minicol_edge_accepted_items", &format!("to=\"{exporter}\"")),
+                restored: total(&metrics, "minicol_books_restored_items", &format!("component=\"{exporter}\"")),
                 sent: of("otelcol_exporter_sent_metric_points"),
                 failed: of("otelcol_exporter_send_failed_metric_points"),
                 queued: of("otelcol_exporter_queue_size"),
@@ -140,23 +170,26 @@ fn total(page: &str, name: &str, label: &str) -> u64 {
     total
 }
 
+impl Account {
+    fn is_balanced(&self) -> bool {
+        self.accepted + self.restored == self.sent + self.failed
+    }
+}
+
 impl Books {
     /// What does not balance.
     pub(crate) fn wrong(&self) -> Vec<String> {
-        let lines = self
-            .0
-            .iter()
-            .filter(|(_, one)| one.queued > 0 || one.accepted != one.sent + one.failed || one.accepted == 0);
+        let lines = self.0.iter().filter(|(_, one)| one.queued > 0 || !one.is_balanced() || one.accepted == 0);
         lines.map(|(exporter, one)| format!("the books of {exporter} do not balance: {one:?}")).collect()
     }
 }
 
 impl fmt::Display for Books {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (exporter, Account { accepted, sent, failed, queued, refused }) in &self.0 {
+        for (exporter, Account { accepted, restored, sent, failed, queued, refused }) in &self.0 {
             writeln!(
                 f,
-                "{exporter}: {accepted} in = {sent} sent + {failed} lost + {queued} queued; {refused} refused"
+                "{exporter}: {accepted} in + {restored} restored = {sent} sent + {failed} lost + {queued} queued; {refused} refused"
             )?;
         }
         Ok(())

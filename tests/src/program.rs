@@ -117,10 +117,15 @@ impl Program {
         Output { code: status.expect("a status").code().unwrap_or(-1), stdout: self.stdout(), stderr: self.stderr() }
     }
 
-    /// Asks it to stop by SIGTERM, and waits for its end.
+    /// Asks it to stop by SIGTERM, and waits for its end. Whatever happened to it: the totals that it told balance.
     pub async fn stop(self) -> Output {
         self.signal("TERM").await;
-        self.ended(Duration::from_secs(30)).await
+        let output = self.ended(Duration::from_secs(30)).await;
+        if output.stderr.contains("everything has stopped") {
+            let wrong = crate::unbalanced_totals(&output.stderr);
+            assert!(wrong.is_empty(), "the totals do not balance: {wrong:#?}\n{}", output.stderr);
+        }
+        output
     }
 }
 

@@ -161,21 +161,28 @@ async fn take(State(shared): State<Arc<Shared>>, body: Bytes) -> StatusCode {
 #[derive(Clone, Debug)]
 pub struct Sender {
     client: Client<HttpConnector, Full<Bytes>>,
-    url: String,
+    address: String,
 }
 
 impl Sender {
     /// To the receiver `otlp` on this port.
     pub fn new(port: u16) -> Self {
-        Self {
-            client: Client::builder(TokioExecutor::new()).build_http(),
-            url: format!("http://127.0.0.1:{port}/v1/metrics"),
-        }
+        Self { client: Client::builder(TokioExecutor::new()).build_http(), address: format!("127.0.0.1:{port}") }
     }
 
     /// True where the relay said that it took the request.
     pub async fn send(&self, body: Bytes) -> bool {
-        let request = hyper::Request::post(&self.url).header("content-type", "application/x-protobuf");
+        self.post("metrics", "application/x-protobuf", body).await
+    }
+
+    /// The same with OTLP/JSON of another signal: `logs`, `traces`.
+    pub async fn send_json(&self, signal: &str, body: &serde_json::Value) -> bool {
+        self.post(signal, "application/json", body.to_string().into()).await
+    }
+
+    async fn post(&self, signal: &str, content: &str, body: Bytes) -> bool {
+        let url = format!("http://{}/v1/{signal}", self.address);
+        let request = hyper::Request::post(url).header("content-type", content);
         let Ok(request) = request.body(Full::new(body)) else { return false };
         let Ok(response) = self.client.request(request).await else { return false };
         let taken = response.status().is_success();
