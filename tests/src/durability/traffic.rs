@@ -56,7 +56,11 @@ const NUMBER: &str = "durability.batch";
 /// An export request of so many points that carries its number.
 pub fn batch(number: u64, points: usize) -> Bytes {
     let mut builder = MetricsBuilder::new();
-    builder.resource(&Attributes::new().with("service.name", "durability"), "minicol-tests", "1");
+    builder.resource(
+        &Attributes::new().with("service.name", "durability").with("service.instance.id", "1"),
+        "minicol-tests",
+        "1",
+    );
     let descriptor = |name: &str| MetricDescriptor {
         name: name.into(),
         description: "".into(),
