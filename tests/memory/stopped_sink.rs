@@ -17,6 +17,9 @@ const POINTS: usize = 1_000;
 /// Before the backend goes, and after it is back.
 const BESIDE: Duration = Duration::from_secs(10);
 
+/// How many seconds the backend stays away beyond what was asked for, where nothing was refused yet.
+const LONGER: u32 = 300;
+
 /// What is seen while it runs.
 struct Watch {
     began: Instant,
@@ -59,6 +62,13 @@ service:
     let before = sink.requests();
     sink.go();
     watch.look("gone", stopped, &program, &load, &sink).await;
+    // A slow machine needs longer to fill the memory.
+    for _ in 0..LONGER {
+        if load.done.refused.load(Ordering::Relaxed) > 0 {
+            break;
+        }
+        watch.look("gone", Duration::from_secs(1), &program, &load, &sink).await;
+    }
     let refused = load.done.refused.load(Ordering::Relaxed);
     drop(sink);
     let sink = Sink::start_on(address, arrived).await;
