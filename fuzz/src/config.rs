@@ -18,6 +18,9 @@ pub(crate) const WORDS: &[&str] = &[
     "otlphttp",
     "debug",
     "health_check",
+    "file_storage",
+    "storage: file_storage",
+    "memory_limiter",
     "${env:A}",
     "${env:NOT_SET:-x}",
     "$$",
@@ -58,10 +61,12 @@ pub(crate) const REFERENCE_WORDS: &[&str] = &[
 
 const RECEIVERS: &[Entry<dyn Receiver>] =
     &[Entry::of::<minicol_receiver_session_buddy::SessionBuddyFactory>(), minicol_receiver_otlp::ENTRY];
-const PROCESSORS: &[Entry<dyn Processor>] = &[Entry::of::<minicol_processor::MappingFactory>()];
+const PROCESSORS: &[Entry<dyn Processor>] =
+    &[Entry::of::<minicol_processor::MappingFactory>(), Entry::of::<minicol_processor::MemoryLimiterFactory>()];
 const EXPORTERS: &[Entry<dyn Exporter>] =
     &[minicol_exporter_otlp::OTLP, minicol_exporter_otlp::OTLP_HTTP, minicol_exporter_debug::ENTRY];
-const EXTENSIONS: &[Entry<dyn Extension>] = &[minicol_extension_health::ENTRY, minicol_extension_simulator::ENTRY];
+const EXTENSIONS: &[Entry<dyn Extension>] =
+    &[minicol_extension_file_storage::ENTRY, minicol_extension_health::ENTRY, minicol_extension_simulator::ENTRY];
 const REGISTRY: Registry =
     Registry { receivers: RECEIVERS, processors: PROCESSORS, exporters: EXPORTERS, extensions: EXTENSIONS };
 

@@ -10,6 +10,7 @@ mod mapping;
 mod mcp;
 pub mod mutate;
 mod otlp;
+mod queue;
 mod seeds;
 
 /// One kind of input.
@@ -44,6 +45,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "otlp_proto", run: otlp::proto, seeds: seeds::otlp_proto, words: &[] },
     Target { name: "otlp_json", run: otlp::json, seeds: seeds::otlp_json, words: otlp::WORDS },
     Target { name: "otlp_receiver", run: otlp::receiver, seeds: seeds::otlp_requests, words: otlp::WORDS },
+    Target { name: "queue_record", run: queue::record, seeds: seeds::queue_records, words: &[] },
+    Target { name: "queue_store", run: queue::store, seeds: seeds::queue_histories, words: &[] },
 ];
 
 /// The target of this name.

@@ -2,6 +2,7 @@
 
 use std::{fs, io::Write, path::Path};
 
+use minicol_extension_file_storage::testing::write_record;
 use minicol_pdata::Metrics;
 use opentelemetry_proto::tonic::{
     collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
@@ -253,4 +254,32 @@ pub(crate) fn otlp_requests() -> Vec<Vec<u8>> {
         all.push(prefixed(2 | signal << 4, text));
     }
     all
+}
+
+/// A place, then the record that lies there.
+pub(crate) fn queue_records() -> Vec<Vec<u8>> {
+    let mut payloads = otlp_proto();
+    payloads.extend([Vec::new(), vec![0; 5_000]]);
+    let record = |(id, payload): (u8, Vec<u8>)| {
+        let queue = ["otlp/metrics", "otlp/logs"][usize::from(id % 2)];
+        let record = write_record(queue, u64::from(id), u64::from(id) * 7, &payload);
+        [&[id % 2, id, 3, 40, 0, 2, 21, 0, 0, 0], &record[..]].concat()
+    };
+    (0..).zip(payloads).map(record).collect()
+}
+
+/// What is done to a store, as bytes.
+pub(crate) fn queue_histories() -> Vec<Vec<u8>> {
+    let (push, remove, replace, quarantine, look, compact, again, kill, flip) = (0, 6, 9, 10, 11, 12, 13, 14, 15);
+    let some = [push, 0, 2, 9, 3, push, 1, 3, 250, 100, push, 0, 7, 200, 1, push, 0, 0, 5, 2];
+    let with = |rest: &[u8]| [&some[..], rest].concat();
+    vec![
+        some.to_vec(),
+        with(&[remove, 0, look, again, look, remove, 1, kill, look]),
+        with(&[replace, 1, 3, 90, 8, quarantine, 0, look, kill, push, 0, 3, 255, 9]),
+        with(&[compact, remove, 0, remove, 0, remove, 0, remove, 0, compact, again, push, 1, 2, 3, 4]),
+        with(&[flip, 0, 7, 80, 0, 255, look, push, 0, 1, 2, 3, look]),
+        with(&[flip, 3, 0, 0, 0, 1, 9, 16, 1, 2, 200, 33, 4, 8, 60, 64, 5, 16, again, push, 0, 2, 7, 1]),
+        some.repeat(12),
+    ]
 }

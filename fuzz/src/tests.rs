@@ -65,7 +65,9 @@ tests!(
     substitution,
     otlp_proto,
     otlp_json,
-    otlp_receiver
+    otlp_receiver,
+    queue_record,
+    queue_store
 );
 
 #[test]

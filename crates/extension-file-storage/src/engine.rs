@@ -66,9 +66,9 @@ pub(crate) enum OpenError {
     Store(String, Fault),
 }
 
-/// How much one round may change, in commands and payload bytes.
+/// How much one round may change, in commands and payload bytes as they are stored.
 const ROUND_COMMANDS: usize = 512;
-const ROUND_BYTES: usize = 16 * 1024 * 1024;
+const ROUND_BYTES: u64 = 16 * 1024 * 1024;
 
 impl Engine {
     pub(crate) fn open(
@@ -116,8 +116,8 @@ impl Engine {
     /// Works until it is told to close, or nobody can ask any more.
     pub(crate) fn work(mut self, mut asked: Receiver<Command>) {
         while let Some(first) = asked.blocking_recv() {
+            let mut bytes = first.bytes();
             let mut round = vec![first];
-            let mut bytes = 0;
             while round.len() < ROUND_COMMANDS && bytes < ROUND_BYTES {
                 let Ok(more) = asked.try_recv() else { break };
                 bytes += more.bytes();
@@ -132,7 +132,7 @@ impl Engine {
     }
 
     /// Does what was asked for; true where nothing more comes.
-    fn round(&mut self, commands: Vec<Command>) -> bool {
+    pub(crate) fn round(&mut self, commands: Vec<Command>) -> bool {
         let mut group = Group::default();
         let mut closing = false;
         for command in commands {
@@ -152,7 +152,7 @@ impl Engine {
                 }
                 Command::Remove { queue, id, reply } => group.remove(queue, id, reply),
                 Command::Push { queue, payload, items, stored, reply } => {
-                    match self.has_room(payload.len() as u64, &mut group) {
+                    match self.has_room(payload.stored(), &mut group) {
                         Ok(()) => group.push(queue, payload, items, stored, reply),
                         Err(error) => drop(reply.send(Err(error))),
                     }

@@ -5,13 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use minicol_plugin::storage::{OnStored, StorageError};
 
 use crate::{
     config::MIB,
     place::Place,
     queue::Reply,
+    record::Packed,
     store::{Change, takes},
 };
 
@@ -44,7 +44,7 @@ pub(crate) struct Room {
 pub(crate) const HEADROOM: u64 = 16 * MIB;
 
 impl Group {
-    pub(crate) fn push(&mut self, queue: Arc<str>, payload: Bytes, items: u64, stored: OnStored, reply: Reply<()>) {
+    pub(crate) fn push(&mut self, queue: Arc<str>, payload: Packed, items: u64, stored: OnStored, reply: Reply<()>) {
         self.changes.push(Change::Insert { queue, payload, items });
         self.waiters.push(Waiter::Push(stored, reply));
     }
@@ -54,7 +54,7 @@ impl Group {
         self.waiters.push(Waiter::Done(Some(reply)));
     }
 
-    pub(crate) fn replace(&mut self, queue: Arc<str>, id: u64, payload: Bytes, items: u64, reply: Reply<()>) {
+    pub(crate) fn replace(&mut self, queue: Arc<str>, id: u64, payload: Packed, items: u64, reply: Reply<()>) {
         self.changes.push(Change::Replace { queue, id, payload, items });
         self.waiters.push(Waiter::Done(Some(reply)));
     }
@@ -85,7 +85,7 @@ impl Room {
         let (Self { limit, directory, .. }, size) = (&*self, takes(bytes));
         if size > *limit {
             let message =
-                format!("a batch of {bytes} bytes never fits the storage: raise max_size_mib ({})", limit / MIB);
+                format!("a batch that takes {bytes} bytes never fits the storage: raise max_size_mib ({})", limit / MIB);
             return Err(StorageError::TooLarge(message));
         }
         if self.used.saturating_add(size) > *limit {

@@ -10,6 +10,8 @@ mod queue;
 mod record;
 mod recovery;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 use std::{sync::Arc, time::Duration};
 

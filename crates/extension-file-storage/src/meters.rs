@@ -10,6 +10,7 @@ pub(crate) struct Meters {
     limit: Gauge<u64>,
     records: Gauge<u64>,
     quarantined: Counter<u64>,
+    moved_aside: Counter<u64>,
     commit: Histogram<f64>,
     extension: [KeyValue; 1],
 }
@@ -32,6 +33,11 @@ impl Meters {
                 .with_description("Number of records that could not be read and were put aside")
                 .with_unit("{record}")
                 .build(),
+            moved_aside: meter
+                .u64_counter("minicol_storage_moved_aside_stores")
+                .with_description("Number of stores that were damaged and put aside; what they held may be lost")
+                .with_unit("{store}")
+                .build(),
             commit: meter
                 .f64_histogram("minicol_storage_commit_duration")
                 .with_description("How long it took to make what several senders stored durable, fsync included")
@@ -41,6 +47,7 @@ impl Meters {
             extension: [KeyValue::new("extension", extension.to_owned())],
         };
         meters.quarantined.add(0, &meters.extension);
+        meters.moved_aside.add(0, &meters.extension);
         meters
     }
 
@@ -56,6 +63,10 @@ impl Meters {
 
     pub(crate) fn quarantined(&self) {
         self.quarantined.add(1, &self.extension);
+    }
+
+    pub(crate) fn moved_aside(&self) {
+        self.moved_aside.add(1, &self.extension);
     }
 
     pub(crate) fn committed(&self, seconds: f64) {

@@ -84,18 +84,15 @@ impl Place {
         fs4::available_space(&self.directory).ok()
     }
 
-    /// Puts the store's file aside; where it is now. Of the older ones a few are kept.
-    pub(crate) fn move_store_aside(&self) -> io::Result<PathBuf> {
+    /// Puts the store's file aside; where it is now, and which older ones were deleted, because only a few are kept.
+    pub(crate) fn move_store_aside(&self) -> io::Result<(PathBuf, Vec<PathBuf>)> {
         let mut aside = self.numbered(&format!("{STORE}.broken-"));
         let next = aside.last().map_or(1, |(number, _)| number + 1);
         let to = self.directory.join(format!("{STORE}.broken-{next}"));
         fs::rename(self.directory.join(STORE), &to)?;
         aside.truncate((aside.len() + 1).saturating_sub(KEEP_BROKEN));
-        for (_, old) in aside {
-            // The oldest ones only cost room.
-            let _ = fs::remove_file(old);
-        }
-        Ok(to)
+        let deleted = aside.into_iter().map(|(_, old)| old).filter(|old| fs::remove_file(old).is_ok());
+        Ok((to, deleted.collect()))
     }
 
     /// Writes a record that cannot be read to a file of its own; where it is, or `None` where no more are kept.

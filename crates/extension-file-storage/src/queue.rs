@@ -13,13 +13,15 @@ use minicol_plugin::{
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::record::Packed;
+
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, StorageError>>;
 
 /// What the engine can be asked for.
 pub(crate) enum Command {
     Push {
         queue: Arc<str>,
-        payload: Bytes,
+        payload: Packed,
         items: u64,
         stored: OnStored,
         reply: Reply<()>,
@@ -33,7 +35,7 @@ pub(crate) enum Command {
     Replace {
         queue: Arc<str>,
         id: u64,
-        payload: Bytes,
+        payload: Packed,
         items: u64,
         reply: Reply<()>,
     },
@@ -147,6 +149,7 @@ impl StoredQueue for Queue {
     }
 
     async fn push(&self, payload: Bytes, items: u64, stored: OnStored) -> Result<(), StorageError> {
+        let payload = Packed::new(payload);
         self.ask(|queue, reply| Command::Push { queue, payload, items, stored, reply }).await
     }
 
@@ -155,6 +158,7 @@ impl StoredQueue for Queue {
     }
 
     async fn replace(&self, id: u64, payload: Bytes, items: u64) -> Result<(), StorageError> {
+        let payload = Packed::new(payload);
         self.ask(|queue, reply| Command::Replace { queue, id, payload, items, reply }).await
     }
 

@@ -1,6 +1,7 @@
 //! How the engine opens its store, what it does when that fails, and what it looks after as time passes.
 
 use std::{
+    fmt::Write,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -48,11 +49,22 @@ impl Engine {
     }
 
     fn move_aside(&mut self, damage: &str) -> Result<(), Fault> {
-        let aside = self.place.move_store_aside().map_err(|error| Fault::Io(error.to_string()))?;
-        let why = format!(
-            "the store was damaged ({damage}) and was moved to {}; what it held is not delivered, and an empty one takes its place",
+        let (aside, deleted) = self.place.move_store_aside().map_err(|error| Fault::Io(error.to_string()))?;
+        let held: u64 = self.shared.view().queues.values().map(|queue| queue.items).sum();
+        // At a start nobody knows what was in it.
+        let lost = if held > 0 {
+            format!("of the {held} items that it held, those are lost that are not in delivery already")
+        } else {
+            "what it still held may be lost, and how much that is cannot be told".to_owned()
+        };
+        let mut why = format!(
+            "the store was damaged ({damage}): {lost}; it was moved to {}, and an empty one takes its place; check the disk, and keep that file where its items matter",
             aside.display()
         );
+        for old in deleted {
+            let _ = write!(why, "; {} was deleted, because only so many are kept", old.display());
+        }
+        self.meters.moved_aside();
         let mut view = self.shared.view();
         view.stores_moved_aside += 1;
         for (queue, held) in view.queues.iter_mut().filter(|(_, held)| held.records > 0) {
@@ -222,9 +234,9 @@ impl Engine {
 
 impl Command {
     /// How much it brings.
-    pub(crate) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> u64 {
         match self {
-            Self::Push { payload, .. } | Self::Replace { payload, .. } => payload.len(),
+            Self::Push { payload, .. } | Self::Replace { payload, .. } => payload.stored(),
             _ => 0,
         }
     }

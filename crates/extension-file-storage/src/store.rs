@@ -8,7 +8,6 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use minicol_plugin::{
     storage::{Held, StoredRecord},
     text,
@@ -18,21 +17,26 @@ use redb::{
     backends::FileBackend,
 };
 
-use crate::record::{self, HEADER, queue_key};
+use crate::record::{self, Packed, queue_key};
 
 /// Queue and id to the record.
 const RECORDS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("records");
-/// Queue and id to items and payload bytes: what is asked of records without touching them.
-const INDEX: TableDefinition<'_, (u64, u64), (u64, u64)> = TableDefinition::new("index");
+/// Queue and id to items, payload bytes and stored bytes: what is asked of records without touching them.
+const INDEX: TableDefinition<'_, (u64, u64), Sizes> = TableDefinition::new("index");
 /// A queue's name to its sealed [`Row`].
 const QUEUES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("queues");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const FORMAT: &str = "format";
 /// The version of these tables.
-const FORMAT_VERSION: u64 = 1;
+const FORMAT_VERSION: u64 = 2;
 /// What redb may keep of the file in memory, read or not yet written.
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
 const PAGE: u64 = 4096;
+/// What is larger is not kept to make records in.
+const SCRATCH_BYTES: usize = 1024 * 1024;
+
+/// Items, payload bytes, stored bytes.
+type Sizes = (u64, u64, u64);
 
 /// What a store could not do.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -57,6 +61,7 @@ pub(crate) enum Fault {
 pub(crate) struct Store {
     database: Database,
     queues: HashMap<Arc<str>, Row>,
+    scratch: Vec<u8>,
 }
 
 /// What is known of a queue.
@@ -74,14 +79,14 @@ pub(crate) struct Row {
 pub(crate) enum Change {
     Insert {
         queue: Arc<str>,
-        payload: Bytes,
+        payload: Packed,
         items: u64,
     },
     /// Where there is such a record.
     Replace {
         queue: Arc<str>,
         id: u64,
-        payload: Bytes,
+        payload: Packed,
         items: u64,
     },
     Remove {
@@ -122,7 +127,7 @@ impl Store {
             builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(opening.suspicious);
             let database = builder.create_with_backend(Disk(disk)).map_err(fault)?;
             let queues = prepare(&database)?;
-            let mut store = Self { database, queues };
+            let mut store = Self { database, queues, scratch: Vec::new() };
             for (queue, next) in next {
                 let row = store.queues.entry(Arc::clone(queue)).or_default();
                 row.next = row.next.max(*next);
@@ -156,7 +161,7 @@ impl Store {
                 (reading.open_table(INDEX).map_err(fault)?, reading.open_table(RECORDS).map_err(fault)?);
             for row in index.range((key, least)..=(key, u64::MAX)).map_err(fault)? {
                 let (place, size) = row.map_err(fault)?;
-                let ((_, id), (items, bytes)) = (place.value(), size.value());
+                let ((_, id), (items, bytes, _)) = (place.value(), size.value());
                 if id < least {
                     return Err(out_of_order());
                 }
@@ -208,6 +213,7 @@ impl Store {
                 let mut tables = Tables {
                     records: writing.open_table(RECORDS).map_err(fault)?,
                     index: writing.open_table(INDEX).map_err(fault)?,
+                    scratch: &mut self.scratch,
                 };
                 let mut ids = Vec::new();
                 for change in changes {
@@ -240,7 +246,11 @@ impl Store {
             }
             writing.commit().map_err(fault)?;
             Ok(ids)
-        })?;
+        });
+        if self.scratch.capacity() > SCRATCH_BYTES {
+            self.scratch = Vec::new();
+        }
+        let ids = ids?;
         self.queues.extend(rows);
         Ok(ids)
     }
@@ -262,19 +272,20 @@ impl Store {
 
 struct Tables<'a> {
     records: Table<'a, (u64, u64), &'static [u8]>,
-    index: Table<'a, (u64, u64), (u64, u64)>,
+    index: Table<'a, (u64, u64), Sizes>,
+    /// Where records are made.
+    scratch: &'a mut Vec<u8>,
 }
 
 impl Tables<'_> {
-    fn insert(&mut self, queue: &str, row: &mut Row, id: u64, payload: &[u8], items: u64) -> Result<(), Fault> {
+    fn insert(&mut self, queue: &str, row: &mut Row, id: u64, payload: &Packed, items: u64) -> Result<(), Fault> {
         let key = (queue_key(queue), id);
-        let mut into = self.records.insert_reserve(key, HEADER + payload.len()).map_err(fault)?;
-        record::write(into.as_mut(), key, items, payload);
-        drop(into);
-        let bytes = payload.len() as u64;
-        self.index.insert(key, (items, bytes)).map_err(fault)?;
+        record::write(self.scratch, key, items, payload);
+        self.records.insert(key, self.scratch.as_slice()).map_err(fault)?;
+        let sizes = (items, payload.bytes, payload.stored());
+        self.index.insert(key, sizes).map_err(fault)?;
         row.next = row.next.max(id.saturating_add(1));
-        row.add(items, bytes);
+        row.add(sizes);
         Ok(())
     }
 
@@ -282,11 +293,11 @@ impl Tables<'_> {
     fn remove(&mut self, queue: &str, row: &mut Row, id: u64) -> Result<bool, Fault> {
         let key = (queue_key(queue), id);
         let known = self.index.remove(key).map_err(fault)?.map(|known| known.value());
-        if let Some((items, bytes)) = known {
+        if let Some((items, bytes, stored)) = known {
             row.held.records = row.held.records.saturating_sub(1);
             row.held.items = row.held.items.saturating_sub(items);
             row.held.bytes = row.held.bytes.saturating_sub(bytes);
-            row.used = row.used.saturating_sub(takes(bytes));
+            row.used = row.used.saturating_sub(takes(stored));
         }
         self.records.remove(key).map_err(fault)?;
         Ok(known.is_some())
@@ -305,11 +316,11 @@ impl Change {
 }
 
 impl Row {
-    fn add(&mut self, items: u64, bytes: u64) {
+    fn add(&mut self, (items, bytes, stored): Sizes) {
         self.held.records += 1;
         self.held.items = self.held.items.saturating_add(items);
         self.held.bytes = self.held.bytes.saturating_add(bytes);
-        self.used = self.used.saturating_add(takes(bytes));
+        self.used = self.used.saturating_add(takes(stored));
     }
 
     fn seal(&self) -> Vec<u8> {
@@ -322,7 +333,7 @@ impl Row {
     }
 }
 
-/// What a record of so many payload bytes takes in the file: redb gives what is larger than a page a power of two of pages.
+/// What a record of so many stored bytes takes in the file: redb gives what is larger than a page a power of two of pages.
 pub(crate) fn takes(bytes: u64) -> u64 {
     /// The record's header, both keys, the index, and redb's own.
     const BESIDE: u64 = 128;
@@ -359,9 +370,8 @@ fn prepare(database: &Database) -> Result<HashMap<Arc<str>, Row>, Fault> {
         let key = queue_key(&name);
         for one in index.range((key, 0)..=(key, u64::MAX)).map_err(fault)? {
             let (place, size) = one.map_err(fault)?;
-            let (items, bytes) = size.value();
             row.next = place.value().1.saturating_add(1);
-            row.add(items, bytes);
+            row.add(size.value());
         }
         rows.insert(name, row);
     }

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use bytes::Bytes;
 use minicol_plugin::storage::StorageError;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{Life, config, payload, push};
+use super::{Life, config, payload, push, text};
 
 /// A store with 60 records of many sizes, as a process leaves it that ends well, or is killed.
 async fn store(directory: &Path, killed: bool) {
@@ -13,7 +14,7 @@ async fn store(directory: &Path, killed: bool) {
     let life = Life::begin(config(folder.path())).await;
     let queue = life.queue("q");
     for number in 0..80 {
-        push(&queue, payload(number, length(number))).await.unwrap();
+        push(&queue, content(number)).await.unwrap();
     }
     for id in 0..20 {
         queue.remove(id).await.unwrap();
@@ -30,6 +31,11 @@ async fn store(directory: &Path, killed: bool) {
 fn length(number: u64) -> usize {
     let number = usize::try_from(number).unwrap();
     [40, 900, 5_000, 30_000][number % 4] + number
+}
+
+/// Half of them can be made smaller.
+fn content(number: u64) -> Bytes {
+    if number % 8 < 4 { payload(number, length(number)) } else { text(number, length(number)) }
 }
 
 #[derive(Debug, Default)]
@@ -66,11 +72,7 @@ async fn lives_with(directory: &Path) -> Found {
                         match record.payload {
                             Ok(bytes) if bytes == payload(1_000, 100) => {}
                             Ok(bytes) => {
-                                assert_eq!(
-                                    bytes,
-                                    payload(record.id, length(record.id)),
-                                    "something else was handed out"
-                                );
+                                assert_eq!(bytes, content(record.id), "something else was handed out");
                                 found.whole.insert(record.id);
                             }
                             Err(_) => drop(found.quarantined.insert(record.id)),
@@ -147,10 +149,13 @@ async fn a_file_that_is_cut_short_empty_or_something_else_does_not_keep_the_prog
 #[tokio::test]
 async fn of_stores_that_could_not_be_opened_a_few_are_kept() {
     let folder = tempfile::tempdir().unwrap();
-    for _ in 0..6 {
+    for number in 0..6 {
         fs::write(folder.path().join("store.redb"), "this is no store").unwrap();
         let life = Life::begin(config(folder.path())).await;
         assert_eq!(life.harness.notices(), ["store_moved_aside"]);
+        let told = format!("{:?}", life.harness.events());
+        assert!(told.contains("may be lost") && told.contains("check the disk"), "{told}");
+        assert_eq!(told.contains("was deleted"), number >= 3, "{told}");
         life.end().await;
     }
     let names = || fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
@@ -167,10 +172,10 @@ async fn a_store_of_a_later_version_is_left_alone() {
         let database = redb::Database::open(folder.path().join("store.redb")).unwrap();
         let writing = database.begin_write().unwrap();
         let meta: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("meta");
-        writing.open_table(meta).unwrap().insert("format", 2).unwrap();
+        writing.open_table(meta).unwrap().insert("format", 3).unwrap();
         writing.commit().unwrap();
     }
     let why = Life::try_begin(config(folder.path()), None, super::Harness::default()).await.err().unwrap();
-    assert!(why.contains("format 2") && why.contains("version that wrote it"), "{why}");
+    assert!(why.contains("format 3") && why.contains("version that wrote it"), "{why}");
     assert!(!folder.path().join("store.redb.broken-1").exists());
 }

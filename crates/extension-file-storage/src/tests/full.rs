@@ -4,7 +4,7 @@ use std::{path::Path, process::Command, sync::atomic::Ordering::SeqCst, time::Du
 
 use minicol_plugin::{Level, Status, storage::StorageError};
 
-use super::{Disk, Life, all, config, payload, push};
+use super::{Disk, Life, all, config, payload, push, text};
 use crate::{FileStorageConfig, config::MIB};
 
 #[tokio::test]
@@ -29,6 +29,20 @@ async fn at_max_size_it_refuses_until_something_is_gone_and_the_file_keeps_to_it
     assert!(matches!(&never, Err(StorageError::TooLarge(_))), "{never:?}");
     assert_eq!(all(&queue).await.len(), 32);
     assert_eq!(life.harness.notices(), ["storage_full"], "told once, not for each batch");
+    life.end().await;
+}
+
+#[tokio::test]
+async fn what_is_said_again_and_again_takes_little_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let life = Life::begin(FileStorageConfig { max_size_mib: 4, ..config(folder.path()) }).await;
+    let queue = life.queue("q");
+    for number in 0..200 {
+        push(&queue, text(number, 100_000)).await.unwrap();
+    }
+    let (held, found) = (queue.holds(), all(&queue).await);
+    assert_eq!((held.records, held.bytes), (200, 20_000_000), "what was handed in counts, not what it takes");
+    assert!(found.iter().all(|record| record.payload == Ok(text(record.id, 100_000)) && record.bytes == 100_000));
     life.end().await;
 }
 

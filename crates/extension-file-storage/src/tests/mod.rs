@@ -21,6 +21,7 @@ use minicol_plugin::{
     storage::{Storage, StorageError, StoredQueue, StoredRecord},
     testing::Harness,
 };
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use redb::StorageBackend;
 use tokio::task::JoinHandle;
 
@@ -123,14 +124,18 @@ fn config(directory: &Path) -> FileStorageConfig {
     FileStorageConfig { directory: directory.to_owned(), ..FileStorageConfig::default() }
 }
 
-/// Different for every number, `length` bytes long.
+/// Different for every number, `length` bytes long, and nothing that could be made smaller.
 fn payload(number: u64, length: usize) -> Bytes {
-    number
-        .to_le_bytes()
-        .into_iter()
-        .chain((0_u64..).map(|at| (at * 31 + number * 7).to_le_bytes()[0]))
-        .take(length)
-        .collect()
+    let mut bytes = number.to_le_bytes().to_vec();
+    bytes.resize(length.max(8), 0);
+    StdRng::seed_from_u64(number).fill(&mut bytes[8..]);
+    bytes.truncate(length);
+    bytes.into()
+}
+
+/// As different, but most of it is said again and again.
+fn text(number: u64, length: usize) -> Bytes {
+    format!("batch {number} has points; ").bytes().cycle().take(length).collect()
 }
 
 async fn push(queue: &Arc<dyn StoredQueue>, payload: Bytes) -> Result<(), StorageError> {
