@@ -54,10 +54,15 @@ pub fn target(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
 }
 
-/// Runs a future to its end on a clock that stands still: whoever waits is woken at once.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+/// Its clock stands still: whoever waits is woken at once.
+fn runtime() -> tokio::runtime::Runtime {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime").block_on(future)
+    runtime.expect("a runtime")
+}
+
+/// Runs a future to its end on such a clock.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    runtime().block_on(future)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use minicol_extension_file_storage::testing::{Driven, read_record, read_row, write_record};
 use minicol_plugin::{ComponentKind, storage::StorageError, testing::Harness};
+use tokio::runtime::Runtime;
 
 /// A place in the first ten bytes (queue and id), then what is taken for the record there. Then these bytes as a payload: whatever is changed of
 /// their record shows.
@@ -39,7 +40,9 @@ const QUEUES: [&str; 2] = ["otlp/metrics", "otlp/logs"];
 type Records = BTreeMap<(usize, u64), (u64, Bytes)>;
 
 /// A store, and what must be in it.
-struct World {
+struct World<'a> {
+    /// Its clock is the one of the store.
+    runtime: &'a Runtime,
     harness: Harness,
     folder: tempfile::TempDir,
     store: Option<Driven>,
@@ -52,9 +55,11 @@ struct World {
 
 /// Each byte says what is done next, the ones behind it with what.
 pub(crate) fn store(input: &[u8]) {
-    let mut world = World::new();
+    let runtime = crate::runtime();
+    let _on_its_clock = runtime.enter();
+    let mut world = World::new(&runtime);
     // Each costs some writes to a file.
-    let mut bytes = input.iter().copied().take(400);
+    let mut bytes = input.iter().copied().take(200);
     while let Some(what) = bytes.next() {
         world.step(what, &mut || bytes.next().unwrap_or_default());
     }
@@ -66,15 +71,20 @@ pub(crate) fn store(input: &[u8]) {
     world.end();
 }
 
-impl World {
-    fn new() -> Self {
+impl<'a> World<'a> {
+    fn new(runtime: &'a Runtime) -> Self {
         quiet();
         let folder = tempfile::tempdir().expect("a folder");
         let records = Records::new();
-        let mut world =
-            Self { harness: Harness::default(), folder, store: None, lives: 0, records, damaged: false, pushed: 0 };
+        let harness = Harness::default();
+        let mut world = Self { runtime, harness, folder, store: None, lives: 0, records, damaged: false, pushed: 0 };
         world.begin();
         world
+    }
+
+    /// Long enough for a store that failed to be tried again.
+    fn wait(&self) {
+        self.runtime.block_on(tokio::time::advance(Duration::from_secs(2)));
     }
 
     fn directory(&self) -> PathBuf {
@@ -128,9 +138,8 @@ impl World {
                 self.kill(Some(&flips));
             }
         }
-        // Where it failed, it is tried again after a second.
         if self.damaged {
-            self.harness.clock.advance(Duration::from_secs(2));
+            self.wait();
         }
     }
 
@@ -199,7 +208,7 @@ impl World {
                     }
                     Err(error) => {
                         assert!(self.damaged, "{error}");
-                        self.harness.clock.advance(Duration::from_secs(2));
+                        self.wait();
                         if matches!(error, StorageError::Reset(_)) {
                             after = None;
                         }
@@ -230,7 +239,7 @@ impl World {
     fn must_work(&mut self) {
         let payload = Bytes::from_static(b"afterwards");
         for _ in 0..20 {
-            self.harness.clock.advance(Duration::from_secs(2));
+            self.wait();
             let Ok(id) = self.store().push(QUEUES[0], payload.clone(), 1) else { continue };
             let before = id.checked_sub(1);
             let read = self.store().read(QUEUES[0], before, 1_000);

@@ -84,8 +84,10 @@ impl Room {
     pub(crate) fn take(&mut self, bytes: u64) -> Result<(), StorageError> {
         let (Self { limit, directory, .. }, size) = (&*self, takes(bytes));
         if size > *limit {
-            let message =
-                format!("a batch that takes {bytes} bytes never fits the storage: raise max_size_mib ({})", limit / MIB);
+            let message = format!(
+                "a batch that takes {bytes} bytes never fits the storage: raise max_size_mib ({})",
+                limit / MIB
+            );
             return Err(StorageError::TooLarge(message));
         }
         if self.used.saturating_add(size) > *limit {

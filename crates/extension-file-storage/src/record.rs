@@ -165,7 +165,8 @@ mod tests {
     fn what_compresses_is_made_smaller_and_nothing_is_made_larger() {
         let long = b"some bytes of OTLP, again and again; ".repeat(100);
         assert!(written(&long).len() < long.len() / 10);
-        let random: Vec<u8> = (0..5_000_u64).map(|at| XxHash3_64::oneshot(&at.to_le_bytes()).to_le_bytes()[0]).collect();
+        let random: Vec<u8> =
+            (0..5_000_u64).map(|at| XxHash3_64::oneshot(&at.to_le_bytes()).to_le_bytes()[0]).collect();
         assert_eq!(written(&random).len(), HEADER + random.len());
     }
 
