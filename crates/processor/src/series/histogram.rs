@@ -114,6 +114,14 @@ mod tests {
     use crate::sample::Exponents;
 
     fn observed(bounds: &[f64], exponents: Option<Exponents>, values: &[f64]) -> Histogram {
+        let mut histogram = Histogram::new(&instrument(bounds, exponents));
+        for &value in values {
+            histogram.observe(bounds, value);
+        }
+        histogram
+    }
+
+    fn instrument(bounds: &[f64], exponents: Option<Exponents>) -> Instrument {
         let descriptor = MetricDescriptor {
             name: "h".into(),
             description: "d".into(),
@@ -121,11 +129,21 @@ mod tests {
             kind: MetricKind::HISTOGRAM,
         };
         let negative = bounds.first().is_some_and(|bound| *bound < 0.0);
-        let mut histogram = Histogram::new(&Instrument { descriptor, bounds: bounds.into(), exponents, negative });
-        for &value in values {
-            histogram.observe(bounds, value);
-        }
-        histogram
+        Instrument { descriptor, bounds: bounds.into(), exponents, negative }
+    }
+
+    /// As each point of a delta begins.
+    #[test]
+    fn a_reset_begins_at_the_largest_scale_again_and_with_a_sum() {
+        let exponents = Some(Exponents { max_size: 4, max_scale: 20 });
+        let mut histogram = observed(&[], exponents, &[1.0, 1e9, -1.0]);
+        let scale = |histogram: &Histogram| match &histogram.buckets {
+            Buckets::Exponential(exponential) => exponential.scale,
+            Buckets::Explicit(_) => panic!("{histogram:?}"),
+        };
+        assert!(scale(&histogram) < 0 && histogram.sum.is_none(), "{histogram:?}");
+        histogram.reset(&instrument(&[], exponents));
+        assert_eq!((scale(&histogram), histogram.count, histogram.sum), (20, 0, Some(0.0)));
     }
 
     #[test]
