@@ -55,6 +55,7 @@ async fn every_key_becomes_what_it_meant() {
         ("max_retries", json!(1)),
         ("retry_delay_seconds", json!(3.0)),
         ("circuit_breaker_threshold", json!(4)),
+        ("circuit_breaker_cooldown_seconds", json!(225.0)),
         ("metrics_to_collect", json!(["get_activity_summary", "get_workflow_metrics", "get_performance_metrics"])),
     ] {
         assert_eq!(receiver[key], value, "{key}");
@@ -63,7 +64,7 @@ async fn every_key_becomes_what_it_meant() {
     let line = |what: &str| output.stdout.lines().find(|line| line.contains(what)).unwrap_or_default().to_owned();
     assert!(line("- \"get_performance_metrics\"").contains("does not have it"), "{}", output.stdout);
     assert!(line("- get_metrics_summary").trim_start().starts_with('#'), "worth adding: {}", output.stdout);
-    assert!(line("circuit_breaker_cooldown_seconds").contains("225"), "{}", output.stdout);
+    assert!(line("circuit_breaker_cooldown_seconds").contains("# five intervals"), "{}", output.stdout);
     assert!(output.stderr.contains("note: max_retries: was 2 attempts"), "{}", output.stderr);
 }
 

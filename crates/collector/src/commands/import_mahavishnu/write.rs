@@ -55,7 +55,7 @@ pub(super) fn pipeline(file: &str, settings: &Settings) -> String {
     }
     let _ = writeln!(
         out,
-        "    # circuit_breaker_cooldown_seconds: {}  # five intervals, as the old poller waited; without it, one interval",
+        "    circuit_breaker_cooldown_seconds: {}  # five intervals, as the old poller waited; without this line, one interval",
         settings.interval_seconds.value * 5.0
     );
     tools(&mut out, &settings.metrics_to_collect);
