@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs otlp_peer.py with Python's own Protobuf classes of OTLP. Exit 77 where there is no Python, or the packages cannot be had: the caller says that it
+# Runs otlp_peer.py (without arguments: only installs what it needs) with Python's own Protobuf classes of OTLP. Exit 77 where there is no Python, or the packages cannot be had: the caller says that it
 # skipped. The installation is kept under target/otlp-peer.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,4 +10,5 @@ if [ ! -e "$dir/installed" ]; then
   "$dir/bin/pip" install --quiet --disable-pip-version-check grpcio==1.85.1 opentelemetry-proto==1.45.2 protobuf==7.36.2 >&2 || exit 77
   touch "$dir/installed"
 fi
+[ $# = 0 ] && exit 0
 exec "$dir/bin/python" "$here/otlp_peer.py" "$@"

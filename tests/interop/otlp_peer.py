@@ -1,12 +1,18 @@
 """An OTLP peer that is not minicol's: Python's own Protobuf classes, grpcio, and the standard library's HTTP.
 
-otlp_peer.py GRPC_IN HTTP_IN OUT EXPORTER
+otlp_peer.py relay GRPC_IN HTTP_IN OUT EXPORTER
+otlp_peer.py print OUT EXPORTER COUNT
 
-Serves OTLP on the port OUT (gRPC for the exporter `otlp`, HTTP for the others), sends every signal to minicol by gRPC and by HTTP, in Protobuf and in JSON, plain and by gzip,
+`print` serves OTLP on the port OUT, and prints the first COUNT requests of metrics that arrive, in the words of minicol's exporter `debug` (verbosity: detailed), each
+before a line of `=`: what minicol makes itself is then compared as text.
+
+`relay` serves OTLP on the port OUT (gRPC for the exporter `otlp`, HTTP for the others), sends every signal to minicol by gRPC and by HTTP, in Protobuf and in JSON, plain and by gzip,
 and compares, field by field, what comes out with what was sent. Doubles that are no finite number are among it. Exit 0 where all is equal.
 """
 
 import base64
+import datetime
+import decimal
 import difflib
 import gzip
 import http.server
@@ -170,13 +176,106 @@ def send_http(port, signal, message, packed, in_json):
         raise AssertionError(f"{signal} is refused: {refused} {refused.read()[:500]}") from refused
 
 
-def main():
-    grpc_in, http_in, out, exporter = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-    if exporter == "otlp":
-        server = serve_grpc(out)
+def number(value):
+    """A double as minicol writes it: shortest, without an exponent."""
+    if not math.isfinite(value):
+        return {math.inf: "inf", -math.inf: "-inf"}.get(value, "NaN")
+    text = format(decimal.Decimal(repr(value)), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def moment(nanos):
+    if nanos == 0:
+        return "unset"
+    seconds, rest = divmod(nanos, 10**9)
+    at = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    return at + (f".{rest:09d}".rstrip("0") if rest else "") + "Z"
+
+
+def attributes(pairs):
+    def text(value):
+        kind = value.WhichOneof("value")
+        held = getattr(value, kind)
+        return number(held) if kind == "double_value" else str(held).lower() if kind == "bool_value" else str(held)
+
+    return sorted((pair.key, text(pair.value)) for pair in pairs)
+
+
+def kind_of(metric):
+    data = metric.WhichOneof("data")
+    if data == "gauge":
+        return data, metric.gauge.data_points
+    of = getattr(metric, data)
+    name = ("counter" if of.is_monotonic else "updowncounter") if data == "sum" else data
+    temporality = {1: "delta", 2: "cumulative"}.get(of.aggregation_temporality, "of unspecified temporality")
+    return f"{name} ({temporality})", of.data_points
+
+
+def value(point):
+    optional = lambda field: number(getattr(point, field)) if point.HasField(field) else "not told"
+    kind = type(point).__name__
+    if kind == "NumberDataPoint":
+        held = point.WhichOneof("value")
+        if held is None:
+            return
+        yield f"value: {point.as_int} (int)" if held == "as_int" else f"value: {number(point.as_double)} (double)"
+        return
+    yield f"count: {point.count}, sum: {optional('sum')}, min: {optional('min')}, max: {optional('max')}"
+    if kind == "HistogramDataPoint":
+        for index, counted in enumerate(point.bucket_counts):
+            inside = index < len(point.explicit_bounds)
+            yield f"bucket up to {number(point.explicit_bounds[index]) if inside else '+Inf'}: {counted}"
     else:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", out), Http)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"scale: {point.scale}, zero: {point.zero_count}"
+        for sign in ("positive", "negative"):
+            buckets = getattr(point, sign)
+            yield f"{sign} from {buckets.offset}: {list(buckets.bucket_counts)}"
+
+
+def detailed(request):
+    """A request in the words of the exporter `debug`."""
+    count = lambda number, of: f"1 {of}" if number == 1 else f"{number} {of}s"
+    every = [metric for one in request.resource_metrics for scope in one.scope_metrics for metric in scope.metrics]
+    yield f"metrics: {count(sum(len(kind_of(one)[1]) for one in every), 'data point')} of {count(len(every), 'metric')}"
+    for one in request.resource_metrics:
+        yield "resource"
+        for name, held in attributes(one.resource.attributes):
+            yield f"  {name}: {held}"
+        for scope in one.scope_metrics:
+            for metric in scope.metrics:
+                kind, points = kind_of(metric)
+                yield f"metric {metric.name}"
+                yield f"  scope: {scope.scope.name}"
+                yield f"  type: {kind}"
+                yield f"  unit: {metric.unit}"
+                yield f"  description: {metric.description}"
+                for point in points:
+                    yield "  point {" + " ".join(f"{name}={held}" for name, held in attributes(point.attributes)) + "}"
+                    yield f"    start: {moment(point.start_time_unix_nano)}"
+                    yield f"    time: {moment(point.time_unix_nano)}"
+                    yield f"    flags: {'no recorded value' if point.flags & 1 else 'none'}"
+                    yield from ("    " + line for line in value(point))
+
+
+def serve(out, exporter):
+    if exporter == "otlp":
+        return serve_grpc(out)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", out), Http)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def show(out, exporter, wanted):
+    server = serve(out, exporter)  # as long as it is held
+    for _ in range(wanted):
+        signal, got = arrived.get(timeout=60)
+        assert signal == "metrics", signal
+        print(*detailed(got), "=====", sep="\n", flush=True)
+    return 0
+
+
+def relay(grpc_in, http_in, out, exporter):
+    server = serve(out, exporter)  # as long as it is held
     channel = grpc.insecure_channel(f"127.0.0.1:{grpc_in}")
     messages = compared = 0
     for seed in range(12):
@@ -199,7 +298,8 @@ def main():
 
 
 if __name__ == "__main__":
-    code = main()
+    mode, *given = sys.argv[1:]
+    code = relay(*map(int, given[:3]), given[3]) if mode == "relay" else show(int(given[0]), given[1], int(given[2]))
     sys.stdout.flush()
     import os
     os._exit(code)
