@@ -134,6 +134,7 @@ async fn in_chaos_breakers_open_probe_and_close() {
         text.lines().find(of).and_then(|line| line.rsplit_once(' ')).map(|(_, value)| value.to_owned())
     };
     assert_eq!(state().await.as_deref(), Some("1"), "the page shows it");
+    wait_until("a probe that fails", || said("breaker_probed")).await;
     wait_until("it to close", || said("breaker_closed")).await;
     let mut closed = None;
     for _ in 0..100 {

@@ -8,7 +8,7 @@ use std::{error::Error, sync::Arc};
 use http::{Uri, uri::PathAndQuery};
 use minicol_pdata::{Batch, Signal};
 use minicol_plugin::{
-    ComponentError, Delivered, EnvironmentDefault, ExportError, Exporter, Factory, Flow, OtlpProtocol, Scope,
+    Clock, ComponentError, Delivered, EnvironmentDefault, ExportError, Exporter, Factory, Flow, OtlpProtocol, Scope,
     Stability, async_trait, text,
 };
 use tonic::{Code, Status, body::Body, client::Grpc, codec::CompressionEncoding};
@@ -24,7 +24,7 @@ use crate::{
     parts::{Failed, Sizes},
     transport::Transport,
 };
-use channel::Channel;
+use channel::{Channel, Verdict};
 use codec::Encoded;
 
 /// The exporter `otlp`, and its factory.
@@ -37,6 +37,7 @@ struct Lane {
     transport: Transport<Body>,
     origin: Uri,
     peer: Arc<Peer>,
+    clock: Arc<dyn Clock>,
     headers: Headers,
     sizes: Sizes,
     compression: Compression,
@@ -86,11 +87,13 @@ impl Lane {
         let secure = origin.scheme_str() == Some("https");
         let transport = Transport::new(scope, &config.tls, secure, OtlpProtocol::Grpc, config.keepalive)
             .map_err(|error| fault(error.into()))?;
+        let peer = Peer::new(&origin, OtlpProtocol::Grpc, transport.ears());
         Ok(Self {
-            peer: Arc::new(Peer::new(&origin, OtlpProtocol::Grpc, transport.ears())),
+            sizes: Sizes::new(Encoding::Proto, config.max_send_bytes(), peer.name(), scope),
+            peer: Arc::new(peer),
+            clock: Arc::clone(scope.clock()),
             origin,
             headers,
-            sizes: Sizes::new(Encoding::Proto, config.max_send_bytes()),
             compression: config.compression,
             transport,
         })
@@ -99,7 +102,7 @@ impl Lane {
     async fn send(&self, request: Request) -> Result<Delivered, Failed> {
         let headers = Arc::new(self.headers.now().await?);
         let exchange = self.transport.begin();
-        let channel = Channel::new(exchange.client().clone(), headers, Arc::clone(&self.peer));
+        let channel = Channel::new(exchange.client().clone(), headers, Arc::clone(&self.peer), Arc::clone(&self.clock));
         let verdict = channel.verdict();
         // A Go server answers compressed where the request was, asked for or not.
         let mut grpc = Grpc::with_origin(channel, self.origin.clone())
@@ -117,7 +120,7 @@ impl Lane {
         exchange.over();
         match answer {
             Ok(answer) => Ok(delivered(request.signal, answer.get_ref())),
-            Err(status) => self.failed(&status, verdict.given()).map_err(|error| {
+            Err(status) => self.failed(&status, &verdict).map_err(|error| {
                 let at_once = status.get_details_retry_info().is_none() && verdict.given().is_some();
                 if at_once && grpc_too_large(status.code(), status.message()) {
                     Failed::TooLarge(error)
@@ -129,11 +132,14 @@ impl Lane {
     }
 
     /// What a status means: a failure of our own that tonic wrapped, the server's verdict, or an answer that tonic could not read.
-    fn failed(&self, status: &Status, verdict: Option<i32>) -> Result<Delivered, ExportError> {
+    fn failed(&self, status: &Status, verdict: &Verdict) -> Result<Delivered, ExportError> {
+        if let Some(failure) = verdict.http() {
+            return Err(failure.clone());
+        }
         if let Some(failure) = status.source().and_then(|source| source.downcast_ref::<ExportError>()) {
             return Err(failure.clone());
         }
-        match (verdict, status.code()) {
+        match (verdict.given(), status.code()) {
             // Another attempt would deliver twice.
             (Some(0), _) => Ok(unreadable(status.message())),
             (Some(_), _) => Err(self.refused(status)),

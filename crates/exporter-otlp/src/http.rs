@@ -124,12 +124,13 @@ impl Lane {
         transport: Arc<Transport<Full<Bytes>>>,
         scope: &Scope,
     ) -> Result<Self, ComponentError> {
+        let peer = Peer::new(&uri, OtlpProtocol::HttpProtobuf, transport.ears());
         Ok(Self {
-            peer: Peer::new(&uri, OtlpProtocol::HttpProtobuf, transport.ears()),
+            sizes: Sizes::new(config.encoding, config.max_send_bytes(), peer.name(), scope),
+            peer,
             headers: Headers::new(&config.headers, &config.header_files).map_err(fault)?,
             compression: config.compression,
             encoding: config.encoding,
-            sizes: Sizes::new(config.encoding, config.max_send_bytes()),
             scope: scope.clone(),
             transport,
             uri,

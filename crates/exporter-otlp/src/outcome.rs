@@ -60,11 +60,14 @@ pub(crate) fn delivered_json(signal: Signal, answer: &[u8]) -> Delivered {
     Delivered { rejected: rejected.unwrap_or(0), message: message.map(text::foreign), rest: Vec::new() }
 }
 
-/// Whether a refusal means that the message was too large: grpc-go, grpc-java, tonic and minicol say so in words of their own.
+/// Whether a refusal means that the message was too large: each library says so in words of its own, for there is no code for it.
 pub(crate) fn grpc_too_large(code: Code, message: &str) -> bool {
-    matches!(code, Code::ResourceExhausted | Code::OutOfRange)
-        && ["larger than", "too large", "exceeds maximum size"].iter().any(|words| message.contains(words))
+    matches!(code, Code::ResourceExhausted | Code::OutOfRange) && TOO_LARGE.iter().any(|words| message.contains(words))
 }
+
+/// grpc-go, the C core (Python, Ruby, PHP, Node.js) and tonic; minicol and gateways; grpc-java; .NET.
+const TOO_LARGE: [&str; 4] =
+    ["larger than", "too large", "exceeds maximum size", "exceeds the maximum configured message size"];
 
 /// What an OTLP answer says: everything taken, or a part refused. An answer that is none came from a server that took the batch all the
 /// same: that is a warning, for another attempt would deliver twice.
@@ -243,6 +246,26 @@ mod tests {
             assert_eq!(grpc_retry(code, Some(second)), asked, "{code:?}");
         }
         assert_eq!(grpc_retry(Code::ResourceExhausted, Some(Duration::ZERO)), Retry::Backoff);
+    }
+
+    #[test]
+    fn a_refusal_for_size_is_known_in_the_words_of_each_library() {
+        for (code, message) in [
+            (Code::ResourceExhausted, "grpc: received message larger than max (5118829 vs. 4194304)"),
+            (Code::ResourceExhausted, "grpc: received message after decompression larger than max 4194304"),
+            (Code::ResourceExhausted, "Received message larger than max (17777780 vs. 4194304)"),
+            (Code::ResourceExhausted, "gRPC message exceeds maximum size 4194304: 5118829"),
+            (Code::ResourceExhausted, "Received message exceeds the maximum configured message size."),
+            (
+                Code::OutOfRange,
+                "Error, decoded message length too large: found 5118829 bytes, the limit is: 4194304 bytes",
+            ),
+            (Code::ResourceExhausted, "the request is too large: a batch of 9 items never fits the sending queue (5)"),
+        ] {
+            assert!(grpc_too_large(code, message), "{message}");
+            assert!(!grpc_too_large(Code::InvalidArgument, message));
+        }
+        assert!(!grpc_too_large(Code::ResourceExhausted, "quota of the day"));
     }
 
     #[test]

@@ -1,9 +1,15 @@
 //! Delivers in parts what is larger than the far end takes at once.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use minicol_pdata::Batch;
-use minicol_plugin::{Delivered, ExportError};
+use minicol_plugin::{Delivered, ExportError, Level, Scope};
 
 use crate::{config::Encoding, outcome::Request};
 
@@ -20,19 +26,42 @@ pub(crate) enum Failed {
 pub(crate) struct Sizes {
     /// As it is configured.
     max: usize,
-    /// The smallest that was refused for being too large.
-    refused: AtomicUsize,
+    learnt: Mutex<Option<Learnt>>,
+    told: AtomicBool,
     encoding: Encoding,
+    peer: String,
+    scope: Scope,
 }
 
+/// What a refusal has taught.
+#[derive(Clone, Copy, Debug)]
+struct Learnt {
+    /// The smallest that was refused for being too large.
+    refused: usize,
+    /// By the monotonic clock.
+    until: Duration,
+}
+
+/// How long that holds: a far end may be changed, and a gateway may have said so of another's request.
+const REMEMBERED: Duration = Duration::from_secs(600);
+/// No server worth the name takes less, and none can be configured: that a smaller one was refused tells nothing of others.
+const SMALLEST_LIMIT: usize = 1024;
+
 impl Sizes {
-    /// `max`: the largest request; none: only the far end tells.
-    pub(crate) fn new(encoding: Encoding, max: Option<usize>) -> Self {
-        Self { max: max.unwrap_or(usize::MAX), refused: AtomicUsize::new(usize::MAX), encoding }
+    /// `max`: the largest request; none: only the far end, `peer`, tells.
+    pub(crate) fn new(encoding: Encoding, max: Option<usize>, peer: &str, scope: &Scope) -> Self {
+        Self {
+            max: max.unwrap_or(usize::MAX),
+            learnt: Mutex::default(),
+            told: AtomicBool::new(false),
+            encoding,
+            peer: peer.to_owned(),
+            scope: scope.clone(),
+        }
     }
 
-    /// Sends a batch. What is too large is not sent but handed back in parts, each smaller than all that was refused before. One item that is too
-    /// large alone fails for good.
+    /// Sends a batch. What is too large is not sent but handed back in parts, each smaller than it and than what was refused lately. One item that
+    /// is too large alone fails for good.
     pub(crate) async fn deliver<F>(
         &self,
         batch: Batch,
@@ -44,7 +73,7 @@ impl Sizes {
         let request = Request::of(&batch, self.encoding)?;
         let (items, bytes) = (batch.items(), request.body.len());
         if items > 1 && !self.fits(bytes) {
-            return self.in_parts(batch);
+            return self.in_parts(batch, bytes);
         }
         if bytes > self.max {
             return Err(self.too_large(bytes));
@@ -52,22 +81,47 @@ impl Sizes {
         match send(request).await {
             Ok(delivered) => Ok(delivered),
             Err(Failed::TooLarge(_)) if items > 1 => {
-                self.refused.fetch_min(bytes, Ordering::Relaxed);
-                self.in_parts(batch)
+                self.learn(bytes);
+                self.in_parts(batch, bytes)
             }
             Err(Failed::TooLarge(error) | Failed::Otherwise(error)) => Err(error),
         }
     }
 
     fn fits(&self, bytes: usize) -> bool {
-        bytes <= self.max && bytes < self.refused.load(Ordering::Relaxed)
+        let now = self.scope.clock().monotonic();
+        let refused = self.learnt().filter(|learnt| now < learnt.until).map_or(usize::MAX, |learnt| learnt.refused);
+        bytes <= self.max && bytes < refused
     }
 
-    /// Halves, and halves of halves, until each fits or is one item.
-    fn in_parts(&self, batch: Batch) -> Result<Delivered, ExportError> {
+    /// A request of so many bytes was refused for its size.
+    fn learn(&self, bytes: usize) {
+        let now = self.scope.clock().monotonic();
+        let mut learnt = self.learnt();
+        let before = learnt.filter(|learnt| now < learnt.until).map_or(usize::MAX, |learnt| learnt.refused);
+        *learnt = Some(Learnt { refused: bytes.max(SMALLEST_LIMIT).min(before), until: now + REMEMBERED });
+        drop(learnt);
+        if !self.told.swap(true, Ordering::Relaxed) {
+            let (peer, minutes) = (&self.peer, REMEMBERED.as_secs() / 60);
+            let message = format!(
+                "{peer} refused a request of {bytes} bytes for its size: such batches are sent in parts, and after {minutes} minutes one is tried whole again"
+            );
+            self.scope.notice(Level::Info, "sent_in_parts", message);
+        }
+    }
+
+    fn learnt(&self) -> MutexGuard<'_, Option<Learnt>> {
+        self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Halves, and halves of halves, until each is smaller than `whole` and fits, or is one item.
+    fn in_parts(&self, batch: Batch, whole: usize) -> Result<Delivered, ExportError> {
         let (mut next, mut rest) = (vec![batch], Vec::new());
         while let Some(part) = next.pop() {
-            let small = part.items() < 2 || self.fits(Request::of(&part, self.encoding)?.body.len());
+            let small = part.items() < 2 || {
+                let bytes = Request::of(&part, self.encoding)?.body.len();
+                bytes < whole && self.fits(bytes)
+            };
             match part {
                 part if small => rest.push(part),
                 Batch::Metrics(part) => next.extend(halves(part.items(), |keep| part.split_at(keep))),

@@ -14,7 +14,7 @@ use hyper_util::{
 };
 use minicol_plugin::{
     OtlpProtocol, Scope,
-    net::{ClientTls, HttpConnector, TlsError},
+    net::{ClientTls, ClientTlsFiles, HttpConnector, TlsError},
 };
 
 use crate::{config::Keepalive, heard::Ears};
@@ -70,13 +70,13 @@ where
         keepalive: Option<Keepalive>,
     ) -> Result<Self, TlsError> {
         let kind = Kind { protocol, keepalive };
-        let alpn: &[&[u8]] = match protocol {
+        let alpn: &'static [&'static [u8]] = match protocol {
             OtlpProtocol::Grpc => &[b"h2"],
             OtlpProtocol::HttpProtobuf => &[b"h2", b"http/1.1"],
         };
-        let (config, name) = if secure { (Some(tls.client_config(alpn)?), tls.server_name()?) } else { (None, None) };
+        let tls = secure.then(|| ClientTlsFiles::new(tls.clone(), alpn)).transpose()?;
         let ears = Ears::new(Arc::clone(scope.network()));
-        let connector = HttpConnector::new(Arc::new(ears.clone()), config).server_name(name);
+        let connector = HttpConnector::with_files(Arc::new(ears.clone()), tls.map(Arc::new));
         let client = client(&connector, kind);
         Ok(Self { ears, connector, kind, pool: Mutex::new(Pool { generation: 0, client }) })
     }

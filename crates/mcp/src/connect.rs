@@ -3,9 +3,8 @@
 use std::{
     future::Future,
     io,
-    path::PathBuf,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -16,43 +15,22 @@ use hyper_util::{
     client::legacy::connect::{Connected, Connection, proxy::Tunnel},
     rt::TokioIo,
 };
-use minicol_plugin::net::{BoxIo, ClientTls, ConnectError, HttpConnector, HttpStream, Listener, Network, TlsError};
-use rustls_pki_types::ServerName;
+use minicol_plugin::net::{BoxIo, ClientTlsFiles, ConnectError, HttpConnector, HttpStream, Listener, Network};
 use tower::Service;
 
-use crate::Proxy;
-
-/// HTTP/2 where the server offers it, else HTTP/1.1.
-const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
-
-/// TLS by a configuration whose files are read again when they change.
-#[derive(Debug)]
-pub struct TlsFiles {
-    tls: ClientTls,
-    server_name: Option<ServerName<'static>>,
-    current: Mutex<Current>,
-}
-
-#[derive(Debug)]
-struct Current {
-    stamp: Vec<Stamp>,
-    config: Arc<rustls::ClientConfig>,
-}
-
-/// When a file was changed last, and how long it was; `None` where that cannot be told.
-type Stamp = Option<(Option<std::time::Duration>, u64)>;
+use crate::{Proxies, Proxy};
 
 /// Connects an HTTP client.
 #[derive(Clone)]
 pub(crate) struct Connector {
     base: Base,
-    proxy: Option<Arc<Proxy>>,
+    proxies: Proxies,
 }
 
 #[derive(Clone)]
 enum Base {
     Fixed(HttpConnector),
-    Files(Arc<dyn Network>, Option<Arc<TlsFiles>>),
+    Files(Arc<dyn Network>, Option<Arc<ClientTlsFiles>>),
 }
 
 /// A connection, to the server or to a proxy that is told the whole address.
@@ -61,45 +39,13 @@ pub(crate) struct Stream {
     forwarded: bool,
 }
 
-impl TlsFiles {
-    /// Reads the files for the first time. Offers HTTP/2 and HTTP/1.1.
-    pub fn new(tls: ClientTls) -> Result<Self, TlsError> {
-        let stamp = stamp(&tls);
-        let current = Mutex::new(Current { stamp, config: tls.client_config(&ALPN)? });
-        Ok(Self { server_name: tls.server_name()?, tls, current })
-    }
-
-    /// What holds now. Files that cannot be used leave what they held before: while they are written they are half there.
-    fn config(&self) -> Arc<rustls::ClientConfig> {
-        let stamp = stamp(&self.tls);
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.stamp != stamp {
-            match self.tls.client_config(&ALPN) {
-                Ok(config) => current.config = config,
-                Err(error) => tracing::warn!(%error, "changed tls files cannot be used; those before stay in use"),
-            }
-            current.stamp = stamp;
-        }
-        Arc::clone(&current.config)
-    }
-}
-
-fn stamp(tls: &ClientTls) -> Vec<Stamp> {
-    let of = |path: &PathBuf| {
-        let file = std::fs::metadata(path).ok()?;
-        let changed = file.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-        Some((changed, file.len()))
-    };
-    [&tls.ca_file, &tls.cert_file, &tls.key_file].into_iter().flatten().map(of).collect()
-}
-
 impl Connector {
     pub(crate) fn fixed(connector: HttpConnector) -> Self {
-        Self { base: Base::Fixed(connector), proxy: None }
+        Self { base: Base::Fixed(connector), proxies: Proxies::default() }
     }
 
-    pub(crate) fn new(network: Arc<dyn Network>, tls: Option<Arc<TlsFiles>>, proxy: Option<Proxy>) -> Self {
-        Self { base: Base::Files(network, tls), proxy: proxy.map(Arc::new) }
+    pub(crate) fn new(network: Arc<dyn Network>, tls: Option<Arc<ClientTlsFiles>>, proxies: Proxies) -> Self {
+        Self { base: Base::Files(network, tls), proxies }
     }
 
     async fn connect(self, uri: Uri) -> Result<Stream, ConnectError> {
@@ -107,22 +53,45 @@ impl Connector {
             Base::Fixed(mut connector) => return connector.call(uri).await.map(Stream::direct),
             Base::Files(network, tls) => (network, tls),
         };
-        let over = |network: Arc<dyn Network>| {
-            let config = tls.as_ref().map(|tls| tls.config());
-            let name = tls.as_ref().and_then(|tls| tls.server_name.clone());
-            HttpConnector::new(network, config).server_name(name)
-        };
-        match self.proxy {
+        let over = |network: Arc<dyn Network>| HttpConnector::with_files(network, tls.clone());
+        let found = self.proxies.before_uri(&uri).map_err(|error| {
+            unreachable(&uri, io::Error::other(format!("the proxy that the environment names {error}")))
+        })?;
+        match found {
             None => over(network).call(uri).await.map(Stream::direct),
             Some(proxy) if uri.scheme_str() == Some("https") => {
                 over(Arc::new(Tunnelled { network, proxy })).call(uri).await.map(Stream::direct)
             }
             Some(proxy) => {
-                let stream = HttpConnector::new(network, None).call(proxy.uri().clone()).await?;
+                let stream = HttpConnector::new(network, None).call(proxy.uri().clone()).await;
+                let stream = stream.map_err(|error| unreachable(&uri, ProxyFault::of(&proxy, &error)))?;
                 Ok(Stream { inner: stream, forwarded: true })
             }
         }
     }
+}
+
+/// No way through a proxy. Holds its address, and what is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct ProxyFault {
+    what: String,
+    /// It wants a user and a password.
+    pub(crate) unauthorized: bool,
+}
+
+impl ProxyFault {
+    fn of(proxy: &Proxy, error: &dyn std::fmt::Display) -> io::Error {
+        let what = format!("proxy {proxy}: {error}");
+        // The words are all that the tunnel tells.
+        let unauthorized = what.ends_with("proxy authorization required");
+        io::Error::other(Self { what, unauthorized })
+    }
+}
+
+fn unreachable(uri: &Uri, source: io::Error) -> ConnectError {
+    let (host, port) = (uri.host().unwrap_or_default().to_owned(), uri.port_u16().unwrap_or(443));
+    ConnectError::Unreachable { host, port, source }
 }
 
 impl Service<Uri> for Connector {
@@ -142,13 +111,13 @@ impl Service<Uri> for Connector {
 /// A network behind a proxy that makes tunnels (CONNECT).
 struct Tunnelled {
     network: Arc<dyn Network>,
-    proxy: Arc<Proxy>,
+    proxy: Proxy,
 }
 
 #[async_trait]
 impl Network for Tunnelled {
     async fn connect(&self, host: &str, port: u16) -> io::Result<BoxIo> {
-        let wrong = |error: &dyn std::fmt::Display| io::Error::other(format!("proxy {}: {error}", self.proxy));
+        let wrong = |error: &dyn std::fmt::Display| ProxyFault::of(&self.proxy, error);
         let to: Uri = format!("https://{host}:{port}").parse().map_err(|error: http::uri::InvalidUri| wrong(&error))?;
         let mut tunnel = Tunnel::new(self.proxy.uri().clone(), HttpConnector::new(Arc::clone(&self.network), None));
         if let Some(authorization) = self.proxy.authorization() {

@@ -37,6 +37,11 @@ impl Endpoint {
         self.0.host_str().unwrap_or_default()
     }
 
+    /// The same as telemetry names it (`server.address`): an IPv6 address without brackets.
+    pub fn address(&self) -> &str {
+        self.host().trim_start_matches('[').trim_end_matches(']')
+    }
+
     /// The port, also where the scheme implies it.
     pub fn port(&self) -> u16 {
         self.0.port_or_known_default().unwrap_or_default()
@@ -65,6 +70,11 @@ impl Endpoint {
     /// The URL without its query, which may hold a token: for messages.
     pub fn shown(&self) -> String {
         shown(&self.0)
+    }
+
+    /// The same for an HTTP client.
+    pub(crate) fn uri(&self) -> Option<Uri> {
+        self.as_str().parse().ok()
     }
 
     pub(crate) fn url(&self) -> &Url {
@@ -144,7 +154,8 @@ mod tests {
         let endpoint: Endpoint = "https://buddy.example/mcp?token=hunter2".parse().unwrap();
         assert_eq!((endpoint.host(), endpoint.port(), endpoint.scheme()), ("buddy.example", 443, "https"));
         assert_eq!(endpoint.to_string(), "https://buddy.example/mcp");
-        assert_eq!("http://[::1]:8678/mcp".parse::<Endpoint>().unwrap().host(), "[::1]");
+        let six: Endpoint = "http://[::1]:8678/mcp".parse().unwrap();
+        assert_eq!((six.host(), six.address()), ("[::1]", "::1"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a target does below its policies: sessions, the list of tools, one attempt of one request.
 
-use std::{borrow::Cow, future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use minicol_plugin::{Clock, Random, trace::Span};
 use tokio::time::Instant;
@@ -134,7 +134,7 @@ impl Engine {
         if let Err(cause) = &result {
             measured.failed(cause);
         }
-        measured.done = Some(result.as_ref().map(drop).map_err(Cause::error_type));
+        measured.done = Some(result.as_ref().map(drop).map_err(Cause::clone));
         drop(measured);
         result.map_err(|cause| cause.at(&self.settings.name, step))
     }
@@ -212,7 +212,7 @@ struct Measured<'a> {
     over: Over<'a>,
     span: Span,
     started: Instant,
-    done: Option<Result<(), Cow<'static, str>>>,
+    done: Option<Result<(), Cause>>,
 }
 
 impl Measured<'_> {
@@ -229,12 +229,12 @@ impl Drop for Measured<'_> {
         let done = self.done.take().unwrap_or_else(|| {
             let cause = if self.cycle.cancel.is_cancelled() { Cause::Cancelled } else { Cause::CutAtCycleEnd };
             self.failed(&cause);
-            Err(cause.error_type())
+            Err(cause)
         });
         let version = match self.over {
             Over::Session(session) => session.map(|session| session.protocol_version.as_str()),
             Over::Handshake(_) => None,
         };
-        self.core.operations.record(self.step, self.started.elapsed(), done.err(), version);
+        self.core.operations.record(self.step, self.started.elapsed(), done.as_ref().err(), version);
     }
 }

@@ -33,6 +33,16 @@ pub enum Cause {
     /// No connection, or none any more: refused, reset, a name that does not resolve, the end of the stream without a reply.
     #[error("{0}: is the server running, and is the endpoint right?")]
     Unreachable(String),
+    /// The proxy before the server: not there, or it makes no tunnel.
+    #[error(
+        "{0}: is the proxy running, and does it lead there? see proxy_url, or else https_proxy, http_proxy and no_proxy in the environment"
+    )]
+    Proxy(String),
+    /// 407: the proxy before the server wants a user and a password, or others.
+    #[error(
+        "{0}: write its user and password into proxy_url (http://user:password@host:port), or into the environment's variable"
+    )]
+    ProxyAuth(String),
     /// A gateway that does not reach the server: 502, 503 or 504.
     #[error("http {0}: the server, or what stands behind it, is not available: start it, or wait until it is back")]
     Gateway(u16),
@@ -156,12 +166,12 @@ impl Cause {
     /// What kind of failure it is.
     pub fn class(&self) -> Class {
         match self {
-            Self::Unreachable(_) | Self::Gateway(_) => Class::Unavailable,
+            Self::Unreachable(_) | Self::Proxy(_) | Self::Gateway(_) => Class::Unavailable,
             Self::TimedOut(_) | Self::CutAtCycleEnd => Class::Timeout,
             Self::Tls(_) | Self::ClientCertificate(_) => Class::Tls,
             Self::Throttled { .. } => Class::Throttled,
             Self::SessionLost(_) => Class::Session,
-            Self::Refused(_) | Self::NoToken(_) => Class::Auth,
+            Self::Refused(_) | Self::ProxyAuth(_) | Self::NoToken(_) => Class::Auth,
             Self::Status { .. } | Self::Redirect { .. } | Self::Rpc { .. } | Self::Malformed(_) | Self::TooLarge(_) => {
                 Class::Protocol
             }
@@ -179,19 +189,27 @@ impl Cause {
             | Self::Throttled { status, .. }
             | Self::Status { status, .. }
             | Self::Redirect { status, .. } => status.to_string().into(),
-            // The range that JSON-RPC reserves; a server may make up any other code, again and again.
-            Self::Rpc { code, .. } if (-32_768..=-32_000).contains(code) => code.to_string().into(),
-            Self::Rpc { .. } => "rpc_error".into(),
+            Self::Rpc { .. } => self.reserved_code().map_or("rpc_error".into(), |code| code.to_string().into()),
+            Self::ProxyAuth(_) => "407".into(),
             Self::SessionLost(then) => then.error_type(),
             Self::TooLarge(_) => "response_too_large".into(),
             Self::Malformed(_) => "invalid_response".into(),
             Self::Tool(_) => "tool_error".into(),
-            Self::Unreachable(_) => "unavailable".into(),
+            Self::Unreachable(_) | Self::Proxy(_) => "unavailable".into(),
             Self::TimedOut(_) | Self::CutAtCycleEnd => "timeout".into(),
             Self::Tls(_) | Self::ClientCertificate(_) => "tls".into(),
             Self::NoToken(_) => "no_token".into(),
             Self::NotOffered => "not_offered".into(),
             Self::Cancelled => "cancelled".into(),
+        }
+    }
+
+    /// The code of a JSON-RPC error, in the range that JSON-RPC reserves: a server may make up any other, again and again.
+    pub(crate) fn reserved_code(&self) -> Option<i32> {
+        if let Self::Rpc { code, .. } = self {
+            Some(*code).filter(|code| (-32_768..=-32_000).contains(code))
+        } else {
+            None
         }
     }
 
@@ -203,6 +221,7 @@ impl Cause {
     /// Whether the server said anything at all.
     pub(crate) fn is_reply(&self) -> bool {
         !matches!(self.class(), Class::Unavailable | Class::Timeout | Class::Tls | Class::Cancelled)
+            && !matches!(self, Self::ProxyAuth(_))
     }
 
     /// Whether the server spoke MCP, if only to say no.

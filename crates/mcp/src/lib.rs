@@ -26,13 +26,12 @@ pub mod testing;
 mod transport;
 
 pub use auth::{Authorize, BearerFile, Challenge, ClientCredential, KeyError, OAuth2, OAuth2Settings};
-pub use connect::TlsFiles;
 pub use endpoint::{Endpoint, EndpointError};
 pub use failure::{Cause, Failure, Step};
 pub use http_client::HttpClient;
 pub use plan::{Answer, Ask, CallTool, CycleOutcome, CyclePlan, PollTarget, ToolPlan, ToolResult, Undeclared};
 pub use policy::{Class, Policy, RetryRule, failure_table};
-pub use proxy::{Proxy, ProxyError};
+pub use proxy::{Proxies, Proxy, ProxyError};
 pub use settings::TargetSettings;
 pub use snapshot::{BreakerSnapshot, BreakerState, TargetSnapshot};
 pub use state::TargetState;

@@ -79,7 +79,7 @@ impl Class {
         const DOWN: Option<Status> = Some(Status::RecoverableError);
         match self {
             Self::Unavailable => row(
-                "refused, reset, a name that does not resolve, the end of the stream without a reply, 502, 503, 504",
+                "refused, reset, a name that does not resolve, a proxy that is not there, the end of the stream without a reply, 502, 503, 504",
                 (Backoff, true, DOWN, Some(Warn)),
                 "`unavailable` or the HTTP status",
             ),
@@ -93,9 +93,11 @@ impl Class {
                 (NewSession, false, None, None),
                 "only if it repeats on the new session: then as without a session id",
             ),
-            Self::Auth => {
-                row("401, 403; no token to send", (No, true, DOWN, Some(Error)), "the HTTP status, or `no_token`")
-            }
+            Self::Auth => row(
+                "401, 403; 407 of a proxy; no token to send",
+                (No, true, DOWN, Some(Error)),
+                "the HTTP status, or `no_token`",
+            ),
             Self::Protocol => row(
                 "other 4xx and 5xx, a redirect that is not followed, bad JSON, wrong content type, wrong id, too large, \
                  a JSON-RPC error, 202 or an empty body to a request",

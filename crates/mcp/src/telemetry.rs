@@ -31,7 +31,7 @@ impl Operations {
                 .with_boundaries(BOUNDARIES.to_vec())
                 .build(),
             place: [
-                KeyValue::new("server.address", endpoint.host().to_owned()),
+                KeyValue::new("server.address", endpoint.address().to_owned()),
                 KeyValue::new("server.port", i64::from(endpoint.port())),
                 KeyValue::new("network.transport", "tcp"),
             ],
@@ -43,15 +43,21 @@ impl Operations {
         &self,
         step: &Step,
         duration: Duration,
-        error_type: Option<Cow<'static, str>>,
+        failure: Option<&Cause>,
         protocol_version: Option<&str>,
     ) {
         let mut attributes = self.place.to_vec();
+        attributes.push(protocol());
         if let Step::Call(tool) = step {
+            attributes.push(execute_tool());
             attributes.push(KeyValue::new("gen_ai.tool.name", tool.clone()));
         }
         attributes.push(KeyValue::new("mcp.method.name", method(step)));
-        attributes.extend(error_type.map(|error| KeyValue::new("error.type", error)));
+        if let Some(cause) = failure {
+            attributes.push(KeyValue::new("error.type", cause.error_type()));
+            // A code that a server makes up would make a series of its own.
+            attributes.extend(cause.reserved_code().map(status_code));
+        }
         attributes.extend(protocol_version.map(|version| KeyValue::new("mcp.protocol.version", version.to_owned())));
         self.duration.record(duration.as_secs_f64(), &attributes);
     }
@@ -70,7 +76,7 @@ impl Operations {
         span.set(|| {
             let mut attributes = vec![KeyValue::new("mcp.method.name", method(step))];
             if let Step::Call(tool) = step {
-                attributes.push(KeyValue::new("gen_ai.operation.name", "execute_tool"));
+                attributes.push(execute_tool());
                 attributes.push(KeyValue::new("gen_ai.tool.name", Arc::clone(tool)));
             }
             if let Some(session) = session {
@@ -85,7 +91,7 @@ impl Operations {
     /// A client span with what all of them have.
     pub(crate) fn span(&self, name: impl FnOnce() -> Cow<'static, str>) -> Span {
         let span = self.tracer.span(SpanKind::Client, name);
-        span.set(|| self.place.iter().cloned().chain([KeyValue::new("network.protocol.name", "http")]));
+        span.set(|| self.place.iter().cloned().chain([protocol()]));
         span
     }
 }
@@ -93,12 +99,24 @@ impl Operations {
 /// Marks an attempt's span as failed.
 pub(crate) fn failed(span: &Span, cause: &Cause) {
     if let Cause::Rpc { code, .. } = cause {
-        span.set(|| [KeyValue::new("rpc.response.status_code", code.to_string())]);
+        span.set(|| [status_code(*code)]);
     }
     span.fail(cause.error_type(), || match cause {
         Cause::Rpc { message, .. } if !message.is_empty() => message.clone(),
         cause => cause.to_string(),
     });
+}
+
+fn protocol() -> KeyValue {
+    KeyValue::new("network.protocol.name", "http")
+}
+
+fn execute_tool() -> KeyValue {
+    KeyValue::new("gen_ai.operation.name", "execute_tool")
+}
+
+fn status_code(code: i32) -> KeyValue {
+    KeyValue::new("rpc.response.status_code", code.to_string())
 }
 
 const fn method(step: &Step) -> &'static str {

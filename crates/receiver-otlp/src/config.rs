@@ -48,6 +48,26 @@ pub struct GrpcConfig {
     pub max_connections: u32,
     /// How long a request may take to arrive.
     pub read_timeout: GoDuration,
+    /// How silent connections are found that lead nowhere any more.
+    pub keepalive: Keepalive,
+}
+
+/// How silent connections are found that lead nowhere any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keepalive {
+    /// What the server does.
+    pub server_parameters: ServerParameters,
+}
+
+/// When the server asks a connection whether its far end is still there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerParameters {
+    /// After this long without a word.
+    pub time: GoDuration,
+    /// How long the answer may take; then the connection is closed.
+    pub timeout: GoDuration,
 }
 
 /// How OTLP over HTTP is served.
@@ -85,7 +105,14 @@ impl Default for GrpcConfig {
             max_concurrent_streams: 100,
             max_connections: 256,
             read_timeout: GoDuration::from_secs(30),
+            keepalive: Keepalive::default(),
         }
+    }
+}
+
+impl Default for ServerParameters {
+    fn default() -> Self {
+        Self { time: GoDuration::from_secs(60), timeout: GoDuration::from_secs(20) }
     }
 }
 
@@ -105,6 +132,21 @@ impl GrpcConfig {
     /// The largest request, in bytes.
     pub(crate) fn limit(&self) -> usize {
         (self.max_recv_msg_size_mib as usize) << 20
+    }
+}
+
+impl Keepalive {
+    fn check(&self, problems: &mut Problems) {
+        let ServerParameters { time, timeout } = &self.server_parameters;
+        problems.within("keepalive", |problems| {
+            problems.within("server_parameters", |problems| {
+                for (key, value, example) in [("time", time, "60s"), ("timeout", timeout, "20s")] {
+                    if value.0 < Duration::from_secs(1) {
+                        problems.error(key, "must be at least 1s").help(format!("for example {example}"));
+                    }
+                }
+            });
+        });
     }
 }
 
@@ -136,6 +178,7 @@ impl ComponentConfig for OtlpReceiverConfig {
                     problems.range("max_recv_msg_size_mib", f64::from(grpc.max_recv_msg_size_mib), 1.0, 1024.0);
                     fits(problems, "max_recv_msg_size_mib", u64::from(grpc.max_recv_msg_size_mib) << 20);
                     problems.range("max_concurrent_streams", f64::from(grpc.max_concurrent_streams), 1.0, 65_536.0);
+                    grpc.keepalive.check(problems);
                     check_shared(grpc.max_connections, grpc.read_timeout.0, grpc.tls.as_ref(), problems);
                 });
             }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use minicol_pdata::Signal;
 use minicol_plugin::{
     ComponentError, Factory, Flow, Level, Next, Receiver, Scope, SharedMemory, Stability, Status, async_trait,
-    net::{HttpServer, HttpVersions, ServerTls, exposure},
+    net::{HttpServer, HttpVersions, ServerTls, ServerTlsFiles, exposure},
 };
 use tower::service_fn;
 
@@ -54,6 +54,7 @@ impl Receiver for OtlpReceiver {
             let server = server
                 .speaks(HttpVersions::Http2)
                 .max_streams(config.max_concurrent_streams)
+                .ping(config.keepalive.server_parameters.time.0, config.keepalive.server_parameters.timeout.0)
                 .max_connections(config.max_connections as usize);
             told.push(format!("grpc on {}", server.local_address()));
             let intake = intake(config.limit(), config.read_timeout.0, "grpc");
@@ -84,10 +85,10 @@ async fn listen(
     scope: &Scope,
     endpoint: &str,
     tls: Option<&ServerTls>,
-    alpn: &[&[u8]],
+    alpn: &'static [&'static [u8]],
 ) -> Result<HttpServer, ComponentError> {
     let asks_for_certificates = tls.is_some_and(|tls| tls.client_ca_file.is_some());
-    let tls = tls.map(|tls| tls.server_config(alpn)).transpose();
+    let tls = tls.map(|tls| ServerTlsFiles::new(tls.clone(), alpn)).transpose();
     let tls = tls.map_err(|error| ComponentError::caused(error.to_string(), error))?;
     let listener = scope.network().listen(endpoint).await.map_err(|error| {
         ComponentError::caused(

@@ -102,8 +102,8 @@ impl Refusal {
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::NotServed => StatusCode::NOT_FOUND,
-            Kind::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            // 408 would be final for a sender of OTLP.
+            Kind::TooSlow | Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Exhausted => StatusCode::TOO_MANY_REQUESTS,
         };
         let code = self.status().code() as i32;
@@ -147,11 +147,18 @@ impl From<Rejected> for Refusal {
     fn from(rejected: Rejected) -> Self {
         let kind = match (rejected.retry, rejected.reason) {
             (_, "no_pipeline") => Kind::NotServed,
+            // More than a sending queue holds: in smaller parts it is taken.
+            (Retry::Never, "too_large") => Kind::TooLarge,
             (Retry::Never, _) => Kind::Invalid,
             (_, "queue_full" | "storage_full" | "memory") => Kind::Exhausted,
             _ => Kind::Unavailable,
         };
-        let refusal = Self::new(kind, rejected.message);
+        let message = match kind {
+            // gRPC has no code for it: senders know it by the words.
+            Kind::TooLarge => format!("the request is too large: {}", rejected.message),
+            _ => rejected.message,
+        };
+        let refusal = Self::new(kind, message);
         match rejected.retry {
             Retry::After(after) => Self { after: Some(after), ..refusal },
             _ => refusal,
@@ -176,12 +183,13 @@ mod tests {
             (Rejected::retryable("storage_failed", "no"), Code::Unavailable, 503, None),
             (Rejected::retry_after("memory", long, "no"), Code::ResourceExhausted, 429, Some((long, "3"))),
             // A batch that the queue can never hold.
-            (Rejected::permanent("queue_full", "no"), Code::InvalidArgument, 400, None),
+            (Rejected::permanent("too_large", "no"), Code::ResourceExhausted, 413, None),
             (Rejected::permanent("no_pipeline", "no"), Code::Unimplemented, 404, None),
         ] {
             let refusal = Refusal::from(rejected.clone());
             let grpc = refusal.status();
-            assert_eq!((grpc.code(), grpc.message()), (code, "no"), "{rejected:?}");
+            let said = if status == 413 { "the request is too large: no" } else { "no" };
+            assert_eq!((grpc.code(), grpc.message()), (code, said), "{rejected:?}");
             let asked = grpc.get_details_retry_info().and_then(|info| info.retry_delay);
             assert_eq!(asked, after.map(|(after, _)| after), "{rejected:?}");
             for encoding in [Encoding::Protobuf, Encoding::Json] {

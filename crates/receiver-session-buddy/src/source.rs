@@ -19,7 +19,7 @@ pub(crate) fn source(config: &SessionBuddyConfig, endpoint: &Endpoint, scope: &S
     let mut resource = Resource::new()
         .with("service.name", "session-buddy")
         .with("service.instance.id", instance.to_string())
-        .with("server.address", endpoint.host().trim_start_matches('[').trim_end_matches(']'))
+        .with("server.address", endpoint.address())
         .with("server.port", i64::from(endpoint.port()))
         .with("url.scheme", endpoint.scheme());
     for (name, value) in &config.resource_attributes {

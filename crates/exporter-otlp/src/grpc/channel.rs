@@ -1,5 +1,6 @@
 use std::{
-    future::Future,
+    convert::Infallible,
+    future::{Future, Ready, ready},
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
@@ -7,14 +8,17 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Full, combinators::WithTrailers};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
-use minicol_plugin::{ExportError, Retry, net::HttpConnector};
+use minicol_plugin::{Clock, ExportError, Retry, net::HttpConnector};
 use tonic::body::Body;
 use tower::Service;
 
-use crate::{failure::Peer, outcome::http_retry};
+use crate::{MAX_ANSWER_BYTES, failure::Peer, outcome::http_retry};
+
+/// How much of an answer that is too long is passed over to reach the status behind it: as much as gRPC's peers usually take of one message.
+const MAX_PASSED_OVER: usize = 4 << 20;
 
 /// What tonic sends its requests through. It adds the user's headers, and tells a failure in our words, for tonic keeps only what it knows.
 #[derive(Clone)]
@@ -22,20 +26,30 @@ pub(super) struct Channel {
     client: Client<HttpConnector, Body>,
     headers: Arc<HeaderMap>,
     peer: Arc<Peer>,
+    clock: Arc<dyn Clock>,
     verdict: Verdict,
 }
 
-/// The status that the server gave one call, as a number; unset where it gave none. tonic makes statuses of its own, too, where it cannot
-/// read an answer, and they look the same.
+/// What the server said of one call. tonic makes statuses of its own, too, where it cannot read an answer, and they look the same.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Verdict(Arc<OnceLock<i32>>);
+pub(super) struct Verdict {
+    /// Its status, as a number; unset where it gave none.
+    status: Arc<OnceLock<i32>>,
+    /// What its HTTP status means where it gave no other.
+    http: Arc<OnceLock<ExportError>>,
+}
 
-type Answer = Response<UnsyncBoxBody<Bytes, ExportError>>;
+type Answer = Response<WithTrailers<Full<Bytes>, Ready<Option<Result<HeaderMap, Infallible>>>>>;
 
 impl Channel {
     /// For one call.
-    pub(super) fn new(client: Client<HttpConnector, Body>, headers: Arc<HeaderMap>, peer: Arc<Peer>) -> Self {
-        Self { client, headers, peer, verdict: Verdict::default() }
+    pub(super) fn new(
+        client: Client<HttpConnector, Body>,
+        headers: Arc<HeaderMap>,
+        peer: Arc<Peer>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { client, headers, peer, clock, verdict: Verdict::default() }
     }
 
     /// What the server will say of it.
@@ -45,9 +59,14 @@ impl Channel {
 }
 
 impl Verdict {
-    /// What the server has said.
+    /// The status that the server gave.
     pub(super) fn given(&self) -> Option<i32> {
-        self.0.get().copied()
+        self.status.get().copied()
+    }
+
+    /// What its HTTP status means, where that was no success and all that it gave.
+    pub(super) fn http(&self) -> Option<&ExportError> {
+        self.http.get().filter(|_| self.given().is_none())
     }
 
     /// Looks for a status in headers or trailers.
@@ -55,7 +74,7 @@ impl Verdict {
         if let Some(status) = headers.get("grpc-status") {
             let code = status.to_str().ok().and_then(|status| status.parse().ok());
             // What is no number is a status all the same: tonic takes it for UNKNOWN.
-            let _ = self.0.set(code.unwrap_or(tonic::Code::Unknown as i32));
+            let _ = self.status.set(code.unwrap_or(tonic::Code::Unknown as i32));
         }
     }
 }
@@ -74,24 +93,46 @@ impl Service<Request<Body>> for Channel {
         for (name, value) in self.headers.as_ref() {
             request.headers_mut().insert(name, value.clone());
         }
-        let (response, peer, verdict) = (self.client.request(request), Arc::clone(&self.peer), self.verdict.clone());
+        let response = self.client.request(request);
+        let (peer, clock, verdict) = (Arc::clone(&self.peer), Arc::clone(&self.clock), self.verdict.clone());
         Box::pin(async move {
             let response = response.await.map_err(|error| peer.failed(&error))?;
             if !speaks_grpc(&response) {
-                return Err(no_grpc(&peer, response.status()));
+                return Err(no_grpc(&peer, &response, &*clock));
+            }
+            // A gateway may say so of what it says in plain HTTP.
+            if response.status() != StatusCode::OK {
+                let _ = verdict.http.set(no_grpc(&peer, &response, &*clock));
             }
             verdict.look(response.headers());
-            Ok(response.map(|body| {
-                let body = body.map_frame(move |frame| {
-                    if let Some(trailers) = frame.trailers_ref() {
-                        verdict.look(trailers);
-                    }
-                    frame
-                });
-                body.map_err(move |error| peer.failed(&error)).boxed_unsync()
-            }))
+            let (head, body) = response.into_parts();
+            let (message, trailers) = read(body).await.map_err(|error| peer.failed(&error))?;
+            if let Some(trailers) = &trailers {
+                verdict.look(trailers);
+            }
+            Ok(Response::from_parts(head, Full::new(message).with_trailers(ready(trailers.map(Ok)))))
         })
     }
+}
+
+/// What is kept of an answer, and the trailers. tonic would give up a message that is too long before it came to the status.
+async fn read(mut body: Incoming) -> Result<(Bytes, Option<HeaderMap>), hyper::Error> {
+    let (mut kept, mut length) = (Vec::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        match frame?.into_data() {
+            Ok(data) => {
+                // With room for the five bytes before a message. Cut, it is too long for tonic, or breaks off.
+                let room = (MAX_ANSWER_BYTES + 5).saturating_sub(kept.len());
+                kept.extend_from_slice(&data[..data.len().min(room)]);
+                length = length.saturating_add(data.len());
+                if length > MAX_PASSED_OVER {
+                    break;
+                }
+            }
+            Err(frame) => return Ok((kept.into(), frame.into_trailers().ok())),
+        }
+    }
+    Ok((kept.into(), None))
 }
 
 fn speaks_grpc(response: &Response<Incoming>) -> bool {
@@ -101,9 +142,10 @@ fn speaks_grpc(response: &Response<Incoming>) -> bool {
 }
 
 /// An answer of something that is no gRPC server: a proxy before one that is down, or a web server. Classified by the mapping of gRPC's
-/// `http-grpc-status-mapping.md`, where what is worth another attempt is `UNAVAILABLE`.
-fn no_grpc(peer: &Peer, status: StatusCode) -> ExportError {
-    let retry = http_retry(status, &HeaderMap::new(), minicol_pdata::Timestamp::UNSET);
+/// `http-grpc-status-mapping.md`, where what is worth another attempt is `UNAVAILABLE`; that of `Retry-After` is HTTP's own.
+fn no_grpc(peer: &Peer, response: &Response<Incoming>, clock: &dyn Clock) -> ExportError {
+    let status = response.status();
+    let retry = http_retry(status, response.headers(), clock.wall());
     let cure = if retry == Retry::Never {
         "is this a gRPC endpoint? OTLP over HTTP needs the exporter `otlphttp`"
     } else {

@@ -111,15 +111,22 @@ async fn an_answer_that_cannot_be_read_is_no_reason_to_deliver_twice() {
     let harness = in_memory();
     let sink = Sink::start(&harness.network, "localhost:4317").await;
     let exporter = otlp(&harness, "endpoint: 'http://localhost:4317'");
-    // No protobuf in the message; no message at all.
-    for answer in [Answer::Message(b"<html>".to_vec()), Answer::Raw(Vec::new(), true)] {
+    // No protobuf in the message; no message at all; a gigabyte announced; more than is read, plain and compressed.
+    let long = vec![0; 1 << 20];
+    for answer in [
+        Answer::Message(b"<html>".to_vec()),
+        Answer::Raw(Vec::new(), true),
+        Answer::Raw(vec![0, 0x40, 0, 0, 0, 1], true),
+        Answer::Message(long.clone()),
+        Answer::Gzip(long),
+    ] {
         sink.answer(answer);
         let delivered = exporter.export(metrics(1)).await.unwrap();
         let message = delivered.message.unwrap();
         assert!(delivered.rejected == 0 && message.starts_with("the server took the batch, but"), "{message}");
     }
-    // A gigabyte announced.
-    sink.answer(Answer::Raw(vec![0, 0x40, 0, 0, 0, 1], true));
+    // Longer than what is passed over to reach the status.
+    sink.answer(Answer::Message(vec![0; 5 << 20]));
     let error = exporter.export(metrics(1)).await.unwrap_err();
     assert!(told(&error).starts_with("Never protocol: the answer of http://localhost:4317 cannot be read"), "{error}");
     // An end without a status.

@@ -168,3 +168,36 @@ async fn a_quota_that_is_used_up_is_no_matter_of_size() {
     assert_eq!(grpc.export(metrics(10)).await.unwrap_err().retry, Retry::Never);
     assert_eq!(sink.take().len(), 1, "it is not tried in parts");
 }
+
+/// Promise: what a refusal taught holds for ten minutes; a stray one about a small request costs no more than that, and it is said once.
+#[tokio::test(start_paused = true)]
+async fn a_size_that_was_refused_is_tried_again_after_ten_minutes_and_said_once() {
+    let harness = in_memory();
+    let sink = Sink::start(&harness.network, "localhost:4317").await;
+    for exporter in both(&harness) {
+        let requests = async |points: i64| {
+            deliver(&*exporter, metrics(points)).await;
+            let received = sink.take();
+            assert_eq!(points_of(&received), usize::try_from(points).unwrap());
+            received.len()
+        };
+        assert_eq!(requests(1000).await, 1);
+        // A gateway in the middle of a deployment, to a request of few bytes.
+        sink.take_at_most(1);
+        let refused = exporter.export(metrics(2)).await.unwrap();
+        assert_eq!(refused.rest.len(), 2, "in parts all the same");
+        sink.take_at_most(usize::MAX);
+        let after = requests(1000).await;
+        let whole = many(1000).bytes();
+        assert!(after > 1 && after < whole / 256, "no smaller than the smallest limit that there is: {after}");
+        tokio::time::advance(std::time::Duration::from_secs(599)).await;
+        assert!(requests(1000).await > 1);
+        tokio::time::advance(std::time::Duration::from_secs(2)).await;
+        assert_eq!(requests(1000).await, 1);
+    }
+    assert_eq!(harness.notices(), ["sent_in_parts", "sent_in_parts"], "each exporter says it once");
+}
+
+fn points_of(received: &[Received]) -> usize {
+    points(received).len()
+}

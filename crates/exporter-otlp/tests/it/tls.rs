@@ -179,3 +179,32 @@ async fn another_name_or_no_check_at_all_are_as_they_are_written() {
         }
     }
 }
+
+/// A certificate is renewed every few weeks; nobody restarts a collector for that.
+#[tokio::test]
+async fn authorities_and_certificates_are_read_again_when_their_files_change() {
+    let (authority, clients, others) = (Authority::new("ours"), Authority::new("clients"), Authority::new("others"));
+    let harness = in_memory();
+    let config = authority.server_for("localhost", Some(&clients));
+    let sink = Sink::with(&harness.network, "localhost:4317", Speaks::Both, Some(config)).await;
+    let copy = |from: &Path, to: &Path| std::fs::write(to, std::fs::read(from).unwrap()).unwrap();
+    for make in [otlp, otlphttp] {
+        let ca = tempfile::NamedTempFile::new().unwrap();
+        copy(others.file(), ca.path());
+        let (cert, key) = others.client();
+        let paths = [ca.path(), cert.path(), key.path()].map(|path| path.display().to_string());
+        let yaml = format!(
+            "{{endpoint: 'https://localhost:4317', tls: {{ca_file: '{}', cert_file: '{}', key_file: '{}'}}}}",
+            paths[0], paths[1], paths[2]
+        );
+        let exporter = make(&harness, &yaml);
+        assert_eq!(exporter.export(metrics(1)).await.unwrap_err().error_type, "tls", "another authority");
+        copy(authority.file(), ca.path());
+        assert!(exporter.export(metrics(1)).await.is_err(), "another client");
+        let (new_cert, new_key) = clients.client();
+        copy(new_key.path(), key.path());
+        copy(new_cert.path(), cert.path());
+        exporter.export(metrics(1)).await.unwrap();
+        assert_eq!(sink.take().len(), 1);
+    }
+}

@@ -78,12 +78,23 @@ impl OAuth2 {
     /// Tokens by `settings`, asked for through `http`; clocks and randomness are those of `scope`.
     pub fn new(settings: OAuth2Settings, http: HttpClient, scope: &Scope) -> Self {
         Self {
-            fetch: Fetch { http, allow_insecure: settings.allow_insecure },
+            fetch: Fetch {
+                own: (settings.endpoint.url().origin(), http.clone()),
+                http,
+                allow_insecure: settings.allow_insecure,
+            },
             known: Mutex::new(Known { provider: settings.configured_provider(), token: None }),
             settings,
             clock: Arc::clone(scope.clock()),
             random: Arc::clone(scope.random()),
         }
+    }
+
+    /// Asks servers that are not at the endpoint's own origin through `http` instead.
+    #[must_use]
+    pub fn elsewhere(mut self, http: HttpClient) -> Self {
+        self.fetch.http = http;
+        self
     }
 
     async fn grant(&self, provider: &Provider) -> Result<Granted, Cause> {

@@ -19,6 +19,8 @@ const MAX_BODY: usize = 64 * 1024;
 /// Asks an authorization server.
 pub(super) struct Fetch {
     pub(super) http: HttpClient,
+    /// What is at the endpoint's own origin is asked through this one, like the endpoint.
+    pub(super) own: (url::Origin, HttpClient),
     /// Whether secrets may go over plain `http://` to another machine.
     pub(super) allow_insecure: bool,
 }
@@ -87,12 +89,21 @@ impl Fetch {
     }
 
     async fn send(&self, url: &Url, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Cause> {
-        let here: Result<Endpoint, _> = url.as_str().parse();
-        if !here.is_ok_and(|here| here.is_secure() || here.is_loopback() || self.allow_insecure) {
+        let (origin, own) = &self.own;
+        let elsewhere = url.origin() != *origin;
+        let http = if elsewhere { &self.http } else { own };
+        let place = url.as_str().parse::<Endpoint>();
+        let place = place.map_err(|error| Cause::NoToken(format!("{} {error}", shown(url))))?;
+        if let Some(way) = http.plain_text_way(&place)
+            && !self.allow_insecure
+        {
             let cure = "use https, or set allow_insecure_auth where the network is trusted";
-            return Err(Cause::NoToken(format!("{} would be asked unencrypted: {cure}", shown(url))));
+            return Err(Cause::NoToken(format!("{} would be asked {way}: {cure}", shown(url))));
         }
-        self.http.request(request).await.map_err(|error| lost(wire::cause_of(&error), url))
+        http.request(request).await.map_err(|error| match lost(wire::cause_of(&error), url) {
+            Cause::Tls(what) if elsewhere => Cause::Tls(format!("{what} (see oauth2.tls)")),
+            cause => cause,
+        })
     }
 }
 
@@ -114,6 +125,8 @@ fn lost(cause: Cause, url: &Url) -> Cause {
     let at = |what: String| format!("the authorization server at {}: {what}", shown(url));
     match cause {
         Cause::Unreachable(what) => Cause::Unreachable(at(what)),
+        Cause::Proxy(what) => Cause::Proxy(at(what)),
+        Cause::ProxyAuth(what) => Cause::ProxyAuth(at(what)),
         Cause::Tls(what) => Cause::Tls(at(what)),
         Cause::ClientCertificate(alert) => Cause::ClientCertificate(at(alert)),
         Cause::Malformed(what) => Cause::NoToken(at(what)),
@@ -123,6 +136,9 @@ fn lost(cause: Cause, url: &Url) -> Cause {
 
 fn not_granted(url: &Url, status: StatusCode, body: &[u8]) -> Cause {
     let place = shown(url);
+    if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        return Cause::ProxyAuth(format!("a proxy before the token endpoint {place} answered http 407"));
+    }
     if status.is_server_error() {
         return Cause::Unreachable(format!("the token endpoint {place} answered http {}", status.as_u16()));
     }

@@ -112,6 +112,10 @@ impl Link {
         let retry_after = retry_after(response.headers(), &*self.0.server.clock);
         let cause = match (status.as_u16(), retry_after) {
             (401 | 403, _) => Cause::Refused(status.as_u16()),
+            (407, _) => Cause::ProxyAuth(match self.0.server.http.proxy_before(&self.0.server.endpoint) {
+                Some(proxy) => format!("the proxy {proxy} answered http 407"),
+                None => "a proxy answered http 407".to_owned(),
+            }),
             (429, retry_after) => Cause::Throttled { status: 429, retry_after },
             (503, Some(wait)) => Cause::Throttled { status: 503, retry_after: Some(wait) },
             (502..=504, _) => Cause::Gateway(status.as_u16()),

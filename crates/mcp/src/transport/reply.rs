@@ -199,6 +199,8 @@ fn not_resumable(cause: Cause) -> Cause {
         Cause::Status { status, .. } | Cause::Redirect { status, .. } => {
             Cause::Unreachable(format!("the stream ended without a reply, and cannot be resumed (http {status})"))
         }
+        // The call went out; what the session is worth, the next request will tell.
+        Cause::SessionLost(then) if matches!(*then, Cause::Status { .. }) => not_resumable(*then),
         other => other,
     }
 }

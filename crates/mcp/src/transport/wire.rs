@@ -6,7 +6,7 @@ use http::{Uri, uri::Scheme};
 use minicol_plugin::{net::ConnectError, text::foreign};
 use rustls::AlertDescription as Alert;
 
-use crate::Cause;
+use crate::{Cause, connect::ProxyFault};
 
 /// What an error of a request to `uri` means. A server that refuses our certificate may be gone before its reason is read: a lost connection
 /// is then all that is seen.
@@ -35,7 +35,15 @@ pub(crate) fn cause_of(error: &(dyn StdError + 'static)) -> Cause {
             Some(ConnectError::Address(_)) => {
                 return Cause::Unreachable("no connection can be made to this kind of address".to_owned());
             }
-            Some(ConnectError::Unreachable { .. }) => return Cause::Unreachable(foreign(&error.to_string())),
+            Some(ConnectError::Unreachable { source, .. }) => {
+                let fault = source.get_ref().and_then(|inner| inner.downcast_ref::<ProxyFault>());
+                let what = foreign(&error.to_string());
+                return match fault {
+                    None => Cause::Unreachable(what),
+                    Some(ProxyFault { unauthorized: false, .. }) => Cause::Proxy(what),
+                    Some(ProxyFault { unauthorized: true, .. }) => Cause::ProxyAuth(what),
+                };
+            }
             None => {}
         }
         if let Some(hyper) = error.downcast_ref::<hyper::Error>() {

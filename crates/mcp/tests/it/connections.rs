@@ -15,9 +15,10 @@ use hyper_util::{
     server::conn::auto,
 };
 use minicol_mcp::{
-    Class, CyclePlan, HttpClient, PollTarget, Proxy, Target, TargetSettings, TargetState, TlsFiles, ToolResult,
+    Class, CyclePlan, HttpClient, PollTarget, Proxies, Proxy, Target, TargetSettings, TargetState, ToolResult,
+    testing::{FaultServer, Reply},
 };
-use minicol_plugin::net::{BoxIo, ClientTls, HttpConnector, Network, TlsVersion};
+use minicol_plugin::net::{BoxIo, ClientTls, ClientTlsFiles, HttpConnector, Network, TlsVersion};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ServerConfig, crypto::ring};
 use rustls_pki_types::PrivateKeyDer;
@@ -100,7 +101,12 @@ async fn forward(
 
 /// A certificate for `buddy`, as the server's configuration that offers `alpn`, and as PEM.
 fn certificate(alpn: &[&[u8]]) -> (Arc<ServerConfig>, String) {
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["buddy".to_owned()]).unwrap();
+    certificate_of("buddy", alpn)
+}
+
+/// The same for another name.
+pub(crate) fn certificate_of(name: &str, alpn: &[&[u8]]) -> (Arc<ServerConfig>, String) {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
     let builder = ServerConfig::builder_with_provider(ring::default_provider().into());
     let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
@@ -109,13 +115,13 @@ fn certificate(alpn: &[&[u8]]) -> (Arc<ServerConfig>, String) {
     (Arc::new(config), cert.pem())
 }
 
-fn trusting(file: &TempFile) -> Arc<TlsFiles> {
+fn trusting(file: &TempFile) -> Arc<ClientTlsFiles> {
     let tls = ClientTls { ca_file: Some(file.0.clone()), ..ClientTls::default() };
-    Arc::new(TlsFiles::new(tls).unwrap())
+    HttpClient::tls(tls).unwrap()
 }
 
-pub(crate) fn target(world: &World, endpoint: &str, tls: Option<Arc<TlsFiles>>, proxy: Option<Proxy>) -> Target {
-    let http = HttpClient::with(Arc::clone(world.scope.network()), tls, proxy);
+pub(crate) fn target(world: &World, endpoint: &str, tls: Option<Arc<ClientTlsFiles>>, proxy: Option<Proxy>) -> Target {
+    let http = HttpClient::with(Arc::clone(world.scope.network()), tls, proxy.map(Proxies::all).unwrap_or_default());
     let settings = TargetSettings { max_retries: 0, ..TargetSettings::new(endpoint.parse().unwrap()) };
     Target::new(settings, http, Arc::new(TargetState::default()), &world.scope)
 }
@@ -200,7 +206,7 @@ async fn a_client_certificate_is_shown_and_another_one_when_its_files_change() {
         server_name_override: Some("buddy".to_owned()),
         ..ClientTls::default()
     };
-    let reached = |tls| target(&world, "https://elsewhere/mcp", Some(Arc::new(TlsFiles::new(tls).unwrap())), None);
+    let reached = |tls| target(&world, "https://elsewhere/mcp", Some(HttpClient::tls(tls).unwrap()), None);
     let nameless = reached(tls(None)).cycle(&plan(&world, &["a"])).await.setup.unwrap();
     assert_eq!(nameless.class(), Class::Tls, "{nameless}");
     assert!(nameless.to_string().contains("CertificateRequired"), "{nameless}");
@@ -228,7 +234,7 @@ async fn a_version_of_tls_that_is_too_old_is_refused() {
     let file = TempFile::new(&cert.pem());
     for (min_version, works) in [(TlsVersion::Tls12, true), (TlsVersion::Tls13, false)] {
         let tls = ClientTls { ca_file: Some(file.0.clone()), min_version, ..ClientTls::default() };
-        let target = target(&world, "https://buddy/mcp", Some(Arc::new(TlsFiles::new(tls).unwrap())), None);
+        let target = target(&world, "https://buddy/mcp", Some(HttpClient::tls(tls).unwrap()), None);
         let failed = target.cycle(&plan(&world, &["a"])).await.setup;
         assert_eq!(failed.as_ref().map(minicol_mcp::Failure::class), (!works).then_some(Class::Tls), "{failed:?}");
     }
@@ -263,7 +269,7 @@ async fn an_http_2_connection_that_leads_nowhere_any_more_is_given_up() {
     let file = TempFile::new(&pem);
     Front::serve(&world, "inside:443", Some(config)).await;
     let swallow = relay(&world, "buddy:443", ("inside", 443)).await;
-    let http = HttpClient::with(Arc::clone(world.scope.network()), Some(trusting(&file)), None);
+    let http = HttpClient::with(Arc::clone(world.scope.network()), Some(trusting(&file)), Proxies::default());
     let settings = TargetSettings {
         max_retries: 0,
         breaker_threshold: u32::MAX,
@@ -307,7 +313,7 @@ async fn a_proxy_is_handed_whole_requests_for_http() {
 }
 
 /// Answers each CONNECT with `status`, and makes the tunnel where that is a success; gives what was asked.
-async fn tunnels(world: &World, status: &'static str) -> Arc<Mutex<Vec<String>>> {
+pub(crate) async fn tunnels(world: &World, status: &'static str) -> Arc<Mutex<Vec<String>>> {
     let (asked, network) = (Arc::new(Mutex::new(Vec::new())), Arc::clone(world.scope.network()));
     let mut listener = network.listen("proxy:3128").await.unwrap();
     let heads = Arc::clone(&asked);
@@ -362,10 +368,32 @@ async fn a_proxy_that_refuses_or_is_not_there_is_named() {
     let absent = target.cycle(&plan(&world, &["a"])).await.setup.unwrap();
     tunnels(&world, "407 Proxy Authentication Required").await;
     let refused = target.cycle(&plan(&world, &["a"])).await.setup.unwrap();
-    for (failure, says) in [(absent, "proxy http://proxy:3128: cannot connect"), (refused, "proxy http://proxy:3128: ")]
-    {
-        assert_eq!(failure.class(), Class::Unavailable, "{failure}");
-        assert!(failure.to_string().contains(says), "{failure}");
+    for (failure, class, error_type, says) in [
+        (absent, Class::Unavailable, "unavailable", "proxy http://proxy:3128: cannot connect"),
+        (refused, Class::Auth, "407", "proxy http://proxy:3128: "),
+    ] {
+        assert_eq!((failure.class(), &*failure.error_type()), (class, error_type), "{failure}");
+        assert!(failure.to_string().contains(says) && failure.to_string().contains("proxy_url"), "{failure}");
+        assert!(!failure.to_string().contains("hunter2"), "{failure}");
+    }
+}
+
+/// The same where the proxy is handed whole requests.
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_forwards_is_named_too_where_it_refuses_or_is_not_there() {
+    let world = World::new().await;
+    let proxy = Proxy::parse("http://user:hunter2@proxy:3128").unwrap();
+    let target = target(&world, "http://buddy:8678/mcp", None, Some(proxy));
+    let absent = target.cycle(&plan(&world, &["a"])).await.setup.unwrap();
+    let server = FaultServer::start(&**world.scope.network(), "proxy:3128").await;
+    server.guard(|_| Some(Reply::status(407)));
+    let refused = target.cycle(&plan(&world, &["a"])).await.setup.unwrap();
+    for (failure, class, error_type, says) in [
+        (absent, Class::Unavailable, "unavailable", "proxy http://proxy:3128: cannot connect to proxy:3128"),
+        (refused, Class::Auth, "407", "the proxy http://proxy:3128 answered http 407: write its user and password"),
+    ] {
+        assert_eq!((failure.class(), &*failure.error_type()), (class, error_type), "{failure}");
+        assert!(failure.to_string().contains(says) && failure.to_string().contains("proxy_url"), "{failure}");
         assert!(!failure.to_string().contains("hunter2"), "{failure}");
     }
 }

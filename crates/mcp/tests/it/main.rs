@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 mod auth;
+mod authorization_server;
 mod breaker;
 mod connections;
 mod discovery;

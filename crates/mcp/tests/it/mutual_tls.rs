@@ -1,8 +1,6 @@
 //! Client certificates: a server that wants one, and the names and files by which both sides know each other.
 
-use std::sync::Arc;
-
-use minicol_mcp::{Class, Failure, PollTarget, Target, TlsFiles};
+use minicol_mcp::{Class, Failure, HttpClient, PollTarget, Target};
 use minicol_plugin::net::{ClientTls, ServerTls};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
@@ -68,7 +66,7 @@ fn client(authority: &Authority, identity: Option<&Identity>) -> ClientTls {
 }
 
 fn polling(world: &World, tls: ClientTls) -> Target {
-    target(world, "https://buddy/mcp", Some(Arc::new(TlsFiles::new(tls).unwrap())), None)
+    target(world, "https://buddy/mcp", Some(HttpClient::tls(tls).unwrap()), None)
 }
 
 async fn refused(world: &World, target: &Target) -> Failure {

@@ -57,7 +57,9 @@ async fn each_attempt_is_measured_by_the_conventions() {
     let target = target(world.target.settings().clone(), &Arc::new(TargetState::default()), &scope);
     world.server.once("tools/call get_a", Reply::status(502));
     world.server.always("tools/call get_b", Reply::hang());
-    target.cycle(&world.plan(&["a", "b"])).await;
+    world.server.tool("get_c", Reply::error(-32603, "internal"));
+    world.server.tool("get_d", Reply::error(-7, "a code of its own"));
+    target.cycle(&world.plan(&["a", "b", "c", "d"])).await;
     provider.force_flush().unwrap();
 
     let finished = exporter.get_finished_metrics().unwrap();
@@ -71,19 +73,51 @@ async fn each_attempt_is_measured_by_the_conventions() {
             attribute.map(|attribute| attribute.value.to_string()).unwrap_or_default()
         };
         assert_eq!((of("server.address"), of("server.port")), ("buddy".to_owned(), "8678".to_owned()));
-        assert_eq!(of("network.transport"), "tcp");
+        assert_eq!((of("network.transport"), of("network.protocol.name")), ("tcp".to_owned(), "http".to_owned()));
+        let is_call = of("mcp.method.name") == "tools/call";
+        assert_eq!(of("gen_ai.operation.name"), if is_call { "execute_tool" } else { "" });
         assert_eq!(point.bounds().collect::<Vec<_>>().len(), 14);
-        let name = [of("mcp.method.name"), of("gen_ai.tool.name"), of("error.type"), of("mcp.protocol.version")];
+        let name = [
+            of("mcp.method.name"),
+            of("gen_ai.tool.name"),
+            of("error.type"),
+            of("rpc.response.status_code"),
+            of("mcp.protocol.version"),
+        ];
         counts.insert(name.join(" "), point.count());
     }
     let expected = [
-        ("initialize   ", 1),
-        ("tools/call get_a  2025-11-25", 1),
-        ("tools/call get_a 502 2025-11-25", 1),
-        ("tools/call get_b timeout 2025-11-25", 1),
-        ("tools/list   2025-11-25", 1),
+        ("initialize    ", 1),
+        ("tools/call get_a   2025-11-25", 1),
+        ("tools/call get_a 502  2025-11-25", 1),
+        ("tools/call get_b timeout  2025-11-25", 1),
+        ("tools/call get_c -32603 -32603 2025-11-25", 1),
+        ("tools/call get_d rpc_error  2025-11-25", 1),
+        ("tools/list    2025-11-25", 1),
     ];
     assert_eq!(counts, expected.map(|(name, count)| (name.to_owned(), count)).into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ipv6_address_is_told_without_brackets() {
+    let exporter = InMemoryMetricExporter::default();
+    let provider = SdkMeterProvider::builder().with_periodic_exporter(exporter.clone()).build();
+    let world = World::new().await;
+    let mut harness = world.harness.clone();
+    harness.meter = provider.meter("test");
+    let scope = harness.scope(ComponentKind::Receiver, "session_buddy");
+    let settings = TargetSettings { max_retries: 0, ..TargetSettings::new("http://[::1]:8678/mcp".parse().unwrap()) };
+    target(settings, &Arc::new(TargetState::default()), &scope).cycle(&world.plan(&["a"])).await;
+    provider.force_flush().unwrap();
+    let finished = exporter.get_finished_metrics().unwrap();
+    let metric = finished.last().unwrap().scope_metrics().next().unwrap().metrics().next().unwrap();
+    let AggregatedMetrics::F64(MetricData::Histogram(histogram)) = metric.data() else { panic!("{metric:?}") };
+    let addresses: Vec<_> = histogram
+        .data_points()
+        .flat_map(|point| point.attributes().filter(|one| one.key.as_str() == "server.address"))
+        .map(|one| one.value.to_string())
+        .collect();
+    assert_eq!(addresses, ["::1"]);
 }
 
 /// What was logged.

@@ -73,14 +73,20 @@ async fn a_stream_that_breaks_after_an_id_is_resumed_too() {
     assert_eq!(world.server.count("GET"), 1);
 }
 
+/// Servers that keep no events say so in several ways. None of them costs the other tools their session.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_cannot_be_resumed_is_a_lost_connection() {
-    let world = World::new().await;
-    world.server.always("tools/call get_a", primed());
-    let outcome = world.cycle(&["a"]).await;
-    let failure = failure(&outcome, "get_a");
-    assert_eq!((failure.class(), &*failure.error_type()), (Class::Unavailable, "unavailable"));
-    assert!(failure.to_string().contains("cannot be resumed (http 405)"), "{failure}");
+    for status in [400, 404, 405, 501] {
+        let world = World::new().await;
+        world.server.always("tools/call get_a", primed());
+        world.server.always("GET", Reply::transport_error(status, "no events are kept"));
+        let outcome = world.cycle(&["a", "b"]).await;
+        let failure = failure(&outcome, "get_a");
+        assert_eq!((failure.class(), &*failure.error_type()), (Class::Unavailable, "unavailable"), "{failure}");
+        assert!(failure.to_string().contains(&format!("cannot be resumed (http {status})")), "{failure}");
+        answer(&outcome, "get_b");
+        assert_eq!(world.server.count("initialize"), 1, "the session is kept");
+    }
 }
 
 #[tokio::test(start_paused = true)]

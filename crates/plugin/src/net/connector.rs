@@ -16,14 +16,20 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use tokio_rustls::TlsConnector;
 use tower::Service;
 
-use super::{BoxIo, Network};
+use super::{BoxIo, ClientTlsFiles, Network};
 
 /// Connects hyper and tonic clients through a [`Network`], with TLS where the URI says `https`.
 #[derive(Clone)]
 pub struct HttpConnector {
     network: Arc<dyn Network>,
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<Tls>,
     server_name: Option<ServerName<'static>>,
+}
+
+#[derive(Clone)]
+enum Tls {
+    Fixed(Arc<ClientConfig>),
+    Files(Arc<ClientTlsFiles>),
 }
 
 /// A connection that could not be made. Which layer refused decides whether trying again may help.
@@ -65,7 +71,13 @@ pub struct HttpStream {
 impl HttpConnector {
     /// Over `network`; `tls` is needed for `https`.
     pub fn new(network: Arc<dyn Network>, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { network, tls, server_name: None }
+        Self { network, tls: tls.map(Tls::Fixed), server_name: None }
+    }
+
+    /// The same by files, that are read again when they change; their name for the server is expected.
+    pub fn with_files(network: Arc<dyn Network>, tls: Option<Arc<ClientTlsFiles>>) -> Self {
+        let server_name = tls.as_ref().and_then(|tls| tls.server_name().cloned());
+        Self { network, tls: tls.map(Tls::Files), server_name }
     }
 
     /// Under TLS the server's certificate must have this name instead of the URI's host.
@@ -87,7 +99,11 @@ impl HttpConnector {
         if !secure {
             return Ok(HttpStream { inner: TokioIo::new(plain), http2: false });
         }
-        let config = self.tls.ok_or_else(|| ConnectError::Address(uri.to_string()))?;
+        let config = match self.tls {
+            Some(Tls::Fixed(config)) => config,
+            Some(Tls::Files(files)) => files.config(),
+            None => return Err(ConnectError::Address(uri.to_string())),
+        };
         let name = match self.server_name {
             Some(name) => name,
             None => ServerName::try_from(host.trim_start_matches('[').trim_end_matches(']').to_owned())

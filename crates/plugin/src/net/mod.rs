@@ -13,6 +13,7 @@ mod memory;
 mod server;
 mod system;
 mod tls;
+mod tls_files;
 mod unverified;
 
 use std::io;
@@ -31,6 +32,7 @@ pub use memory::MemoryNetwork;
 pub use server::{HttpServer, HttpVersions};
 pub use system::SystemNetwork;
 pub use tls::{ClientTls, ServerTls, TlsError, TlsVersion};
+pub use tls_files::{ClientTlsFiles, ServerTlsFiles};
 
 /// A connection.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}

@@ -8,13 +8,12 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use rustls::ServerConfig;
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt, service_fn};
 
-use super::{BoxIo, HostGuard, Listener, begun::Begun};
+use super::{BoxIo, HostGuard, Listener, ServerTlsFiles, begun::Begun};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Answer = UnsyncBoxBody<Bytes, BoxError>;
@@ -28,7 +27,8 @@ pub struct HttpServer {
     max_streams: u32,
     head_timeout: Duration,
     speaks: HttpVersions,
-    tls: Option<Arc<ServerConfig>>,
+    ping: (Duration, Duration),
+    tls: Option<Arc<ServerTlsFiles>>,
 }
 
 /// Which versions of HTTP a server speaks. What the client speaks is seen by its first bytes, under TLS too.
@@ -44,7 +44,6 @@ pub enum HttpVersions {
 
 /// How long a client may take for the head of a request, for its first bytes, and for a TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an HTTP/2 connection may be silent before it is asked whether its far end is still there, and how long that may take.
 const PING: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 /// How many bytes of headers an HTTP/2 request may have.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
@@ -54,7 +53,7 @@ impl HttpServer {
     pub fn new(listener: Box<dyn Listener>) -> Self {
         let guard = HostGuard::bound_to(&listener.local_address());
         let (head_timeout, speaks) = (HEAD_TIMEOUT, HttpVersions::Http1);
-        Self { listener, guard, max_connections: 256, max_streams: 100, head_timeout, speaks, tls: None }
+        Self { listener, guard, max_connections: 256, max_streams: 100, head_timeout, speaks, ping: PING, tls: None }
     }
 
     /// Another bound on connections; what comes beyond it waits.
@@ -85,10 +84,18 @@ impl HttpServer {
         self
     }
 
+    /// How long an HTTP/2 connection may be silent before it is asked whether its far end is still there, and how long that may take; 60 s and 20 s
+    /// unless told.
+    #[must_use]
+    pub fn ping(mut self, after: Duration, timeout: Duration) -> Self {
+        self.ping = (after, timeout);
+        self
+    }
+
     /// Speaks TLS.
     #[must_use]
-    pub fn tls(mut self, config: Option<Arc<ServerConfig>>) -> Self {
-        self.tls = config;
+    pub fn tls(mut self, files: Option<ServerTlsFiles>) -> Self {
+        self.tls = files.map(Arc::new);
         self
     }
 
@@ -149,9 +156,9 @@ impl HttpServer {
             .max_concurrent_streams(self.max_streams)
             .max_header_list_size(MAX_HEADER_BYTES)
             .adaptive_window(true)
-            .keep_alive_interval(PING.0)
-            .keep_alive_timeout(PING.1);
-        Opening { builder, speaks: self.speaks, tls: self.tls.clone().map(TlsAcceptor::from) }
+            .keep_alive_interval(self.ping.0)
+            .keep_alive_timeout(self.ping.1);
+        Opening { builder, speaks: self.speaks, tls: self.tls.clone() }
     }
 }
 
@@ -161,7 +168,7 @@ type Builder = auto::Builder<TokioExecutor>;
 struct Opening {
     builder: Builder,
     speaks: HttpVersions,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<ServerTlsFiles>>,
 }
 
 impl Opening {
@@ -169,7 +176,10 @@ impl Opening {
     async fn open(&self, stream: BoxIo) -> Option<(Builder, Begun)> {
         let stream: BoxIo = match &self.tls {
             None => stream,
-            Some(tls) => Box::new(timeout(HEAD_TIMEOUT, tls.accept(stream)).await.ok()?.ok()?),
+            Some(tls) => {
+                let handshake = TlsAcceptor::from(tls.config()).accept(stream);
+                Box::new(timeout(HEAD_TIMEOUT, handshake).await.ok()?.ok()?)
+            }
         };
         let begun = timeout(HEAD_TIMEOUT, Begun::of(stream)).await.ok()?.ok()?;
         let http2 = match self.speaks {

@@ -145,7 +145,7 @@ async fn a_request_that_never_ends_is_given_up() {
     let began = tokio::time::Instant::now();
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 408");
+    assert_eq!(&answer, b"HTTP/1.1 503");
     assert_eq!(began.elapsed().as_secs(), 5);
 }
 
@@ -171,4 +171,24 @@ async fn a_port_that_is_taken_is_told_with_the_cure() {
     let next = minicol_plugin::testing::Sink::new().next();
     let error = receiver.unwrap().run(next, scope).await.unwrap_err();
     assert!(error.to_string().starts_with("cannot listen on localhost:4318; another program"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_of_grpc_is_asked_and_closed_when_it_does_not_answer() {
+    for (keepalive, asked, closed) in [("{}", 60, 80), ("{server_parameters: {time: 5s, timeout: 2s}}", 5, 7)] {
+        let receiver = run(&format!("protocols: {{grpc: {{keepalive: {keepalive}}}}}")).await;
+        let mut stream = receiver.connect(4317).await;
+        let began = tokio::time::Instant::now();
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        let mut pinged = None;
+        let mut head = [0; 9];
+        while stream.read_exact(&mut head).await.is_ok() {
+            let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+            stream.read_exact(&mut vec![0; length]).await.unwrap();
+            if head[3] == 6 {
+                pinged.get_or_insert(began.elapsed().as_secs());
+            }
+        }
+        assert_eq!((pinged, began.elapsed().as_secs()), (Some(asked), closed), "{keepalive}");
+    }
 }

@@ -2,12 +2,14 @@
 
 use std::{fs, path::PathBuf, sync::Arc};
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use minicol_plugin::net::{ClientTls, HttpConnector};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
-use crate::bench::{HTTP, Running, requests, run};
+use crate::bench::{GRPC, HTTP, Running, framed, requests, run};
 
 /// An authority, and a certificate of its own for `localhost`, as files.
 struct Files {
@@ -16,7 +18,14 @@ struct Files {
 
 impl Files {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let files = Self { folder: tempfile::tempdir().unwrap() };
+        files.renew();
+        files
+    }
+
+    /// Another authority and another certificate, in the same files.
+    fn renew(&self) {
+        let folder = &self.folder;
         let authority_key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -28,7 +37,6 @@ impl Files {
         fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
         fs::write(folder.path().join("cert.pem"), certificate.pem()).unwrap();
         fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
-        Self { folder }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -40,27 +48,68 @@ impl Files {
     }
 }
 
-/// Posts metrics over TLS; the status, or what was wrong.
+/// Sends metrics over TLS by HTTP and by gRPC; the status of both, or what was wrong with both.
 async fn post(receiver: &Running, tls: &ClientTls) -> Result<u16, String> {
-    let config = tls.client_config(&[b"h2", b"http/1.1"]).map_err(|error| error.to_string())?;
+    let (message, _) = requests()[0].clone();
+    let http = http::Request::post(format!("https://localhost:4318{}", HTTP[0]))
+        .header("content-type", "application/x-protobuf")
+        .body(Full::from(message.clone()))
+        .unwrap();
+    let grpc = http::Request::post(format!("https://localhost:4317{}", GRPC[0]))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Full::from(framed(0, &message)))
+        .unwrap();
+    let http = send(receiver, tls, &[b"h2", b"http/1.1"], http).await.map(|(status, _)| status);
+    let grpc = send(receiver, tls, &[b"h2"], grpc).await;
+    if let Ok((status, trailers)) = &grpc {
+        assert_eq!((*status, trailers.as_deref()), (200, Some("0")));
+    }
+    assert_eq!(http.is_ok(), grpc.is_ok(), "{http:?} {grpc:?}");
+    http
+}
+
+/// The HTTP status, and that of gRPC where there is one.
+async fn send(
+    receiver: &Running,
+    tls: &ClientTls,
+    alpn: &[&[u8]],
+    request: http::Request<Full<Bytes>>,
+) -> Result<(u16, Option<String>), String> {
+    let config = tls.client_config(alpn).map_err(|error| error.to_string())?;
     let connector =
         HttpConnector::new(Arc::clone(&receiver.harness.network), Some(config)).server_name(tls.server_name().unwrap());
     let client = Client::builder(TokioExecutor::new()).build(connector);
-    let (message, _) = requests()[0].clone();
-    let request = http::Request::post(format!("https://localhost:4318{}", HTTP[0]))
-        .header("content-type", "application/x-protobuf")
-        .body(http_body_util::Full::<bytes::Bytes>::from(message))
-        .unwrap();
-    let cause = |error: hyper_util::client::legacy::Error| {
-        let all = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+    let cause = |error: &dyn std::error::Error| {
+        let all = std::iter::successors(Some(error), |error| error.source());
         all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
     };
-    client.request(request).await.map(|response| response.status().as_u16()).map_err(cause)
+    let response = client.request(request).await.map_err(|error| cause(&error))?;
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.map_err(|error| cause(&error))?;
+    let grpc = body.trailers().and_then(|trailers| trailers.get("grpc-status"));
+    Ok((status, grpc.map(|status| status.to_str().unwrap().to_owned())))
 }
 
 async fn serve(files: &Files, more: &str) -> Running {
     let tls = format!("{{cert_file: '{}', key_file: '{}'{more}}}", files.show("cert.pem"), files.show("key.pem"));
-    run(&format!("protocols: {{http: {{tls: {tls}}}}}")).await
+    run(&format!("protocols: {{http: {{tls: {tls}}}, grpc: {{tls: {tls}}}}}")).await
+}
+
+/// A certificate is renewed every few weeks; nobody restarts a collector for that.
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_to_the_next_connection_and_half_a_file_changes_nothing() {
+    let files = Files::new();
+    let receiver = serve(&files, "").await;
+    let trusting = |ca_file: PathBuf| ClientTls { ca_file: Some(ca_file), ..ClientTls::default() };
+    let old = files.path("old.pem");
+    fs::copy(files.path("ca.pem"), &old).unwrap();
+    assert_eq!(post(&receiver, &trusting(files.path("ca.pem"))).await, Ok(200));
+    fs::write(files.path("cert.pem"), "half a certifi").unwrap();
+    assert_eq!(post(&receiver, &trusting(old.clone())).await, Ok(200));
+    files.renew();
+    assert_eq!(post(&receiver, &trusting(files.path("ca.pem"))).await, Ok(200));
+    assert!(post(&receiver, &trusting(old)).await.is_err());
 }
 
 #[tokio::test]
@@ -95,7 +144,7 @@ async fn a_client_must_show_a_certificate_where_that_is_asked() {
     assert!(post(&receiver, &identity(&others)).await.is_err(), "another authority's certificate");
     let nobody = ClientTls { ca_file: Some(files.path("ca.pem")), ..ClientTls::default() };
     assert!(post(&receiver, &nobody).await.is_err(), "no certificate");
-    assert_eq!(receiver.sink.take().len(), 1);
+    assert_eq!(receiver.sink.take().len(), 2, "one by HTTP and one by gRPC");
 }
 
 #[tokio::test]

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use minicol_mcp::{ClientCredential, Endpoint, Proxy};
+use minicol_mcp::{ClientCredential, Endpoint, Proxies, Proxy};
 use minicol_plugin::{
     config::{Problems, without_query_if_set},
-    net::is_credential,
+    net::{ClientTls, is_credential},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,14 @@ pub struct OAuth2Config {
     /// What the token shall be for. Default: what the server's metadata says, else the endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
+    /// How an authorization server that is not at the endpoint's own origin is checked, and what is shown to it. Default: the system's
+    /// authorities, and nothing; whatever `tls` of the receiver says.
+    #[serde(skip_serializing_if = "is_default")]
+    pub tls: ClientTls,
+}
+
+fn is_default(tls: &ClientTls) -> bool {
+    *tls == ClientTls::default()
 }
 
 impl OAuth2Config {
@@ -98,6 +106,7 @@ impl OAuth2Config {
                 }
             }
         });
+        problems.within("tls", |problems| check_tls(&self.tls, self.token_url.as_deref(), "token_url", problems));
         if self.resource.as_ref().is_some_and(|resource| resource.parse::<Endpoint>().is_err()) {
             problems
                 .error("resource", "must be an http(s) URL, without fragment")
@@ -116,7 +125,7 @@ impl SessionBuddyConfig {
 
     pub(super) fn check_reach(&self, endpoint: Option<&Endpoint>, problems: &mut Problems) {
         self.check_tokens(endpoint, problems);
-        self.check_tls(endpoint, problems);
+        problems.within("tls", |problems| check_tls(&self.tls, Some(&self.endpoint), "endpoint", problems));
         if let Some(url) = &self.proxy_url
             && let Err(error) = Proxy::parse(url.expose())
         {
@@ -146,17 +155,12 @@ impl SessionBuddyConfig {
         }
     }
 
-    /// In whose sight what is sent would travel in plain text, if it would: the server's network, or a proxy's.
+    /// In whose sight what is sent would travel in plain text, if it would: the server's network, or a proxy's. Through those of the
+    /// environment nothing goes that stays on this machine.
     fn exposed_way(&self, endpoint: &Endpoint) -> Option<String> {
-        if endpoint.is_secure() || self.allow_insecure_auth {
-            return None;
-        }
         let proxy = self.proxy_url.as_ref().and_then(|url| Proxy::parse(url.expose()).ok());
-        match proxy.filter(|proxy| !proxy.is_loopback()) {
-            Some(proxy) => Some(format!("through the proxy `{proxy}` unencrypted")),
-            None if endpoint.is_loopback() => None,
-            None => Some(format!("to `{}` unencrypted", endpoint.host())),
-        }
+        let way = proxy.map(Proxies::all).unwrap_or_default().plain_text_way(endpoint);
+        way.filter(|_| !self.allow_insecure_auth)
     }
 
     fn refuse_credentials(&self, way: &str, problems: &mut Problems) {
@@ -170,22 +174,23 @@ impl SessionBuddyConfig {
             problems.error(key, format!("its token would be sent {way}: the endpoint is http://")).help(help);
         }
     }
+}
 
-    fn check_tls(&self, endpoint: Option<&Endpoint>, problems: &mut Problems) {
-        problems.within("tls", |problems| {
-            if self.tls.insecure {
-                problems
-                    .error("insecure", "says nothing here: the endpoint's http:// or https:// decides")
-                    .help("take it away");
-            }
-            if endpoint.is_some_and(|endpoint| !endpoint.is_secure()) && self.oauth2.is_none() {
-                for key in self.tls.set_keys() {
-                    problems.error(key, "has no effect: the endpoint is http://").help("use an https:// endpoint");
-                }
-            }
-            self.tls.validate(problems);
-        });
+/// `url` is what decides whether TLS is spoken, where it is known; `key` names it.
+fn check_tls(tls: &ClientTls, url: Option<&str>, key: &str, problems: &mut Problems) {
+    if tls.insecure {
+        problems
+            .error("insecure", format!("says nothing here: the http:// or https:// of `{key}` decides"))
+            .help("take it away");
     }
+    if url.and_then(|url| url.parse::<Endpoint>().ok()).is_some_and(|url| !url.is_secure()) {
+        for set in tls.set_keys() {
+            problems
+                .error(set, format!("has no effect: `{key}` is http://"))
+                .help(format!("make `{key}` https://, or take this away"));
+        }
+    }
+    tls.validate(problems);
 }
 
 #[cfg(test)]
@@ -214,6 +219,7 @@ mod tests {
             json!({"oauth2": key}),
             json!({"oauth2": {"client_id": "minicol", "private_key_file": "k"}}),
             json!({"oauth2": {"client_id": "minicol", "client_secret_file": "s", "token_url": "http://localhost:9/token"}}),
+            json!({"oauth2": {"client_id": "minicol", "private_key_file": "k", "tls": {"min_version": "1.3"}}}),
             json!({"endpoint": "https://buddy/mcp", "bearer_token_file": "t", "tls": {"min_version": "1.3"}}),
             json!({"endpoint": "http://buddy/mcp", "bearer_token_file": "t", "allow_insecure_auth": true}),
             json!({"endpoint": "http://buddy/mcp", "proxy_url": "http://u:p@proxy:3128"}),
@@ -279,8 +285,20 @@ mod tests {
                 json!({"proxy_url": "socks5://proxy"}),
                 "must begin with http://: other kinds of proxies are not spoken to",
             ),
-            (json!({"tls": {"insecure": true}}), "says nothing here: the endpoint's http:// or https:// decides"),
-            (json!({"tls": {"min_version": "1.3"}}), "has no effect: the endpoint is http://"),
+            (json!({"tls": {"insecure": true}}), "says nothing here: the http:// or https:// of `endpoint` decides"),
+            (json!({"tls": {"min_version": "1.3"}}), "has no effect: `endpoint` is http://"),
+            (
+                oauth2("tls", json!({"insecure": true})),
+                "says nothing here: the http:// or https:// of `token_url` decides",
+            ),
+            (
+                oauth2("tls", json!({"key_file": "k"})),
+                "key_file is set, but cert_file is not: a certificate needs its private key, and the other way round",
+            ),
+            (
+                json!({"oauth2": {"client_id": "a", "private_key_file": "k", "token_url": "http://localhost/token", "tls": {"min_version": "1.3"}}}),
+                "has no effect: `token_url` is http://",
+            ),
         ] {
             assert_eq!(problems(config.clone()), [message], "{config}");
         }

@@ -55,13 +55,13 @@ pub enum PollerError {
     /// The endpoint is none.
     #[error("endpoint {0}")]
     Endpoint(#[from] EndpointError),
-    /// The system has no authorities that could vouch for an `https://` endpoint.
+    /// The system has no authorities that could vouch for the `https://` endpoint, or the authorization server.
     #[error(
-        "endpoint is https, but the system has no certificate authorities to trust{0}: install the package ca-certificates"
+        "https is to be spoken, but the system has no certificate authorities to trust{0}: install the package ca-certificates"
     )]
     NoAuthorities(String),
-    /// TLS for an `https://` endpoint cannot be set up for another reason.
-    #[error("endpoint is https, but {0}")]
+    /// TLS for it cannot be set up for another reason.
+    #[error("https is to be spoken, but {0}")]
     Tls(#[source] TlsError),
     /// A proxy that cannot be used.
     #[error("{key} {error}")]

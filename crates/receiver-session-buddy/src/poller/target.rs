@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderName, HeaderValue};
 use minicol_mcp::{
-    Authorize, BearerFile, Endpoint, HttpClient, OAuth2, OAuth2Settings, PollTarget, Proxy, Target, TargetSettings,
-    TargetState, TlsFiles, ToolPlan,
+    Authorize, BearerFile, Endpoint, HttpClient, OAuth2, OAuth2Settings, PollTarget, Proxies, Proxy, Target,
+    TargetSettings, TargetState, ToolPlan,
 };
 use minicol_plugin::{
     Level, Scope,
-    config::{Seconds, Secret},
+    config::Seconds,
     net::{ClientTls, TlsError},
 };
 
@@ -27,14 +27,16 @@ const MAX_CLIENTS: usize = 64;
 #[derive(PartialEq)]
 struct Way {
     tls: Option<ClientTls>,
-    proxy: Option<Secret>,
+    proxies: Proxies,
 }
 
 /// The target of a configuration, with what is remembered of it.
 pub(super) fn target(config: &SessionBuddyConfig, scope: &Scope) -> Result<Arc<dyn PollTarget>, PollerError> {
     let endpoint: Endpoint = config.endpoint.parse()?;
-    let client = client(config, &endpoint, scope)?;
-    let authorize = authorize(config, &endpoint, &client, scope)?;
+    let proxies = proxies(config, &endpoint, scope)?;
+    let tls = endpoint.is_secure().then(|| config.tls.clone());
+    let client = client(Way { tls, proxies: proxies.clone() }, scope)?;
+    let authorize = authorize(config, &endpoint, &client, &proxies, scope)?;
     let state = scope.state(&slot("target", &endpoint), TargetState::default);
     let mut settings = TargetSettings {
         timeout: config.timeout_seconds.duration(),
@@ -59,7 +61,8 @@ pub(super) fn target(config: &SessionBuddyConfig, scope: &Scope) -> Result<Arc<d
 fn authorize(
     config: &SessionBuddyConfig,
     endpoint: &Endpoint,
-    client: &HttpClient,
+    own: &HttpClient,
+    proxies: &Proxies,
     scope: &Scope,
 ) -> Result<Option<Arc<dyn Authorize>>, PollerError> {
     if let Some(path) = &config.bearer_token_file {
@@ -69,37 +72,43 @@ fn authorize(
     let parsed = |url: &Option<String>| {
         url.as_ref().map(|url| url.parse::<Endpoint>()).transpose().map_err(|_| PollerError::OAuth2)
     };
+    let (token_url, issuer) = (parsed(&oauth2.token_url)?, parsed(&oauth2.issuer)?);
+    let named = token_url.as_ref().or(issuer.as_ref());
+    if let Some(url) = named.filter(|_| config.proxy_url.is_none()) {
+        tell_proxy(proxies, url, scope)?;
+    }
+    let with_tls = named.is_none_or(Endpoint::is_secure);
+    let way = |tls: bool| Way { tls: tls.then(|| oauth2.tls.clone()), proxies: proxies.clone() };
+    let elsewhere = match client(way(with_tls), scope) {
+        // Only the server's metadata tells whether https is asked at all. Where it is, the failed request says so.
+        Err(PollerError::NoAuthorities(_)) if token_url.is_none() => client(way(false), scope),
+        other => other,
+    }?;
     let settings = OAuth2Settings {
         endpoint: endpoint.clone(),
         client_id: oauth2.client_id.clone(),
         credential: oauth2.credential().ok_or(PollerError::OAuth2)?,
-        token_url: parsed(&oauth2.token_url)?,
-        issuer: parsed(&oauth2.issuer)?,
+        token_url,
+        issuer,
         scopes: oauth2.scopes.clone(),
         resource: oauth2.resource.clone(),
         allow_insecure: config.allow_insecure_auth,
     };
-    Ok(Some(Arc::new(OAuth2::new(settings, client.clone(), scope))))
+    Ok(Some(Arc::new(OAuth2::new(settings, own.clone(), scope).elsewhere(elsewhere))))
 }
 
 /// One client for all pollers of the program that reach their servers in the same way.
-fn client(config: &SessionBuddyConfig, endpoint: &Endpoint, scope: &Scope) -> Result<HttpClient, PollerError> {
-    let proxy = proxy(config, endpoint, scope)?;
-    let needs_tls = endpoint.is_secure() || config.oauth2.is_some();
-    let way = Way { tls: needs_tls.then(|| config.tls.clone()), proxy: proxy.as_ref().map(Proxy::secret) };
+fn client(way: Way, scope: &Scope) -> Result<HttpClient, PollerError> {
     let shared = scope.shared("mcp/clients", || Mutex::new(Vec::<(Way, HttpClient)>::new()));
     let mut clients = shared.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, client)) = clients.iter().find(|(known, _)| *known == way) {
         return Ok(client.clone());
     }
-    let tls = match way.tls.clone().map(TlsFiles::new).transpose() {
-        Ok(tls) => tls.map(Arc::new),
-        // The authorization server may well be http, too: where it is not, the failed request says so.
-        Err(TlsError::NoRoots(_)) if !endpoint.is_secure() => None,
-        Err(TlsError::NoRoots(why)) => return Err(PollerError::NoAuthorities(why)),
-        Err(other) => return Err(PollerError::Tls(other)),
-    };
-    let client = HttpClient::with(Arc::clone(scope.network()), tls, proxy);
+    let tls = way.tls.clone().map(HttpClient::tls).transpose().map_err(|error| match error {
+        TlsError::NoRoots(why) => PollerError::NoAuthorities(why),
+        other => PollerError::Tls(other),
+    })?;
+    let client = HttpClient::with(Arc::clone(scope.network()), tls, way.proxies.clone());
     if clients.len() == MAX_CLIENTS {
         clients.remove(0); // those who use it keep it
     }
@@ -107,19 +116,26 @@ fn client(config: &SessionBuddyConfig, endpoint: &Endpoint, scope: &Scope) -> Re
     Ok(client)
 }
 
-/// The proxy of the configuration, else of the environment, which is said.
-fn proxy(config: &SessionBuddyConfig, endpoint: &Endpoint, scope: &Scope) -> Result<Option<Proxy>, PollerError> {
+/// The proxies of the configuration, else of the environment, which is said.
+fn proxies(config: &SessionBuddyConfig, endpoint: &Endpoint, scope: &Scope) -> Result<Proxies, PollerError> {
     if let Some(url) = &config.proxy_url {
         let proxy = Proxy::parse(url.expose());
-        return proxy.map(Some).map_err(|error| PollerError::Proxy { key: "proxy_url", error });
+        return proxy.map(Proxies::all).map_err(|error| PollerError::Proxy { key: "proxy_url", error });
     }
-    let found = Proxy::from_variables(&scope.network().proxy_variables(), endpoint);
+    let proxies = Proxies::from_variables(scope.network().proxy_variables());
+    tell_proxy(&proxies, endpoint, scope)?;
+    Ok(proxies)
+}
+
+/// Says that the environment names a proxy for `endpoint`, where it does.
+fn tell_proxy(proxies: &Proxies, endpoint: &Endpoint, scope: &Scope) -> Result<(), PollerError> {
+    let found = proxies.before(endpoint);
     let found = found.map_err(|error| PollerError::Proxy { key: "the proxy that the environment names", error })?;
     if let Some(proxy) = &found {
         let message = format!("{endpoint} is reached through {proxy}, the proxy that the environment names");
         scope.notice(Level::Info, "proxy_used", message);
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Another endpoint is another server: nothing of the one before holds for it.

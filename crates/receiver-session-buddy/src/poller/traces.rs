@@ -24,7 +24,7 @@ impl CycleSpans {
             name: format!("poll {}", scope.id()),
             place: [
                 KeyValue::new("receiver", scope.id().to_string()),
-                KeyValue::new("server.address", endpoint.host().to_owned()),
+                KeyValue::new("server.address", endpoint.address().to_owned()),
                 KeyValue::new("server.port", i64::from(endpoint.port())),
             ],
         }

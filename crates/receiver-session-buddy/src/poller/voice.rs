@@ -29,6 +29,8 @@ struct Said {
     missing: Vec<Arc<str>>,
     undeclared: BTreeMap<Arc<str>, Vec<String>>,
     open: Vec<Arc<str>>,
+    /// Of these, those of which it was told that a probe failed.
+    probed: Vec<Arc<str>>,
     sessions: Sessions,
     missed: bool,
     refusals: Refusals,
@@ -71,7 +73,7 @@ impl Voice {
         self.undeclared(outcome);
         self.sessions(outcome);
         self.status(outcome);
-        self.breakers(target);
+        self.breakers(outcome, target);
     }
 
     /// The next component refused a batch.
@@ -207,7 +209,7 @@ impl Voice {
         }
     }
 
-    fn breakers(&mut self, target: &TargetSnapshot) {
+    fn breakers(&mut self, outcome: &CycleOutcome, target: &TargetSnapshot) {
         let open = |tool: &Arc<str>| target.breakers.get(tool).map(|breaker| breaker.state != BreakerState::Closed);
         let all = target.breakers.keys();
         let now: Vec<_> = all.filter(|tool| open(tool) == Some(true)).cloned().collect();
@@ -217,6 +219,17 @@ impl Voice {
         if let Some(first) = opened.first() {
             let failures = target.breakers.get(first).map_or(0, |breaker| breaker.failures);
             self.scope.notice(Level::Warn, "breaker_opened", wording::opened(&self.endpoint, &opened, failures));
+        }
+        // A probe that succeeds is told by what it does; of those that fail, the first since the breaker opened.
+        let failed = |tool: &Arc<str>| {
+            outcome.tools.iter().any(|(name, result)| name == tool && matches!(result, ToolResult::Failed { .. }))
+        };
+        self.said.probed.retain(|tool| now.contains(tool));
+        let asked = self.said.open.iter().filter(|tool| now.contains(tool) && failed(tool));
+        let probed: Vec<_> = asked.filter(|tool| !self.said.probed.contains(tool)).cloned().collect();
+        if !probed.is_empty() {
+            self.scope.notice(Level::Info, "breaker_probed", wording::probed(&self.endpoint, &probed));
+            self.said.probed.extend(probed);
         }
         if !closed.is_empty() {
             self.scope.notice(Level::Info, "breaker_closed", wording::closed(&self.endpoint, &closed));

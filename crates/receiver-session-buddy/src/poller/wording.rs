@@ -53,7 +53,14 @@ pub(super) fn opened(endpoint: &str, tools: &[Arc<str>], failures: u32) -> Strin
 }
 
 pub(super) fn closed(endpoint: &str, tools: &[Arc<str>]) -> String {
-    format!("{} of {endpoint} answers again", names(tools.iter().map(AsRef::as_ref), "others"))
+    format!("{} of {endpoint} answers again: asked in every cycle", names(tools.iter().map(AsRef::as_ref), "others"))
+}
+
+pub(super) fn probed(endpoint: &str, tools: &[Arc<str>]) -> String {
+    let list = names(tools.iter().map(AsRef::as_ref), "others");
+    format!(
+        "{list} of {endpoint} was asked once after the cooldown and failed again: the next probe is a cooldown later"
+    )
 }
 
 /// Some names, and how many more there are.

@@ -106,3 +106,37 @@ async fn a_token_of_an_authorization_server_is_asked_for_and_sent() {
     let form = "grant_type=client_credentials&resource=http%3A%2F%2Flocalhost%3A8678&scope=read+poll";
     assert_eq!((asked[0].text.as_str(), asked[0].path.as_str()), (form, "/token"));
 }
+
+/// Promise: each address has its own proxy, or none. What a poller asks on this machine never leaves it.
+#[tokio::test(start_paused = true)]
+async fn the_proxy_is_chosen_for_the_authorization_server_by_its_own_address() {
+    for (endpoint, token_url, login_through_proxy) in [
+        ("http://buddy:8678/mcp", "http://localhost:9000/token", false),
+        ("http://localhost:8678/mcp", "http://login:9000/token", true),
+    ] {
+        let mut harness = Harness::default();
+        harness.network = Arc::new(Proxied(MemoryNetwork::new()));
+        let proxy = server(&*harness.network, "proxy:3128").await;
+        let buddy = server(&*harness.network, "localhost:8678").await;
+        let login = FaultServer::start(&*harness.network, "localhost:9000").await;
+        let granted = || Reply::json("{\"access_token\": \"granted\", \"expires_in\": 3600}");
+        proxy.guard(move |seen| seen.path.ends_with("/token").then(granted));
+        login.guard(move |_| Some(granted()));
+        let path = secret("by-address").await;
+        let oauth2 = json!({"client_id": "minicol", "client_secret_file": path, "token_url": token_url});
+        let config = json!({"endpoint": endpoint, "oauth2": oauth2, "allow_insecure_auth": true});
+        let scene = Scene::with(harness, &config);
+        assert_eq!(scene.poller.poll_once().await.unwrap().up, Some(1), "{endpoint}");
+        let tokens =
+            |server: &FaultServer| server.requests().iter().filter(|seen| seen.path.ends_with("/token")).count();
+        assert_eq!((tokens(&proxy), tokens(&login)), (login_through_proxy.into(), (!login_through_proxy).into()));
+        assert_eq!(buddy.requests().is_empty(), !login_through_proxy);
+        let through = if login_through_proxy { token_url } else { endpoint };
+        let said = scene.harness.events().into_iter().filter_map(|event| match event {
+            Event::Notice(notice) if notice.name == "proxy_used" => Some(notice.message),
+            _ => None,
+        });
+        let words = format!("{through} is reached through http://proxy:3128, the proxy that the environment names");
+        assert_eq!(said.collect::<Vec<_>>(), [words]);
+    }
+}

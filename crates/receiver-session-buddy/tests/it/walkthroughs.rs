@@ -104,7 +104,7 @@ async fn the_breaker_of_a_failing_tool_opens_probes_and_closes_and_no_other_tool
     seconds(90).await; // opened again at 120, so due after 185: at 210
     assert_eq!(scene.outcomes("get_metrics_summary"), [BreakerOpen, BreakerOpen, Answered]);
     assert_eq!(breaker(&scene), "closed");
-    assert_eq!(scene.harness.notices(), ["breaker_opened", "breaker_closed"]);
+    assert_eq!(scene.harness.notices(), ["breaker_opened", "breaker_probed", "breaker_closed"]);
     assert_eq!(scene.statuses(), ["RecoverableError", "OK"]);
     assert_eq!(buddy.count("tools/call get_metrics_summary"), 4);
 }

@@ -213,6 +213,11 @@ async fn breakers_are_said_together_when_they_open_and_close() {
     stage.target.breaker("get_a", Some(BreakerState::Open));
     stage.target.breaker("get_b", Some(BreakerState::Open));
     stage.pass(60).await; // two cycles
+    for _ in 0..2 {
+        let probe = failed("get_a", Cause::Tool("still".to_owned()));
+        stage.target.then(0, outcome(vec![("get_a", probe), ("get_b", ToolResult::BreakerOpen)]));
+    }
+    stage.pass(60).await; // two probes, of which the first is told
     stage.target.breaker("get_a", Some(BreakerState::Closed));
     stage.target.breaker("get_b", None); // not offered any more
     stage.pass(60).await;
@@ -221,7 +226,10 @@ async fn breakers_are_said_together_when_they_open_and_close() {
         format!(
             "breaker_opened: get_a, get_b of {ENDPOINT} failed 5 times in a row: asked once per cooldown until it answers"
         ),
-        format!("breaker_closed: get_a of {ENDPOINT} answers again"),
+        format!(
+            "breaker_probed: get_a of {ENDPOINT} was asked once after the cooldown and failed again: the next probe is a cooldown later"
+        ),
+        format!("breaker_closed: get_a of {ENDPOINT} answers again: asked in every cycle"),
     ];
     assert_eq!(said, expected);
 }
