@@ -31,8 +31,10 @@ pub(crate) struct Engine {
     pub(crate) shared: Arc<Shared>,
     pub(crate) disk: Disk,
     pub(crate) state: State,
-    /// Ids that no record may have again, also in a store that takes another's place.
+    /// Ids that no record may have again, also in a store that takes another's place. Whoever was told of a record was told a smaller one.
     pub(crate) next: HashMap<Arc<str>, u64>,
+    /// A store was open in this life.
+    pub(crate) was_open: bool,
     /// Queues whose users have not been told yet that what they held is gone.
     pub(crate) resets: HashMap<Arc<str>, String>,
     /// Since the last change that was not forced to the disk.
@@ -95,6 +97,7 @@ impl Engine {
             disk,
             state: State::Closed,
             next: HashMap::new(),
+            was_open: false,
             resets: HashMap::new(),
             unflushed: None,
             full_until: None,

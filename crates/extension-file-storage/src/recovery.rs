@@ -45,7 +45,7 @@ impl Engine {
 
     fn open_store(&self, opening: Opening) -> Result<Store, Fault> {
         let file = self.place.open_store().map_err(|error| Fault::Io(error.to_string()))?;
-        Store::open((self.disk)(file)?, opening, &self.next)
+        Store::open((self.disk)(file)?, opening, self.was_open.then_some(&self.next))
     }
 
     fn move_aside(&mut self, damage: &str) -> Result<(), Fault> {
@@ -81,6 +81,7 @@ impl Engine {
         for (queue, row) in store.queues() {
             self.next.insert(Arc::clone(queue), row.next);
         }
+        self.was_open = true;
         self.state = State::Open(store);
         self.show();
     }

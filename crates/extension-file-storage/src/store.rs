@@ -116,11 +116,12 @@ pub(crate) struct Opening {
 }
 
 impl Store {
-    /// Opens the store in `file`, or makes one in an empty file. `next` are ids that no record may have again, by queue.
+    /// Opens the store in `file`, or makes one in an empty file. `next` are ids that no record may have again, by queue, where this process had a
+    /// store open before: a record of such an id, or a later one, was refused to its sender.
     pub(crate) fn open(
         disk: Box<dyn StorageBackend>,
         opening: Opening,
-        next: &HashMap<Arc<str>, u64>,
+        next: Option<&HashMap<Arc<str>, u64>>,
     ) -> Result<Self, Fault> {
         guarded(|| {
             let mut builder = Database::builder();
@@ -128,12 +129,32 @@ impl Store {
             let database = builder.create_with_backend(Disk(disk)).map_err(fault)?;
             let queues = prepare(&database)?;
             let mut store = Self { database, queues, scratch: Vec::new() };
+            let Some(next) = next else { return Ok(store) };
+            let refused = store.refused(next)?;
+            if !refused.is_empty() {
+                store.change(&refused, true)?;
+            }
             for (queue, next) in next {
                 let row = store.queues.entry(Arc::clone(queue)).or_default();
                 row.next = row.next.max(*next);
             }
             Ok(store)
         })
+    }
+
+    /// Takes out what was refused to its sender, but lies there all the same: the disk had it, and failed to say so.
+    fn refused(&self, next: &HashMap<Arc<str>, u64>) -> Result<Vec<Change>, Fault> {
+        let reading = self.database.begin_read().map_err(fault)?;
+        let index = reading.open_table(INDEX).map_err(fault)?;
+        let mut refused = Vec::new();
+        for queue in self.queues.keys() {
+            let (key, least) = (queue_key(queue), next.get(queue).copied().unwrap_or_default());
+            for row in index.range((key, least)..=(key, u64::MAX)).map_err(fault)? {
+                let id = row.map_err(fault)?.0.value().1;
+                refused.push(Change::Remove { queue: Arc::clone(queue), id });
+            }
+        }
+        Ok(refused)
     }
 
     pub(crate) fn queues(&self) -> impl Iterator<Item = (&Arc<str>, &Row)> {

@@ -20,7 +20,8 @@ pub trait StoredQueue: Send + Sync {
 
     /// Stores a record at the end. `stored` is called with the record's id once it is durable, in the order of the ids and before a
     /// [`StoredQueue::read`] can see it, also where nobody waits for this future any more; it must not block. Where the record is not
-    /// stored, `stored` is dropped uncalled.
+    /// stored, `stored` is dropped uncalled, and no `read` of this life finds it: where a disk failed when it had the record already, only a crash
+    /// before the storage could take it out again leaves it to the next life.
     async fn push(&self, payload: Bytes, items: u64, stored: OnStored) -> Result<(), StorageError>;
 
     /// The oldest records whose id is larger than `after` (with `None`: the oldest of all): at least one where there is one, then as many as

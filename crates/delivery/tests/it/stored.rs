@@ -96,6 +96,32 @@ async fn a_batch_is_taken_only_once_it_is_stored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_refused_is_not_sent_though_the_disk_had_it_and_only_a_crash_leaves_it_to_the_next_life() {
+    let (storage, gate) = (MemoryStorage::new(), Arc::new(Semaphore::new(0)));
+    let script = Script::gated([Step::Take], Some(Arc::clone(&gate)));
+    let delivery = start(&Harness::default(), &script, one_by_one(), &storage);
+    delivery.consumer().consume(points(1)).await.unwrap();
+    storage.fail_after_storing(StorageError::Unavailable("a cable is loose".to_owned()));
+    delivery.consumer().consume(points(2)).await.unwrap_err();
+    storage.fail(None);
+    delivery.consumer().consume(points(3)).await.unwrap();
+    gate.add_permits(9);
+    settle().await;
+    assert_eq!(script.sizes(), [1, 3]);
+    let counts = delivery.counts();
+    assert_eq!((counts.accepted, counts.sent, counts.queued, counts.is_balanced()), (4, 4, 0, true));
+
+    storage.fail_after_storing(StorageError::Unavailable("a cable is loose".to_owned()));
+    delivery.consumer().consume(points(5)).await.unwrap_err();
+    drop(delivery);
+    assert_eq!(storage.restart(QUEUE), 5);
+    let script = Script::new([Step::Take]);
+    let delivery = start(&Harness::default(), &script, one_by_one(), &storage);
+    settle().await;
+    assert_eq!((delivery.counts().restored, script.sizes()), (5, vec![5]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_storage_refuses_or_makes_the_sender_wait_as_the_configuration_says() {
     let room_for_two = Some(2 * points(5).bytes() as u64);
     for block in [false, true] {
@@ -311,7 +337,7 @@ proptest! {
             (prop::collection::vec(step(), 1..12), prop::collection::vec((1_usize..8, 0_u64..3_000), 0..15), 0_u64..8),
             1..4,
         ),
-        faults in prop::collection::vec((0_u64..20_000, 0_usize..3), 0..4),
+        faults in prop::collection::vec((0_u64..20_000, 0_usize..4), 0..4),
         consumers in 1_usize..4,
         block in any::<bool>(),
         seed in any::<u64>(),
@@ -329,8 +355,12 @@ proptest! {
             let chaos = tokio::spawn(async move {
                 for (after, fault) in faults {
                     tokio::time::sleep(Duration::from_millis(after)).await;
-                    let faults = [StorageError::Full("full".into()), StorageError::Unavailable("away".into())];
-                    faulty.fail(faults.get(fault).cloned());
+                    match fault {
+                        0 => faulty.fail(Some(StorageError::Full("full".into()))),
+                        1 => faulty.fail(Some(StorageError::Unavailable("away".into()))),
+                        2 => faulty.fail_after_storing(StorageError::Unavailable("away".into())),
+                        _ => {}
+                    }
                     tokio::time::sleep(Duration::from_millis(700)).await;
                     faulty.fail(None);
                 }
@@ -363,6 +393,9 @@ proptest! {
                     kept = stored;
                 }
                 drop(delivery);
+                // What a sender was refused may be there all the same where the process ended before the storage worked again.
+                let refused = storage.restart(QUEUE);
+                (accepted, kept) = (accepted + refused, kept + refused);
             }
             chaos.abort();
             prop_assert_eq!((settled, kept), (accepted, 0), "everything that was taken is settled once");

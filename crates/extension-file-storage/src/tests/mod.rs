@@ -77,6 +77,8 @@ struct Disk {
     /// Bytes beyond this place of the file find no room.
     size: Arc<AtomicU64>,
     sick: Arc<AtomicBool>,
+    /// Fails with the sync of this number, counted from the first, and ever after.
+    sick_from: Arc<AtomicU64>,
     syncs: Arc<AtomicU64>,
 }
 
@@ -88,7 +90,12 @@ struct Watched {
 
 impl Disk {
     fn new() -> Self {
-        Self { size: Arc::new(AtomicU64::new(u64::MAX)), sick: Arc::default(), syncs: Arc::default() }
+        Self {
+            size: Arc::new(AtomicU64::new(u64::MAX)),
+            sick: Arc::default(),
+            sick_from: Arc::new(AtomicU64::new(u64::MAX)),
+            syncs: Arc::default(),
+        }
     }
 }
 
@@ -103,8 +110,8 @@ impl StorageBackend for Watched {
         self.inner.set_len(len)
     }
     fn sync_data(&self) -> io::Result<()> {
-        self.disk.syncs.fetch_add(1, SeqCst);
-        if self.disk.sick.load(SeqCst) {
+        let sync = self.disk.syncs.fetch_add(1, SeqCst);
+        if self.disk.sick.load(SeqCst) || sync >= self.disk.sick_from.load(SeqCst) {
             return Err(io::Error::other("a cable is loose"));
         }
         self.inner.sync_data()

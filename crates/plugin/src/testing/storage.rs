@@ -19,6 +19,7 @@ pub struct MemoryStorage(Arc<Mutex<Stored>>);
 struct Stored {
     queues: BTreeMap<String, Queue>,
     fault: Option<StorageError>,
+    keeps_refused: bool,
     limit: Option<u64>,
     takes: Duration,
     reads: usize,
@@ -28,6 +29,8 @@ struct Stored {
 struct Queue {
     next: u64,
     records: BTreeMap<u64, (u64, Result<Bytes, String>, u64)>,
+    /// Refused, but on the disk until it works again.
+    refused: BTreeMap<u64, (u64, Bytes)>,
     quarantined: Vec<u64>,
     reset: bool,
 }
@@ -45,7 +48,28 @@ impl MemoryStorage {
 
     /// From now on everything fails so; `None` works again.
     pub fn fail(&self, with: Option<StorageError>) {
-        self.stored().fault = with;
+        let mut stored = self.stored();
+        (stored.fault, stored.keeps_refused) = (with, false);
+    }
+
+    /// From now on everything fails so, but what is pushed is on the disk by then: a process that ends before the storage works again leaves it there.
+    pub fn fail_after_storing(&self, with: StorageError) {
+        let mut stored = self.stored();
+        (stored.fault, stored.keeps_refused) = (Some(with), true);
+    }
+
+    /// The process ended, and the storage works: the items that were refused, but are there.
+    pub fn restart(&self, queue: &str) -> u64 {
+        let mut stored = self.stored();
+        (stored.fault, stored.keeps_refused) = (None, false);
+        let Some(queue) = stored.queues.get_mut(queue) else { return 0 };
+        let refused = std::mem::take(&mut queue.refused);
+        let items = refused.values().map(|(items, _)| items).sum();
+        queue.records.extend(refused.into_iter().map(|(id, (items, payload))| {
+            let bytes = payload.len() as u64;
+            (id, (items, Ok(payload), bytes))
+        }));
+        items
     }
 
     /// From now on it is full where so many bytes of payload are in it.
@@ -108,10 +132,12 @@ impl Storage for MemoryStorage {
 
 impl Stored {
     fn queue(&mut self, name: &str) -> Result<&mut Queue, StorageError> {
-        match &self.fault {
-            Some(fault) => Err(fault.clone()),
-            None => Ok(self.queues.entry(name.to_owned()).or_default()),
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
         }
+        let queue = self.queues.entry(name.to_owned()).or_default();
+        queue.refused.clear();
+        Ok(queue)
     }
 
     fn bytes(&self) -> u64 {
@@ -146,6 +172,11 @@ impl StoredQueue for Handle {
         }
         if limit.is_some_and(|limit| all.bytes() + bytes > limit) {
             return Err(StorageError::Full("a test's limit".to_owned()));
+        }
+        if all.keeps_refused {
+            let queue = all.queues.entry(self.name.clone()).or_default();
+            queue.refused.insert(queue.next, (items, payload.clone()));
+            queue.next += 1;
         }
         let queue = all.queue(&self.name)?;
         let id = queue.next;
