@@ -12,6 +12,7 @@ mod house;
 mod otlp;
 mod otlp_environment;
 mod program;
+mod schema;
 mod secrets;
 mod servers;
 mod simulate;

@@ -24,6 +24,8 @@ Examples:
       Check a pipeline file. Silent where it holds.
   minicol simulate --profile release
       A simulated Session-Buddy alone, that answers as the released one does.
+  minicol init --endpoint http://localhost:8678/mcp --backend http://localhost:4317
+      Write a first pipeline file.
   minicol run --config base.yaml --config site.yaml --set exporters.otlp.endpoint=backend:4317
       Later files and --set win.";
 
@@ -46,6 +48,29 @@ pub(crate) enum Command {
     },
     /// Print what is compiled in, as YAML
     Components,
+    /// Write a first pipeline file, with comments: asks on a terminal for what no option says
+    #[command(
+        after_help = "Examples:\n  minicol init\n  minicol init --endpoint http://buddy:8678/mcp --backend http://collector:4318 --protocol http --output site.yaml"
+    )]
+    Init(First),
+    /// Print the JSON Schema of a pipeline file, for editors and checks
+    #[command(
+        after_help = "Example: minicol schema > minicol.schema.json\n\ndocs/editor.md tells how an editor takes it."
+    )]
+    Schema,
+    /// Print the completions of a shell
+    #[command(after_help = "Example: minicol completions bash > ~/.local/share/bash-completion/completions/minicol")]
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page of the program, or of one command
+    #[command(after_help = "Example: minicol man > minicol.1; minicol man run > minicol-run.1")]
+    Man {
+        /// Only this command
+        command: Option<String>,
+    },
     /// Poll each target exactly once and show the metrics; nothing is exported
     #[command(
         after_help = "Examples:\n  minicol poll --config pipelines/session-buddy.yaml\n  minicol poll --config pipelines/session-buddy.yaml --output json session_buddy"
@@ -82,6 +107,40 @@ pub(crate) enum Command {
         #[arg(value_name = "FILE")]
         file: std::path::PathBuf,
     },
+}
+
+/// What `init` writes.
+#[derive(Debug, Args)]
+pub(crate) struct First {
+    /// Where the Session-Buddy is [default: asked for on a terminal, else http://localhost:8678/mcp]
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+    /// Where the metrics go [default: asked for on a terminal, else this machine at the protocol's usual port]
+    #[arg(long, value_name = "URL")]
+    pub(crate) backend: Option<String>,
+    /// How OTLP travels there [default: asked for on a terminal, else grpc]
+    #[arg(long, value_enum)]
+    pub(crate) protocol: Option<Protocol>,
+    /// A file that holds a bearer token for the Session-Buddy
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bearer_token_file: Option<std::path::PathBuf>,
+    /// Seconds from poll to poll
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    pub(crate) interval: f64,
+    /// The file to write; `-` is standard output
+    #[arg(long, short, value_name = "FILE", default_value = "minicol.yaml")]
+    pub(crate) output: std::path::PathBuf,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// OTLP over gRPC, usually port 4317
+    Grpc,
+    /// OTLP over HTTP, usually port 4318
+    Http,
 }
 
 /// What `simulate` runs.

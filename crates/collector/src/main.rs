@@ -3,6 +3,8 @@
 mod cli;
 mod commands;
 mod components;
+#[cfg(test)]
+mod described;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -28,6 +30,10 @@ fn main() -> ExitCode {
             Command::Run { sources, shutdown_timeout } => commands::run(sources, shutdown_timeout).await,
             Command::Validate { sources } => commands::validate(sources),
             Command::Components => commands::components(),
+            Command::Init(wanted) => commands::init(wanted),
+            Command::Schema => commands::schema(),
+            Command::Completions { shell } => commands::completions(shell),
+            Command::Man { command } => commands::man(command.as_deref()),
             Command::Poll { sources, output, receiver } => commands::poll(sources, output, receiver.as_deref()).await,
             Command::Simulate(wanted) => commands::simulate(wanted).await,
             Command::ImportMahavishnu { file } => commands::import_mahavishnu(&file),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeliverySettings {
-    /// How long one attempt may take; `0s` is without limit. Default 5s.
+    /// How long one attempt may take; `0s` is without limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<GoDuration>,
     /// The same for one signal, where it shall be another.
@@ -43,12 +43,15 @@ pub struct DeliveryConfig {
 pub struct Timeouts {
     /// For metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["10s"]))]
     pub metrics: Option<GoDuration>,
     /// For logs.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["10s"]))]
     pub logs: Option<GoDuration>,
     /// For traces.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["10s"]))]
     pub traces: Option<GoDuration>,
 }
 
@@ -60,9 +63,11 @@ pub struct RetryConfig {
     pub enabled: bool,
     /// The wait after the first failure.
     pub initial_interval: GoDuration,
-    /// How far a wait may lie from its nominal length, both ways: 0.5 is from half to one and a half of it. Between 0 and 1.
+    /// How far a wait may lie from its nominal length, both ways: 0.5 is from half to one and a half of it.
+    #[schemars(extend("minimum" = 0, "maximum" = 1))]
     pub randomization_factor: f64,
-    /// What the wait is multiplied by after each failure. At least 1.
+    /// What the wait is multiplied by after each failure.
+    #[schemars(extend("minimum" = 1, "maximum" = 100))]
     pub multiplier: f64,
     /// The longest nominal wait.
     pub max_interval: GoDuration,
@@ -77,8 +82,10 @@ pub struct QueueConfig {
     /// Whether there is a queue; without one the sender waits for the delivery.
     pub enabled: bool,
     /// How many batches are delivered at once.
+    #[schemars(extend("minimum" = 1, "maximum" = MAX_CONSUMERS))]
     pub num_consumers: usize,
     /// How much the queue holds, in what `sizer` counts, batches in delivery included.
+    #[schemars(extend("minimum" = 1, "maximum" = MAX_QUEUE_SIZE))]
     pub queue_size: usize,
     /// What `queue_size` counts.
     pub sizer: Sizer,
@@ -86,6 +93,7 @@ pub struct QueueConfig {
     pub block_on_overflow: bool,
     /// The id of an extension that keeps the queue, so that it outlives the process; without one it is in memory.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["file_storage"]))]
     pub storage: Option<String>,
 }
 

@@ -9,12 +9,15 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct FileStorageConfig {
     /// Where it stores; created where it is missing, for its owner only. One process at a time.
+    #[schemars(extend("minLength" = 1))]
     pub directory: PathBuf,
     /// How much the stored records may take on disk, in MiB.
+    #[schemars(extend("minimum" = 1, "maximum" = LARGEST_MIB))]
     pub max_size_mib: u64,
     /// When what is stored is forced to the disk.
     pub fsync: Fsync,
     /// With `fsync: interval`, how often.
+    #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "1h"))]
     pub fsync_interval: GoDuration,
     /// When the file is made smaller.
     pub compaction: CompactionConfig,
@@ -44,6 +47,7 @@ pub struct CompactionConfig {
     /// How little of it may be in use for `on_rebound`, in MiB.
     pub rebound_trigger_threshold_mib: u64,
     /// How often `on_rebound` looks.
+    #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "1h"))]
     pub check_interval: GoDuration,
 }
 

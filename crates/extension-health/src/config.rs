@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct HealthConfig {
     /// Where it listens, as `host:port`.
+    #[schemars(extend("pattern" = "^.+:[0-9]{1,5}$"))]
     pub endpoint: String,
     /// The path of the health page.
+    #[schemars(extend("pattern" = "^/"))]
     pub path: String,
 }
 

@@ -9,12 +9,14 @@ use crate::{Faults, contract, release};
 #[serde(deny_unknown_fields, default)]
 pub struct SimulatorConfig {
     /// Where it listens, as `host:port`. The MCP endpoint is `http://host:port/mcp`.
+    #[schemars(extend("pattern" = "^.+:[0-9]{1,5}$"))]
     pub endpoint: String,
     /// Which Session-Buddy it is.
     pub profile: Profile,
     /// Where all chance comes from: the same seed moves and fails the same way.
     pub seed: u64,
     /// How many simulated seconds pass in one second for the model; 0 stops it.
+    #[schemars(extend("minimum" = 0, "maximum" = 3600))]
     pub speed: f64,
     /// What goes wrong, and when.
     pub faults: Faults,

@@ -19,6 +19,7 @@ pub struct Faults {
     /// When the server takes connections and requests, but answers none.
     pub freeze: Window,
     /// Which tools fail, by name; `*` stands for those that are not named.
+    #[schemars(extend("examples" = [{"get_workflow_metrics": {"kind": "cut", "rate": 0.3}}]))]
     pub tools: BTreeMap<String, ToolFault>,
 }
 
@@ -39,7 +40,8 @@ pub struct Window {
 pub struct ToolFault {
     /// In which way.
     pub kind: FaultKind,
-    /// The share of calls that fail, from 0 to 1.
+    /// The share of calls that fail.
+    #[schemars(extend("minimum" = 0, "maximum" = 1))]
     pub rate: f64,
     /// How long a call that fails takes, beside the latency.
     pub delay: GoDuration,

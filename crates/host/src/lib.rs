@@ -16,6 +16,7 @@ mod plan;
 mod poll;
 mod registry;
 mod running;
+mod schema;
 mod stage;
 mod view;
 mod workshop;

@@ -180,7 +180,12 @@ impl JsonSchema for Secret {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "writeOnly": true, "description": "A secret; it is never printed." })
+        json_schema!({
+            "type": "string",
+            "writeOnly": true,
+            "description": "A secret; it is never printed.",
+            "x-type": "secret",
+        })
     }
 }
 
@@ -298,9 +303,13 @@ impl JsonSchema for GoDuration {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "type": "string",
-            "pattern": r"^(0|([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+$",
+            "type": ["string", "integer"],
+            "pattern": r"^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$",
+            // A bare 0 is the only number that needs no unit.
+            "minimum": 0,
+            "maximum": 0,
             "description": "A duration such as 300ms, 5s or 1h30m.",
+            "x-type": "duration",
         })
     }
 }

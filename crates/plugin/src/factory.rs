@@ -1,11 +1,11 @@
 use std::{fmt, str::FromStr};
 
 use minicol_pdata::Signal;
-use schemars::Schema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    ComponentError, EnvironmentDefault, Exporter, Extension, Processor, Receiver, Scope,
+    Checkup, ComponentError, Diagnosis, EnvironmentDefault, Exporter, Extension, Processor, Receiver, Scope,
     config::{ComponentConfig, DecodeError, Problem, Problems, decode},
 };
 
@@ -145,6 +145,12 @@ pub trait Factory: 'static {
 
     /// Builds one instance. Nothing is bound, connected or started yet.
     fn build(config: Self::Config, scope: &Scope) -> Result<Box<Self::Product>, ComponentError>;
+
+    /// Looks whether it could work, for `minicol doctor`, by the code that it works with: connects, and delivers or fetches nothing. The host tells of
+    /// each connection by itself (the name resolves, something takes the connection). `None` where nothing outside of the process is needed.
+    fn diagnose(_config: Self::Config, _checkup: Checkup) -> Option<Diagnosis> {
+        None
+    }
 }
 
 /// A factory with its types erased: what the host works with.
@@ -180,6 +186,8 @@ pub struct Entry<P: ?Sized> {
     pub environment_defaults: fn() -> Vec<EnvironmentDefault>,
     /// The JSON Schema of its configuration.
     pub schema: fn() -> Schema,
+    /// The same as a part of a larger one, whose definitions it shares.
+    pub schema_within: fn(&mut SchemaGenerator) -> Schema,
     /// Its configuration when nothing is written.
     pub default: fn() -> Box<dyn Buildable<P>>,
     /// Decodes its configuration.
@@ -197,6 +205,8 @@ pub trait Buildable<P: ?Sized>: Send + Sync {
     fn to_json(&self) -> serde_json::Value;
     /// Builds one instance; may be called more than once (a processor has one per pipeline).
     fn build(&self, scope: &Scope) -> Result<Box<P>, ComponentError>;
+    /// Looks whether it could work; `None` where there is nothing to look at.
+    fn diagnose(&self, checkup: Checkup) -> Option<Diagnosis>;
 }
 
 struct Typed<F: Factory>(F::Config);
@@ -214,6 +224,10 @@ impl<F: Factory> Buildable<F::Product> for Typed<F> {
 
     fn build(&self, scope: &Scope) -> Result<Box<F::Product>, ComponentError> {
         F::build(self.0.clone(), scope)
+    }
+
+    fn diagnose(&self, checkup: Checkup) -> Option<Diagnosis> {
+        F::diagnose(self.0.clone(), checkup)
     }
 }
 
@@ -236,6 +250,7 @@ impl<P: Product + ?Sized> Entry<P> {
             otlp_protocol: F::OTLP_PROTOCOL,
             environment_defaults: F::environment_defaults,
             schema: || schemars::schema_for!(F::Config),
+            schema_within: <F::Config as JsonSchema>::json_schema,
             default: || Box::new(Typed::<F>(F::Config::default())),
             decode: |from| Ok(Box::new(Typed::<F>(decode::<F::Config>(from)?))),
         }

@@ -3,6 +3,7 @@
 //! needs from the outside (cancellation, status, clocks, randomness, connections, state, meter, tracer) comes in through its [`Scope`].
 
 mod books;
+mod checkup;
 mod component;
 pub mod config;
 mod consumer;
@@ -22,6 +23,7 @@ pub mod trace;
 mod variables;
 
 pub use books::{Account, Books, Converted, EdgeSnapshot, Reasons, Unbalanced, sum};
+pub use checkup::{Check, Checkup, Diagnosis, Verdict};
 pub use component::{
     ComponentError, Delivered, ExportError, Exporter, Extension, Processor, Receiver, Retry, export_all,
 };

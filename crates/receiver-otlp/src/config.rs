@@ -16,6 +16,7 @@ pub struct OtlpReceiverConfig {
     /// What is served. Nothing written: both protocols on their usual ports of the loopback.
     pub protocols: Protocols,
     /// How many MiB of requests may be worked on at once, as they arrived and unpacked. What comes beyond it is told to come again.
+    #[schemars(extend("minimum" = 1, "maximum" = 65_536))]
     pub max_in_flight_mib: u32,
 }
 
@@ -36,17 +37,22 @@ pub struct Protocols {
 #[serde(deny_unknown_fields, default)]
 pub struct GrpcConfig {
     /// Where to listen, as `host:port`. On a loopback address only loopback names are answered.
+    #[schemars(extend("pattern" = "^.+:[0-9]{1,5}$"))]
     pub endpoint: String,
     /// TLS; unset: plain text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ServerTls>,
     /// How large a request may be, in MiB, unpacked.
+    #[schemars(extend("minimum" = 1, "maximum" = 1024))]
     pub max_recv_msg_size_mib: u32,
     /// How many requests one connection may make at once.
+    #[schemars(extend("minimum" = 1, "maximum" = 65_536))]
     pub max_concurrent_streams: u32,
     /// How many connections there may be at once; what comes beyond it waits.
+    #[schemars(extend("minimum" = 1, "maximum" = 65_536))]
     pub max_connections: u32,
     /// How long a request may take to arrive.
+    #[schemars(extend("x-minimum" = "100ms"))]
     pub read_timeout: GoDuration,
     /// How silent connections are found that lead nowhere any more.
     pub keepalive: Keepalive,
@@ -75,15 +81,19 @@ pub struct ServerParameters {
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
     /// Where to listen, as `host:port`. On a loopback address only loopback names are answered.
+    #[schemars(extend("pattern" = "^.+:[0-9]{1,5}$"))]
     pub endpoint: String,
     /// TLS; unset: plain text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ServerTls>,
     /// How large a request may be, in bytes, unpacked.
+    #[schemars(extend("minimum" = 1024, "maximum" = 1_073_741_824, "x-unit" = "bytes"))]
     pub max_request_body_size: u32,
     /// How many connections there may be at once; what comes beyond it waits.
+    #[schemars(extend("minimum" = 1, "maximum" = 65_536))]
     pub max_connections: u32,
     /// How long a request may take to arrive.
+    #[schemars(extend("x-minimum" = "100ms"))]
     pub read_timeout: GoDuration,
 }
 

@@ -21,6 +21,7 @@ pub struct TelemetryConfig {
     /// What the program writes to standard error.
     pub logs: LogsConfig,
     /// Attributes of the program's own resource, beside `service.name`, `service.version` and `service.instance.id`; null takes one away.
+    #[schemars(extend("examples" = [{"deployment.environment.name": "production", "service.instance.id": null}]))]
     pub resource: BTreeMap<String, Option<ResourceValue>>,
     /// The program's own metrics.
     pub metrics: MetricsConfig,
@@ -84,7 +85,8 @@ pub enum ResourceValue {
 pub struct MetricsConfig {
     /// How much is measured.
     pub level: MetricsLevel,
-    /// Where it can be read and where it is sent. Default: a Prometheus page on localhost:8888.
+    /// Where it can be read and where it is sent.
+    #[schemars(extend("maxItems" = MAX_READERS))]
     pub readers: Vec<Reader>,
 }
 
@@ -135,8 +137,8 @@ pub enum PullExporter {
 pub struct PrometheusPage {
     /// The name or address to listen on.
     pub host: String,
-    /// The port; 0 takes a free one. Default 8888. Where that default is taken, the program warns and goes on; where a port that is
-    /// written here is taken, it does not start.
+    /// The port; 0 takes a free one. Where the default is taken, the program warns and goes on; where a port that is written here is
+    /// taken, it does not start.
     #[serde(serialize_with = "port_or_default")]
     pub port: Option<u16>,
 }
@@ -145,8 +147,9 @@ pub struct PrometheusPage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Periodic {
-    /// The time between two pushes. Default 60s.
+    /// The time between two pushes.
     #[serde(default = "default_interval")]
+    #[schemars(extend("x-minimum" = MIN_INTERVAL))]
     pub interval: GoDuration,
     /// How and where to.
     pub exporter: PushExporter,
@@ -168,15 +171,18 @@ pub struct OtlpPush {
     #[serde(default)]
     pub protocol: OtlpPushProtocol,
     /// As in the exporter of that protocol, such as `http://localhost:4317`.
+    #[schemars(extend("minLength" = 1, "examples" = ["http://localhost:4317"]))]
     pub endpoint: String,
     /// As in the exporter: how the server is checked, where TLS is spoken.
     #[serde(default)]
     pub tls: ClientTls,
     /// As in the exporter: sent with every request. Values are never printed.
     #[serde(default)]
+    #[schemars(extend("examples" = [{"x-api-key": "${env:API_KEY}"}]))]
     pub headers: BTreeMap<String, Secret>,
     /// As in the exporter: headers whose values stand in files, which are read again for each request.
     #[serde(default)]
+    #[schemars(extend("examples" = [{"Authorization": "/run/secrets/otlp"}]))]
     pub header_files: BTreeMap<String, PathBuf>,
     /// As in the exporter: allows an `Authorization` header over plain `http://` to a host that is not this machine.
     #[serde(default)]

@@ -2,10 +2,13 @@
 
 mod components;
 mod import_mahavishnu;
+mod init;
 mod poll;
 mod polled;
 mod print_config;
 mod run;
+mod schema;
+mod shell;
 mod signals;
 mod simulate;
 mod table;
@@ -13,9 +16,12 @@ mod validate;
 
 pub(crate) use components::components;
 pub(crate) use import_mahavishnu::import_mahavishnu;
+pub(crate) use init::init;
 pub(crate) use poll::poll;
 pub(crate) use print_config::print_config;
 pub(crate) use run::run;
+pub(crate) use schema::schema;
+pub(crate) use shell::{completions, man};
 pub(crate) use simulate::simulate;
 pub(crate) use validate::validate;
 
@@ -71,4 +77,9 @@ fn print(text: &str) -> anyhow::Result<()> {
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(())
+}
+
+/// A text in double quotes, in which `$` begins no reference.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text.replace('$', "$$")).to_string()
 }

@@ -27,12 +27,15 @@ pub use signal::{GrpcSignal, HttpSignal, SignalTls};
 pub struct OtlpGrpcConfig {
     /// Where to deliver: `host:port`, `http://host:port` (plain text) or `https://host:port` (TLS). Without a scheme TLS is spoken unless
     /// `tls.insecure` is true. Required unless each signal that is delivered has its own.
+    #[schemars(extend("examples" = ["http://localhost:4317", "https://otel.example.com:4317"]))]
     pub endpoint: String,
     /// How the server is checked, where TLS is spoken.
     pub tls: ClientTls,
     /// Sent with every request, as gRPC metadata. Values are never printed.
+    #[schemars(extend("examples" = [{"x-api-key": "${env:API_KEY}"}]))]
     pub headers: BTreeMap<String, Secret>,
     /// Headers whose values stand in files, which are read again for each request: name to path.
+    #[schemars(extend("examples" = [{"Authorization": "/run/secrets/otlp"}]))]
     pub header_files: BTreeMap<String, PathBuf>,
     /// Allows a header that lets its sender in, such as `Authorization`, over plain `http://` to a host that is not this machine.
     pub allow_insecure_auth: bool,
@@ -40,6 +43,7 @@ pub struct OtlpGrpcConfig {
     pub compression: Compression,
     /// The largest request in MiB, before it is compressed; what is larger is sent in parts. Unset: as large as the server turns out to take.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 1, "maximum" = 1024, "examples" = [4]))]
     pub max_send_msg_size_mib: Option<u32>,
     /// Asks a silent connection whether its far end is still there. Unset: only a request finds out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,21 +66,27 @@ pub struct OtlpHttpConfig {
     /// Where to deliver: the base to which `/v1/metrics`, `/v1/logs` or `/v1/traces` is added, with `http://` or `https://`. Required unless
     /// the endpoint of each signal that is delivered is set by itself.
     #[serde(serialize_with = "without_query")]
+    #[schemars(extend("examples" = ["http://localhost:4318", "https://otel.example.com:4318"]))]
     pub endpoint: String,
     /// Where metrics go, verbatim, instead of under `endpoint`.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_query_if_set")]
+    #[schemars(extend("examples" = ["https://otel.example.com/v1/metrics"]))]
     pub metrics_endpoint: Option<String>,
     /// Where logs go, verbatim, instead of under `endpoint`.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_query_if_set")]
+    #[schemars(extend("examples" = ["https://otel.example.com/v1/logs"]))]
     pub logs_endpoint: Option<String>,
     /// Where traces go, verbatim, instead of under `endpoint`.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_query_if_set")]
+    #[schemars(extend("examples" = ["https://otel.example.com/v1/traces"]))]
     pub traces_endpoint: Option<String>,
     /// How the server is checked, where TLS is spoken.
     pub tls: ClientTls,
     /// Sent with every request. Values are never printed.
+    #[schemars(extend("examples" = [{"x-api-key": "${env:API_KEY}"}]))]
     pub headers: BTreeMap<String, Secret>,
     /// Headers whose values stand in files, which are read again for each request: name to path.
+    #[schemars(extend("examples" = [{"Authorization": "/run/secrets/otlp"}]))]
     pub header_files: BTreeMap<String, PathBuf>,
     /// Allows a header that lets its sender in, such as `Authorization`, over plain `http://` to a host that is not this machine.
     pub allow_insecure_auth: bool,
@@ -86,6 +96,7 @@ pub struct OtlpHttpConfig {
     pub encoding: Encoding,
     /// The largest request in bytes, before it is compressed; what is larger is sent in parts. Unset: as large as the server turns out to take.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 1024, "maximum" = 1_073_741_824, "x-unit" = "bytes", "examples" = [4_194_304]))]
     pub max_request_body_size: Option<u32>,
     /// What is other for metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,8 +138,10 @@ pub enum Encoding {
 #[serde(deny_unknown_fields, default)]
 pub struct Keepalive {
     /// After how long a silence it is asked.
+    #[schemars(extend("x-minimum" = "1s"))]
     pub time: GoDuration,
     /// How long its answer may take, before the connection is given up.
+    #[schemars(extend("x-minimum" = "1s"))]
     pub timeout: GoDuration,
     /// Also while no request is under way. A server may take that for an attack.
     pub permit_without_stream: bool,

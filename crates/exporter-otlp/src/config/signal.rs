@@ -14,12 +14,14 @@ use super::{Compression, Encoding};
 pub struct GrpcSignal {
     /// Where it is delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["https://logs.example.com:4317"]))]
     pub endpoint: Option<String>,
     /// How its server is checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<SignalTls>,
     /// Sent with its requests, in place of the others. Values are never printed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"x-api-key": "${env:LOGS_KEY}"}]))]
     pub headers: Option<BTreeMap<String, Secret>>,
     /// How its requests are compressed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,6 +37,7 @@ pub struct HttpSignal {
     pub tls: Option<SignalTls>,
     /// Sent with its requests, in place of the others. Values are never printed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"x-api-key": "${env:LOGS_KEY}"}]))]
     pub headers: Option<BTreeMap<String, Secret>>,
     /// How its requests are compressed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,12 +56,15 @@ pub struct SignalTls {
     pub insecure: Option<bool>,
     /// A PEM file of the certificate authorities to trust.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["/etc/minicol/ca.pem"]))]
     pub ca_file: Option<PathBuf>,
     /// A PEM file of the certificate that is shown to the server.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["/etc/minicol/client.pem"]))]
     pub cert_file: Option<PathBuf>,
     /// A PEM file of that certificate's private key.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["/etc/minicol/client.key"]))]
     pub key_file: Option<PathBuf>,
 }
 

@@ -27,15 +27,19 @@ pub struct ClientTls {
     pub insecure_skip_verify: bool,
     /// A PEM file of the certificate authorities to trust, instead of the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["/etc/minicol/ca.pem"]))]
     pub ca_file: Option<PathBuf>,
     /// A PEM file of the certificate (with its chain) that is shown to the server; with `key_file`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["/etc/minicol/client.pem"]))]
     pub cert_file: Option<PathBuf>,
     /// A PEM file of that certificate's private key.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["/etc/minicol/client.key"]))]
     pub key_file: Option<PathBuf>,
     /// The name that the server's certificate must have, instead of the endpoint's host.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["otel.example.com"]))]
     pub server_name_override: Option<String>,
     /// The oldest version of TLS that is spoken: `1.2` or `1.3`.
     pub min_version: TlsVersion,
@@ -46,11 +50,14 @@ pub struct ClientTls {
 #[serde(deny_unknown_fields, default)]
 pub struct ServerTls {
     /// A PEM file of the certificate (with its chain) that is shown to clients. Required.
+    #[schemars(extend("examples" = ["/etc/minicol/server.pem"]))]
     pub cert_file: PathBuf,
     /// A PEM file of that certificate's private key. Required.
+    #[schemars(extend("examples" = ["/etc/minicol/server.key"]))]
     pub key_file: PathBuf,
     /// A PEM file of the authorities of which a client must show a certificate. Unset: every client is let in.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["/etc/minicol/clients.pem"]))]
     pub client_ca_file: Option<PathBuf>,
     /// The oldest version of TLS that is spoken: `1.2` or `1.3`.
     pub min_version: TlsVersion,

@@ -172,7 +172,9 @@ impl JsonSchema for AttributeConfig {
                 { "type": ["string", "number", "boolean"] },
                 {
                     "type": "object",
-                    "properties": { "literal": { "type": ["string", "number", "boolean"] } },
+                    "properties": {
+                        "literal": { "type": ["string", "number", "boolean"], "description": "The value itself, also where it looks like a path." },
+                    },
                     "required": ["literal"],
                     "additionalProperties": false,
                 },

@@ -9,14 +9,17 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct MemoryLimiterConfig {
     /// How often the process's memory is looked at.
+    #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "1h"))]
     pub check_interval: GoDuration,
     /// The hard limit, in MiB; 0: `limit_percentage` says it.
     pub limit_mib: u32,
     /// How far below the hard limit the soft one lies, in MiB; 0: a fifth of the hard limit.
     pub spike_limit_mib: u32,
     /// The hard limit in percent of the memory that the process may have; 0: `limit_mib` says it.
+    #[schemars(extend("maximum" = 100))]
     pub limit_percentage: u32,
     /// The same for the soft one, in percent of the same; 0: a fifth of the hard limit.
+    #[schemars(extend("maximum" = 100))]
     pub spike_limit_percentage: u32,
 }
 

@@ -25,38 +25,42 @@ pub(crate) const SESSION_ANALYTICS: &str = "get_session_analytics";
 #[serde(deny_unknown_fields, default)]
 pub struct SessionBuddyConfig {
     /// The MCP endpoint (streamable HTTP) of the Session-Buddy to poll: `http://` or `https://`, with a host.
-    #[schemars(extend("format" = "uri"))]
     #[serde(serialize_with = "without_query")]
+    #[schemars(extend("pattern" = "^[Hh][Tt][Tt][Pp][Ss]?://", "examples" = ["http://localhost:8678/mcp", "https://buddy.example.com/mcp"]))]
     pub endpoint: String,
-    /// Seconds from the beginning of one cycle to the beginning of the next, 1 to 3600. A cycle that takes longer is cut.
+    /// Seconds from the beginning of one cycle to the beginning of the next. A cycle that takes longer is cut.
     #[schemars(extend("minimum" = 1, "maximum" = 3600))]
     pub interval_seconds: Seconds,
-    /// Seconds that one attempt of one call may take, 0.1 to 300.
+    /// Seconds that one attempt of one call may take.
     #[schemars(extend("minimum" = 0.1, "maximum" = 300))]
     pub timeout_seconds: Seconds,
-    /// How often a call that could not be delivered is repeated within its cycle, 0 to 10.
+    /// How often a call that could not be delivered is repeated within its cycle.
     #[schemars(extend("minimum" = 0, "maximum" = 10))]
     pub max_retries: u32,
-    /// Seconds before the first repetition, 0 to 300; doubles each time, with jitter.
+    /// Seconds before the first repetition; doubles each time, with jitter.
     #[schemars(extend("minimum" = 0, "maximum" = 300))]
     pub retry_delay_seconds: Seconds,
-    /// How many failures of one tool in a row open its circuit breaker, 1 to 100.
+    /// How many failures of one tool in a row open its circuit breaker.
     #[schemars(extend("minimum" = 1, "maximum" = 100))]
     pub circuit_breaker_threshold: u32,
-    /// Seconds from the tick of the cycle that opened a breaker until the tool is tried again, 0 to 86400. Default: the interval.
+    /// Seconds from the tick of the cycle that opened a breaker until the tool is tried again. Default: the interval.
     #[schemars(extend("minimum" = 0, "maximum" = 86400))]
     pub circuit_breaker_cooldown_seconds: Option<Seconds>,
     /// The tools to poll. A name is used as written where the server offers that or it begins with `get_`, else with `get_` before it.
+    #[schemars(extend("minItems" = 1, "maxItems" = 256, "examples" = [["workflow_metrics", "session_analytics"]]))]
     pub metrics_to_collect: Vec<String>,
     /// What is different for single tools, by the tool's name.
+    #[schemars(extend("examples" = [{"get_session_analytics": {"arguments": {"limit": 500}, "timeout_seconds": 20}}]))]
     pub tools: ToolTable,
-    /// Seconds between two looks at which tools the server offers, 1 to 86400. A new session looks as well.
+    /// Seconds between two looks at which tools the server offers. A new session looks as well.
     #[schemars(extend("minimum" = 1, "maximum" = 86400))]
     pub discovery_interval_seconds: Seconds,
     /// HTTP headers that go with every request, such as `Authorization`. Their values are secrets.
+    #[schemars(extend("examples" = [{"Authorization": "Bearer ${env:BUDDY_TOKEN}"}]))]
     pub headers: BTreeMap<String, Secret>,
     /// A file that holds a bearer token, which goes with every request; read again when it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["/run/secrets/token"]))]
     pub bearer_token_file: Option<PathBuf>,
     /// How a token is got from an authorization server, where the server wants one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,11 +71,13 @@ pub struct SessionBuddyConfig {
     pub tls: ClientTls,
     /// An HTTP proxy that the server is reached through, `http://[user:password@]host:port`; a secret. Default: what the environment says.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["http://proxy.example.com:3128"]))]
     pub proxy_url: Option<Secret>,
-    /// The longest reply that is read, in bytes, 1024 to 268435456.
+    /// The longest reply that is read, in bytes.
     #[schemars(extend("minimum" = 1024, "maximum" = 268_435_456))]
     pub max_response_bytes: u64,
     /// Attributes of the target's resource, beside or instead of the ones the receiver sets.
+    #[schemars(extend("examples" = [{"deployment.environment.name": "laptop"}]))]
     pub resource_attributes: BTreeMap<String, ResourceValue>,
 }
 

@@ -17,25 +17,30 @@ use super::SessionBuddyConfig;
 #[serde(deny_unknown_fields, default)]
 pub struct OAuth2Config {
     /// Who the poller is to the authorization server.
+    #[schemars(extend("examples" = ["minicol"]))]
     pub client_id: String,
     /// A file that holds the client's secret.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["/run/secrets/minicol"]))]
     pub client_secret_file: Option<PathBuf>,
     /// A PEM file that holds a private key (RSA, P-256, P-384, Ed25519), which signs an assertion instead of a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["/etc/minicol/client.pem"]))]
     pub private_key_file: Option<PathBuf>,
     /// Where tokens come from. Default: what the metadata of `issuer` says.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_query_if_set")]
-    #[schemars(extend("format" = "uri"))]
+    #[schemars(extend("pattern" = "^[Hh][Tt][Tt][Pp][Ss]?://", "examples" = ["https://login.example.com/oauth2/token"]))]
     pub token_url: Option<String>,
     /// The authorization server. Default: the one that the server's metadata names; with a `client_secret_file` this or `token_url` must be set.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_query_if_set")]
     #[schemars(extend("format" = "uri"))]
     pub issuer: Option<String>,
     /// The scopes to ask for. Default: those that the server names.
+    #[schemars(extend("examples" = [["mcp:read"]]))]
     pub scopes: Vec<String>,
     /// What the token shall be for. Default: what the server's metadata says, else the endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["https://buddy.example.com/mcp"]))]
     pub resource: Option<String>,
     /// How an authorization server that is not at the endpoint's own origin is checked, and what is shown to it. Default: the system's
     /// authorities, and nothing; whatever `tls` of the receiver says.

@@ -18,8 +18,9 @@ pub struct ToolTable(BTreeMap<String, ToolOptions>);
 #[serde(deny_unknown_fields, default)]
 pub struct ToolOptions {
     /// The arguments it is called with. `null` takes a built-in argument away.
+    #[schemars(extend("examples" = [{"limit": 500, "sort_by": "duration"}]))]
     pub arguments: Map<String, Value>,
-    /// Seconds that one attempt of this call may take, 0.1 to 300. Default: `timeout_seconds` of the receiver.
+    /// Seconds that one attempt of this call may take. Default: `timeout_seconds` of the receiver.
     #[schemars(extend("minimum" = 0.1, "maximum" = 300))]
     pub timeout_seconds: Option<Seconds>,
 }

@@ -9,9 +9,10 @@ use crate::PushExporter;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TracesConfig {
-    /// Where spans are sent. Default: nowhere, and there are none.
+    /// Where spans are sent; where nowhere, there are none.
+    #[schemars(extend("maxItems" = MAX_PROCESSORS, "examples" = [[{"batch": {"exporter": {"otlp": {"endpoint": "http://localhost:4317"}}}}]]))]
     pub processors: Vec<SpanProcessor>,
-    /// Which traces are kept. Default: all.
+    /// Which traces are kept.
     pub sampler: Sampler,
 }
 
@@ -27,17 +28,21 @@ pub enum SpanProcessor {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BatchProcessor {
-    /// How long a span waits for others, at most. Default 5s.
+    /// How long a span waits for others, at most.
     #[serde(default = "default_schedule_delay")]
+    #[schemars(extend("x-minimum" = MIN_DELAY))]
     pub schedule_delay: GoDuration,
-    /// How long sending one batch may take. Default 30s.
+    /// How long sending one batch may take.
     #[serde(default = "default_export_timeout")]
+    #[schemars(extend("x-minimum" = MIN_DELAY))]
     pub export_timeout: GoDuration,
-    /// How many spans may wait; what comes beyond is lost, and counted. Default 2048.
+    /// How many spans may wait; what comes beyond is lost, and counted.
     #[serde(default = "default_queue_size")]
+    #[schemars(extend("minimum" = 1, "maximum" = MAX_QUEUE_SIZE))]
     pub max_queue_size: usize,
-    /// How many spans are sent at once, at most. Default 512.
+    /// How many spans are sent at once, at most.
     #[serde(default = "default_batch_size")]
+    #[schemars(extend("minimum" = 1, "maximum" = MAX_QUEUE_SIZE))]
     pub max_export_batch_size: usize,
     /// How and where to.
     pub exporter: PushExporter,
@@ -66,7 +71,8 @@ pub struct NoOptions {}
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ratio {
-    /// The share, from 0.0 to 1.0.
+    /// The share.
+    #[schemars(extend("minimum" = 0, "maximum" = 1, "examples" = [0.1]))]
     pub ratio: f64,
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::settings::{BLOCK, Became, Settings};
+use crate::commands::quoted;
 
 /// What the tools that the old poller knew, and those worth adding, are on the released server.
 const KNOWN: [(&str, &str); 7] = [
@@ -95,9 +96,4 @@ fn line<T>(out: &mut String, key: &str, value: &str, became: &Became<T>) {
 
 fn comment(note: Option<&str>) -> String {
     note.map(|note| format!("  # {note}")).unwrap_or_default()
-}
-
-/// A text in double quotes, in which `$` begins no reference.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text.replace('$', "$$")).to_string()
 }

@@ -1,0 +1,65 @@
+//! `docs`: the JSON Schema and the reference pages, written anew from what the program says of itself.
+
+mod option;
+mod page;
+
+use std::{collections::BTreeMap, path::Path, process::Command};
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+use crate::{Chore, root};
+
+/// Writes `docs/reference` anew.
+pub const CHORE: Chore = Chore { name: "docs", about: "write docs/reference anew, the JSON Schema included", run };
+
+/// Where the pages and the schema stand.
+pub const FOLDER: &str = "docs/reference";
+/// The schema's name there.
+pub const SCHEMA: &str = "minicol.schema.json";
+
+fn run(_: &[String]) -> anyhow::Result<()> {
+    let text = schema()?;
+    let folder = root().join(FOLDER);
+    std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    let pages = pages(&serde_json::from_str(&text).context("the schema is no JSON")?);
+    for name in written(&folder)?.keys().filter(|name| !pages.contains_key(*name)) {
+        std::fs::remove_file(folder.join(name))?;
+    }
+    for (name, page) in &pages {
+        std::fs::write(folder.join(name), page)?;
+    }
+    std::fs::write(folder.join(SCHEMA), text)?;
+    Ok(())
+}
+
+/// The pages, by their names.
+pub fn pages(schema: &Value) -> BTreeMap<String, String> {
+    page::all(schema)
+}
+
+/// The pages that stand in a folder.
+pub fn written(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "md") {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            found.insert(name, std::fs::read_to_string(&path)?);
+        }
+    }
+    Ok(found)
+}
+
+/// What this checkout's program prints.
+fn schema() -> anyhow::Result<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["run", "--quiet", "--package", "minicol-collector", "--", "schema"])
+        .current_dir(root())
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .context("cargo does not run")?;
+    ensure!(output.status.success(), "the program does not print its schema");
+    String::from_utf8(output.stdout).context("the schema is no text")
+}
