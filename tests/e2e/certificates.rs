@@ -24,7 +24,7 @@ const CAUSES: [(&str, [&str; 2]); 4] = [
     ("picky", ["certificate", "certificate"]),
 ];
 
-fn authority(folder: &Path, name: &str) -> Issuer<'static, KeyPair> {
+pub(crate) fn authority(folder: &Path, name: &str) -> Issuer<'static, KeyPair> {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -34,7 +34,7 @@ fn authority(folder: &Path, name: &str) -> Issuer<'static, KeyPair> {
 }
 
 /// Writes a certificate and its key as `NAME.crt` and `NAME.key`.
-fn certificate(folder: &Path, issuer: &Issuer<'static, KeyPair>, name: &str, host: &str, ended: bool) {
+pub(crate) fn certificate(folder: &Path, issuer: &Issuer<'static, KeyPair>, name: &str, host: &str, ended: bool) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
     if ended {

@@ -87,9 +87,11 @@ async fn every_bad_file_that_a_schema_can_see_through_is_refused() {
     assert!(files.len() >= 40, "only {}", files.len());
     for (name, text) in files {
         let beyond = BEYOND.iter().find(|(file, _)| *file == name);
-        let file = serde_yaml::from_str::<Value>(&text);
+        // As a value of YAML's own, which takes no key twice.
+        let file = serde_yaml::from_str::<serde_yaml::Value>(&text);
         assert_eq!(file.is_err(), NO_YAML.contains(&name.as_str()), "{name} is YAML, or is none");
         let Ok(file) = file else { continue };
+        let file = serde_json::to_value(file).unwrap();
         let found = wrong(&schema, &file);
         match beyond {
             None => assert!(!found.is_empty(), "the schema takes {name}"),
@@ -107,7 +109,7 @@ fn with(pointer: &str, value: Value) -> Value {
         "service": {"telemetry": {}, "pipelines": {"metrics": {"receivers": ["session_buddy"], "processors": ["mapping"], "exporters": ["otlp/a"]}}},
     });
     let (at, key) = pointer.rsplit_once('/').unwrap();
-    file.pointer_mut(at).unwrap()[key] = value;
+    file.pointer_mut(at).unwrap()[key.replace("~1", "/")] = value;
     file
 }
 
@@ -115,7 +117,7 @@ fn with(pointer: &str, value: Value) -> Value {
 async fn a_value_may_be_written_as_the_program_reads_it() {
     let (_, schema) = printed().await;
     let buddy = |key: &str| format!("/receivers/session_buddy/{key}");
-    let otlp = |key: &str| format!("/exporters/otlp~1a/{key}").replace("otlp~1a", "otlp~1a");
+    let otlp = |key: &str| format!("/exporters/otlp~1a/{key}");
     let cases: Vec<(String, Value, bool)> = vec![
         (buddy("interval_seconds"), json!(0.5 + 1.0), true),
         (buddy("interval_seconds"), json!("${env:INTERVAL}"), true),
@@ -149,11 +151,7 @@ async fn a_value_may_be_written_as_the_program_reads_it() {
         ("/service/pipelines/metrics/exporters".to_owned(), json!(["otlp/"]), false),
         ("/service/pipelines/metrics/exporters".to_owned(), json!(["otlp_grpc/a", "debug"]), true),
         ("/service/pipelines/metrics/processors".to_owned(), json!(null), false),
-        (
-            "/service/pipelines/logs/2".replace("/2", "~12"),
-            json!({"receivers": ["otlp"], "exporters": ["otlphttp"]}),
-            true,
-        ),
+        ("/service/pipelines/logs~12".to_owned(), json!({"receivers": ["otlp"], "exporters": ["otlphttp"]}), true),
         (
             "/service/pipelines/observations".to_owned(),
             json!({"receivers": ["session_buddy"], "exporters": ["otlp/a"]}),
@@ -167,15 +165,7 @@ async fn a_value_may_be_written_as_the_program_reads_it() {
         ("/service/telemetry/logs".to_owned(), json!({"level": "loud"}), false),
     ];
     for (pointer, value, holds) in cases {
-        // A key may hold a slash.
-        let pointer = pointer.replace("logs~12", "logs/2");
-        let file = if pointer.ends_with("logs/2") {
-            let mut file = with("/service/telemetry", json!({}));
-            file["service"]["pipelines"]["logs/2"] = value.clone();
-            file
-        } else {
-            with(&pointer, value.clone())
-        };
+        let file = with(&pointer, value.clone());
         let found = wrong(&schema, &file);
         assert_eq!(found.is_empty(), holds, "{pointer}: {value}: {found:?}");
     }

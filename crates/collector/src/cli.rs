@@ -48,6 +48,20 @@ pub(crate) enum Command {
     },
     /// Print what is compiled in, as YAML
     Components,
+    /// Look whether every target and backend is reachable, and say what to do where one is not
+    #[command(
+        after_help = "Example: minicol doctor --config pipelines/session-buddy.yaml\n\ndocs/doctor.md tells what each line means."
+    )]
+    Doctor {
+        #[command(flatten)]
+        sources: Sources,
+        /// How long each component may take, such as 10s
+        #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+        timeout: Duration,
+        /// For a person or for a program
+        #[arg(long, value_enum, default_value_t = Output::Table)]
+        format: Output,
+    },
     /// Write a first pipeline file, with comments: asks on a terminal for what no option says
     #[command(
         after_help = "Examples:\n  minicol init\n  minicol init --endpoint http://buddy:8678/mcp --backend http://collector:4318 --protocol http --output site.yaml"

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
             Command::Run { sources, shutdown_timeout } => commands::run(sources, shutdown_timeout).await,
             Command::Validate { sources } => commands::validate(sources),
             Command::Components => commands::components(),
+            Command::Doctor { sources, timeout, format } => commands::doctor(sources, timeout, format).await,
             Command::Init(wanted) => commands::init(wanted),
             Command::Schema => commands::schema(),
             Command::Completions { shell } => commands::completions(shell),

@@ -3,7 +3,11 @@
 use std::{error::Error, io};
 
 use http::Uri;
-use minicol_plugin::{ExportError, OtlpProtocol, net::ConnectError, text};
+use minicol_plugin::{
+    ExportError, OtlpProtocol,
+    net::{ConnectError, does_not_resolve},
+    text,
+};
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use crate::heard::{Ears, Heard};
@@ -138,8 +142,7 @@ fn unreachable(host: &str, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused: is a collector listening there?".to_owned(),
         io::ErrorKind::TimedOut => "it cannot be reached: nothing answers there".to_owned(),
-        // The resolver's errors have no kind of their own.
-        _ if error.raw_os_error().is_none() && error.to_string().contains("lookup") => {
+        _ if does_not_resolve(error) => {
             format!("the name {} does not resolve: {}", text::foreign(host), text::foreign(&error.to_string()))
         }
         _ => text::foreign(&error.to_string()),

@@ -8,8 +8,8 @@ use std::{error::Error, sync::Arc};
 use http::{Uri, uri::PathAndQuery};
 use minicol_pdata::{Batch, Signal};
 use minicol_plugin::{
-    Clock, ComponentError, Delivered, EnvironmentDefault, ExportError, Exporter, Factory, Flow, OtlpProtocol, Scope,
-    Stability, async_trait, text,
+    Checkup, Clock, ComponentError, Delivered, Diagnosis, EnvironmentDefault, ExportError, Exporter, Factory, Flow,
+    OtlpProtocol, Scope, Stability, async_trait, text,
 };
 use tonic::{Code, Status, body::Body, client::Grpc, codec::CompressionEncoding};
 use tonic_types::StatusExt;
@@ -63,6 +63,12 @@ impl Factory for OtlpGrpc {
     fn build(config: OtlpGrpcConfig, scope: &Scope) -> Result<Box<dyn Exporter>, ComponentError> {
         let of = |signal| Ok(Some(config.of(signal)).filter(|own| !own.endpoint.is_empty()));
         Ok(Box::new(Self { lanes: Lanes::build(of, |config| Lane::build(config, scope))? }))
+    }
+
+    fn diagnose(config: OtlpGrpcConfig, checkup: Checkup) -> Option<Diagnosis> {
+        let built = Self::build(config.clone(), checkup.scope());
+        let secure = move |signal| config.of(signal).target().is_ok_and(|uri| uri.scheme_str() == Some("https"));
+        Some(Box::pin(crate::diagnose::exporter(built, secure, checkup)))
     }
 }
 

@@ -9,8 +9,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use minicol_pdata::{Batch, Signal};
 use minicol_plugin::{
-    ComponentError, Delivered, EnvironmentDefault, ExportError, Exporter, Factory, Flow, OtlpProtocol, Scope,
-    Stability, async_trait, text,
+    Checkup, ComponentError, Delivered, Diagnosis, EnvironmentDefault, ExportError, Exporter, Factory, Flow,
+    OtlpProtocol, Scope, Stability, async_trait, text,
 };
 use prost::Message;
 
@@ -80,6 +80,14 @@ impl Factory for OtlpHttp {
             Lane::build(config, uri.clone(), Arc::clone(transport), scope)
         })?;
         Ok(Box::new(Self { lanes }))
+    }
+
+    fn diagnose(config: OtlpHttpConfig, checkup: Checkup) -> Option<Diagnosis> {
+        let built = Self::build(config.clone(), checkup.scope());
+        let secure = move |signal| {
+            config.target(signal).is_ok_and(|uri| uri.is_some_and(|uri| uri.scheme_str() == Some("https")))
+        };
+        Some(Box::pin(crate::diagnose::exporter(built, secure, checkup)))
     }
 }
 

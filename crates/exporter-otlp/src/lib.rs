@@ -3,6 +3,7 @@
 //! has: nothing is decoded or encoded twice.
 
 mod config;
+mod diagnose;
 mod environment;
 mod failure;
 mod grpc;

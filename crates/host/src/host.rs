@@ -182,6 +182,10 @@ impl Host {
         Workshop::new(self.environment.clone(), NoopMeterProvider::new().meter("minicol"), Tracer::default())
     }
 
+    pub(crate) const fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     pub(crate) const fn limits(&self) -> Limits {
         self.limits
     }

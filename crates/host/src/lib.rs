@@ -4,6 +4,7 @@
 
 mod arrow;
 mod books;
+mod doctor;
 mod events;
 mod fork;
 mod gate;
@@ -21,6 +22,7 @@ mod stage;
 mod view;
 mod workshop;
 
+pub use doctor::Examined;
 pub use events::Events;
 pub use host::{Host, Limits, StartError, Started};
 pub use minicol_telemetry::Program;

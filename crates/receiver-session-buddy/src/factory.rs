@@ -1,7 +1,8 @@
-use crate::{PollerError, SessionBuddyConfig, SessionBuddyPoller};
+use crate::{PollerError, SessionBuddyConfig, SessionBuddyPoller, diagnose::diagnose};
 use minicol_pdata::Signal;
 use minicol_plugin::{
-    ComponentError, EnvironmentOverrides, Factory, Flow, Next, Receiver, Scope, Stability, async_trait,
+    Checkup, ComponentError, Diagnosis, EnvironmentOverrides, Factory, Flow, Next, Receiver, Scope, Stability,
+    async_trait,
 };
 
 /// The receiver `session_buddy` for the collector's list of components.
@@ -23,6 +24,10 @@ impl Factory for SessionBuddyFactory {
 
     fn build(config: SessionBuddyConfig, _: &Scope) -> Result<Box<dyn Receiver>, ComponentError> {
         Ok(Box::new(SessionBuddyReceiver(config)))
+    }
+
+    fn diagnose(config: SessionBuddyConfig, checkup: Checkup) -> Option<Diagnosis> {
+        Some(Box::pin(diagnose(config, checkup)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod analytics;
 mod config;
+mod diagnose;
 mod factory;
 mod poller;
 mod source;

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod components;
+mod doctor;
 mod import_mahavishnu;
 mod init;
 mod poll;
@@ -15,6 +16,7 @@ mod table;
 mod validate;
 
 pub(crate) use components::components;
+pub(crate) use doctor::doctor;
 pub(crate) use import_mahavishnu::import_mahavishnu;
 pub(crate) use init::init;
 pub(crate) use poll::poll;

@@ -74,6 +74,11 @@ pub trait Network: Send + Sync {
     }
 }
 
+/// Whether a connection failed because the host's name has no address. The resolver's errors have no kind of their own.
+pub fn does_not_resolve(error: &io::Error) -> bool {
+    error.raw_os_error().is_none() && error.to_string().contains("lookup")
+}
+
 /// Takes connections.
 #[async_trait]
 pub trait Listener: Send {

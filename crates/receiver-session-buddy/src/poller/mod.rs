@@ -30,6 +30,7 @@ use tokio::{
 use crate::SessionBuddyConfig;
 use engine::Engine;
 pub use status::{LastError, PollerStatus};
+pub(crate) use target::target;
 use ticks::Ticks;
 
 /// With more pollers than this in a program, first polls are spread over the interval.

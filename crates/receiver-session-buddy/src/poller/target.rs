@@ -31,7 +31,7 @@ struct Way {
 }
 
 /// The target of a configuration, with what is remembered of it.
-pub(super) fn target(config: &SessionBuddyConfig, scope: &Scope) -> Result<Arc<dyn PollTarget>, PollerError> {
+pub(crate) fn target(config: &SessionBuddyConfig, scope: &Scope) -> Result<Arc<dyn PollTarget>, PollerError> {
     let endpoint: Endpoint = config.endpoint.parse()?;
     let proxies = proxies(config, &endpoint, scope)?;
     let tls = endpoint.is_secure().then(|| config.tls.clone());
