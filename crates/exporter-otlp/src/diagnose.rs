@@ -1,6 +1,6 @@
 //! Whether the backend takes what is sent: an empty request per signal, over the exporter's own connections.
 
-use minicol_pdata::{Batch, Signal};
+use minicol_pdata::{Batch, Logs, Metrics, Signal, Traces};
 use minicol_plugin::{Checkup, ComponentError, Exporter};
 
 /// `secure` tells whether a signal goes over TLS.
@@ -16,9 +16,9 @@ pub(crate) async fn exporter(
     let mut over_tls = false;
     for signal in checkup.signals() {
         let nothing = match signal {
-            Signal::Metrics => Batch::Metrics(Default::default()),
-            Signal::Logs => Batch::Logs(Default::default()),
-            Signal::Traces => Batch::Traces(Default::default()),
+            Signal::Metrics => Batch::Metrics(Metrics::default()),
+            Signal::Logs => Batch::Logs(Logs::default()),
+            Signal::Traces => Batch::Traces(Traces::default()),
             Signal::Observations => continue,
         };
         let answer = exporter.export(nothing).await;

@@ -180,12 +180,7 @@ impl JsonSchema for Secret {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "writeOnly": true,
-            "description": "A secret; it is never printed.",
-            "x-type": "secret",
-        })
+        json_schema!({ "type": "string", "writeOnly": true, "x-type": "secret" })
     }
 }
 
@@ -303,21 +298,35 @@ impl JsonSchema for GoDuration {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "type": ["string", "integer"],
-            "pattern": r"^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$",
-            // A bare 0 is the only number that needs no unit.
-            "minimum": 0,
-            "maximum": 0,
-            "description": "A duration such as 300ms, 5s or 1h30m.",
+            "anyOf": [
+                {
+                    "type": "string",
+                    "pattern": r"^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$",
+                    "patternErrorMessage": "a duration with its unit belongs here, such as 300ms, 5s or 1h30m",
+                },
+                // The only number that needs no unit.
+                { "const": 0 },
+            ],
             "x-type": "duration",
         })
     }
 }
 
 /// Seconds as a number, fractions allowed: what keys that end in `_seconds` take.
-#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seconds(pub f64);
+
+/// Like the other types that many options share it has no description: an editor would show that in the place of the option's own.
+impl JsonSchema for Seconds {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Seconds".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "number" })
+    }
+}
 
 impl Seconds {
     /// As a duration; what is negative, not finite or too long becomes zero (a range check tells the user before).

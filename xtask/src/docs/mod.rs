@@ -1,6 +1,8 @@
 //! `docs`: the JSON Schema and the reference pages, written anew from what the program says of itself.
 
+#[allow(clippy::format_push_string)] // a page reads best so, and is made once
 mod option;
+#[allow(clippy::format_push_string)]
 mod page;
 
 use std::{collections::BTreeMap, path::Path, process::Command};

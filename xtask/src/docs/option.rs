@@ -168,6 +168,9 @@ fn inner<'a>(option: &Followed<'a>, shapes: &Shapes<'a>) -> Vec<Inner<'a>> {
 
 fn kind<'a>(option: &Followed<'a>, shapes: &Shapes<'a>) -> String {
     let shape = option.shape;
+    if let (Some(name), Some(_)) = (shape["x-type"].as_str(), shape.get("anyOf")) {
+        return name.to_owned();
+    }
     if let Some(words) = words(shape) {
         return words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
     }
@@ -207,8 +210,7 @@ fn words(shape: &Value) -> Option<Vec<(String, &str)>> {
 
 fn default(option: &Followed<'_>, is_section: bool) -> String {
     match option.at.get("default") {
-        None => String::new(),
-        Some(Value::Null) => String::new(),
+        None | Some(Value::Null) => String::new(),
         Some(Value::Object(_)) if is_section => String::new(),
         Some(Value::String(text)) if text.is_empty() => String::new(),
         Some(Value::Object(map)) if map.is_empty() => String::new(),

@@ -132,13 +132,13 @@ impl Patient {
             let reached = checks.iter().all(|check| check.verdict == Verdict::Passed);
             checks.extend(checkup.checks().into_iter().map(|check| if reached { check } else { beyond(check) }));
             match ended {
-                Ok(Ok(())) => {}
                 Ok(Err(panic)) => checks.push(failed("look", format!("it broke off: {}", panic_message(&*panic)))),
                 Err(_) if reached => checks.push(failed(
                     "answer",
                     format!("none within {limit:?}: is the server stuck? raise --timeout if it only needs longer"),
                 )),
-                Err(_) => {}
+                // It came to its end; or what is not reached has been told.
+                Ok(Ok(())) | Err(_) => {}
             }
         }
         Examined { kind, name, checks }

@@ -17,7 +17,7 @@ pub(super) fn service(registry: &Registry, writer: &mut Writer) -> Value {
         "properties": {
             "extensions": list(
                 "The extensions that start, in this order.",
-                ids(registry.extensions, |_| true),
+                &ids(registry.extensions, |_| true),
                 false,
             ),
             "pipelines": pipelines(registry, writer),
@@ -56,17 +56,17 @@ fn pipeline(registry: &Registry, signal: Signal) -> Value {
         "properties": {
             "receivers": list(
                 "Ids of receivers. One that several pipelines name is one instance.",
-                ids(registry.receivers, |_| true),
+                &ids(registry.receivers, |_| true),
                 true,
             ),
             "processors": list(
                 "Ids of processors, in the order in which telemetry passes them.",
-                ids(registry.processors, |_| true),
+                &ids(registry.processors, |_| true),
                 false,
             ),
             "exporters": list(
                 "Ids of exporters; each gets everything. One that several pipelines name is one instance.",
-                ids(registry.exporters, |entry| takes(entry.flows)),
+                &ids(registry.exporters, |entry| takes(entry.flows)),
                 true,
             ),
         },
@@ -88,7 +88,7 @@ fn ids<P: Product + ?Sized>(entries: &[Entry<P>], fits: impl Fn(&Entry<P>) -> bo
     json!({ "type": "string", "pattern": id_pattern(fitting.into_iter()), "examples": types })
 }
 
-fn list(description: &str, items: Value, needed: bool) -> Value {
+fn list(description: &str, items: &Value, needed: bool) -> Value {
     let mut list = json!({ "description": description, "type": "array", "items": items, "uniqueItems": true });
     if needed {
         list["minItems"] = 1.into();

@@ -85,6 +85,8 @@ fn types(object: &mut Map<String, Value>) {
             None => {}
         }
     } else if types.iter().any(|one| one != "null") {
+        let other = format!("{} belongs here, or a reference such as ${{env:NAME}}", named(&types));
+        object.entry("patternErrorMessage").or_insert_with(|| other.into());
         types.push("string".to_owned());
         object.insert("pattern".to_owned(), REFERENCE.into());
     }
