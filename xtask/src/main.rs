@@ -25,5 +25,5 @@ fn main() -> ExitCode {
 }
 
 fn list() -> String {
-    CHORES.iter().map(|chore| format!("  {:<10}{}\n", chore.name, chore.about)).collect()
+    CHORES.iter().map(|chore| format!("  {:<10}{}", chore.name, chore.about)).collect::<Vec<_>>().join("\n")
 }

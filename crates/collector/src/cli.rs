@@ -126,7 +126,7 @@ pub(crate) enum Command {
 /// What `init` writes.
 #[derive(Debug, Args)]
 pub(crate) struct First {
-    /// Where the Session-Buddy is [default: asked for on a terminal, else http://localhost:8678/mcp]
+    /// Where the Session-Buddy is [default: asked for on a terminal, else `http://localhost:8678/mcp`]
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
     /// Where the metrics go [default: asked for on a terminal, else this machine at the protocol's usual port]

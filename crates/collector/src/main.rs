@@ -31,7 +31,7 @@ fn main() -> ExitCode {
             Command::Validate { sources } => commands::validate(sources),
             Command::Components => commands::components(),
             Command::Doctor { sources, timeout, format } => commands::doctor(sources, timeout, format).await,
-            Command::Init(wanted) => commands::init(wanted),
+            Command::Init(wanted) => commands::init(&wanted),
             Command::Schema => commands::schema(),
             Command::Completions { shell } => commands::completions(shell),
             Command::Man { command } => commands::man(command.as_deref()),

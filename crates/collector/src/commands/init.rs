@@ -29,14 +29,14 @@ struct Answers {
 }
 
 /// Writes the file. Where a file is there already, nothing is written unless that was asked for.
-pub(crate) fn init(wanted: First) -> anyhow::Result<ExitCode> {
+pub(crate) fn init(wanted: &First) -> anyhow::Result<ExitCode> {
     let to_stdout = wanted.output == Path::new("-");
     if !to_stdout && !wanted.force && wanted.output.exists() {
         return Err(there_already(&wanted.output));
     }
     let asks = io::stdin().is_terminal();
-    let answers = answers(&wanted, asks, &mut io::stdin().lock(), &mut io::stderr())?;
-    let text = pipeline(&wanted, &answers);
+    let answers = answers(wanted, asks, &mut io::stdin().lock(), &mut io::stderr())?;
+    let text = pipeline(wanted, &answers);
     // What it writes must hold: the same check that `validate` makes.
     let request =
         Request { configs: vec![format!("yaml:{text}")], environment: Environment::default(), ..Request::default() };

@@ -25,14 +25,14 @@ pub(crate) fn man(command: Option<&str>) -> anyhow::Result<ExitCode> {
     program.build();
     let page = match command {
         None => Man::new(program),
-        Some(name) => match program.find_subcommand(name) {
-            Some(command) => Man::new(command.clone()),
-            None => {
+        Some(name) => {
+            let Some(command) = program.find_subcommand(name) else {
                 let known: Vec<&str> = program.get_subcommands().map(clap::Command::get_name).collect();
                 let name = minicol_plugin::text::foreign(name);
                 bail!("there is no command `{name}`; there are: {}", known.join(", "))
-            }
-        },
+            };
+            Man::new(command.clone())
+        }
     };
     let mut text = Vec::new();
     page.render(&mut text)?;
