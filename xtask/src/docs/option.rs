@@ -274,19 +274,26 @@ fn about<'a>(option: &Followed<'a>, shapes: &Shapes<'a>) -> String {
     all.join(" ")
 }
 
-/// A value as YAML's flow style has it, as far as a person writes it.
+/// A value as YAML has it.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Array(list) => format!("[{}]", list.iter().map(plain).collect::<Vec<_>>().join(", ")),
+        Value::Array(list) => format!("[{}]", list.iter().map(within).collect::<Vec<_>>().join(", ")),
         Value::Object(map) => {
-            format!(
-                "{{{}}}",
-                map.iter().map(|(key, one)| format!("{key}: {}", plain(one))).collect::<Vec<_>>().join(", ")
-            )
+            let entry = |(key, one): (&String, &Value)| format!("{key}: {}", within(one));
+            format!("{{{}}}", map.iter().map(entry).collect::<Vec<_>>().join(", "))
         }
         Value::Number(number) => number.to_string().trim_end_matches(".0").to_owned(),
         other => other.to_string(),
+    }
+}
+
+/// The same inside of a list or a mapping, where some letters end a text.
+fn within(value: &Value) -> String {
+    let is_plain = |text: &str| !text.is_empty() && !text.contains(['{', '}', '[', ']', ',', '#', ':', '>', '"']);
+    match value {
+        Value::String(text) if !is_plain(text) => format!("\"{}\"", text.replace('"', "\\\"")),
+        other => plain(other),
     }
 }
 
