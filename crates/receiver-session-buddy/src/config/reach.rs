@@ -33,7 +33,7 @@ pub struct OAuth2Config {
     pub token_url: Option<String>,
     /// The authorization server. Default: the one that the server's metadata names; with a `client_secret_file` this or `token_url` must be set.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_query_if_set")]
-    #[schemars(extend("format" = "uri"))]
+    #[schemars(extend("pattern" = "^[Hh][Tt][Tt][Pp][Ss]?://", "examples" = ["https://login.example.com"]))]
     pub issuer: Option<String>,
     /// The scopes to ask for. Default: those that the server names.
     #[schemars(extend("examples" = [["mcp:read"]]))]
