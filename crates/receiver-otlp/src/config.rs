@@ -71,8 +71,10 @@ pub struct Keepalive {
 #[serde(deny_unknown_fields, default)]
 pub struct ServerParameters {
     /// After this long without a word.
+    #[schemars(extend("x-minimum" = "1s"))]
     pub time: GoDuration,
     /// How long the answer may take; then the connection is closed.
+    #[schemars(extend("x-minimum" = "1s"))]
     pub timeout: GoDuration,
 }
 
