@@ -66,7 +66,7 @@ impl Delivery {
         wanted.sort_unstable();
         wanted.dedup();
         let health = Health::new(scope.clone());
-        let lanes = wanted.into_iter().map(|signal| Lane::new(signal, &config, &scope, storage, &health)).collect();
+        let lanes = wanted.into_iter().map(|signal| Lane::new(signal, &config, &scope, storage)).collect();
         let shared = Arc::new(Shared {
             exporter,
             config,
@@ -190,6 +190,10 @@ impl Shared {
         match next {
             None => return false,
             Some(Popped::Batch(queued)) => self.deliver_queued(lane, queue, queued).await,
+            Some(Popped::Restored(items)) => {
+                self.health.restored(lane.signal, items);
+                queue.tell_size(|size| lane.meters.queue_size(size));
+            }
             Some(Popped::Lost { items, reason, why }) => {
                 let how = Settlement::Failed { reason: reason.to_owned() };
                 lane.settle(items, &how, &why, &self.health);

@@ -28,7 +28,6 @@ impl Lane {
         config: &DeliveryConfig,
         scope: &Scope,
         storage: Option<&Arc<dyn Storage>>,
-        health: &Health,
     ) -> Self {
         let ledger = Arc::<Ledger>::default();
         let meters = Meters::new(scope.meter(), &scope.id().to_string(), signal);
@@ -40,9 +39,6 @@ impl Lane {
                 Queue::Stored(Arc::new(Stored::new(store, signal, settings, Arc::clone(&ledger))))
             }
         });
-        if ledger.keeps() {
-            health.restored(signal, ledger.counts().restored);
-        }
         if let Some(queue) = &queue {
             meters.queue_capacity(queue.capacity());
             queue.tell_size(|size| meters.queue_size(size));

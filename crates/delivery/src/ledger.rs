@@ -102,12 +102,20 @@ impl Ledger {
         }
     }
 
-    /// Takes on what an earlier life left in the storage. From now on what is not settled is kept there.
+    /// From now on what is not settled is kept in a storage.
+    pub(crate) fn keep(&self) {
+        self.books().keeps = true;
+    }
+
+    /// Takes on what an earlier life left in the storage. Where the books were closed meanwhile, it stays there.
     pub(crate) fn restore(&self, items: u64) {
         let mut books = self.books();
-        books.keeps = true;
         books.counts.restored += items;
-        books.counts.queued += items;
+        if books.closed {
+            books.leave(items);
+        } else {
+            books.counts.queued += items;
+        }
     }
 
     pub(crate) fn refuse(&self, items: u64, reason: &str) {
@@ -208,6 +216,7 @@ mod tests {
     #[test]
     fn what_is_stored_is_kept_where_the_rest_is_dropped() {
         let ledger = Ledger::default();
+        ledger.keep();
         ledger.restore(7);
         for items in [5, 3] {
             ledger.accept(items);
@@ -216,8 +225,9 @@ mod tests {
         ledger.settle(5, &Settlement::Dropped);
         assert_eq!(ledger.close(), 3);
         ledger.accept(2);
+        ledger.restore(4);
         let counts = ledger.counts();
-        assert_eq!((counts.accepted, counts.restored, counts.sent, counts.kept, counts.lost()), (10, 7, 7, 10, 0));
+        assert_eq!((counts.accepted, counts.restored, counts.sent, counts.kept, counts.lost()), (10, 11, 7, 14, 0));
         assert!(counts.is_balanced());
     }
 

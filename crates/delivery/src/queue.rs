@@ -32,6 +32,8 @@ pub(crate) enum Place {
 /// What comes out of a queue.
 pub(crate) enum Popped {
     Batch(Queued),
+    /// Items that an earlier life left were found in the storage; told once.
+    Restored(u64),
     /// What was stored and can no longer be had.
     Lost {
         items: u64,

@@ -10,7 +10,7 @@ use minicol_pdata::{Batch, Logs, Metrics, Signal, Traces};
 use minicol_plugin::storage::{Held, StorageError, StoredQueue, StoredRecord};
 use tokio::{
     sync::{Mutex as AsyncMutex, Notify, futures::Notified},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use crate::{
@@ -49,6 +49,10 @@ struct State {
     ready_bytes: usize,
     /// What is stored behind the cursor.
     waiting: Held,
+    /// What an earlier life left is known, and booked.
+    known: bool,
+    /// How many items that were, until it is told.
+    restored: u64,
     closed: bool,
 }
 
@@ -75,25 +79,37 @@ pub(crate) const QUARANTINED: &str = "quarantined";
 pub(crate) const DAMAGED: &str = "storage_damaged";
 
 impl Stored {
-    /// What an earlier life left in the queue is booked as restored.
+    /// What an earlier life left in the queue is booked as restored, as soon as the storage knows it.
     pub(crate) fn new(store: Arc<dyn StoredQueue>, signal: Signal, config: &QueueConfig, ledger: Arc<Ledger>) -> Self {
-        let held = store.holds();
-        ledger.restore(held.items);
-        let sizer = config.sizer;
-        let state = State { size: size_of_held(sizer, held), waiting: held, ..State::default() };
-        Self {
+        ledger.keep();
+        let queue = Self {
             store,
             signal,
             capacity: config.queue_size,
-            sizer,
+            sizer: config.sizer,
             block: config.block_on_overflow,
             ledger,
-            state: Mutex::new(state),
+            state: Mutex::default(),
             arrived: Notify::new(),
             room: Notify::new(),
             freed: Notify::new(),
             reading: AsyncMutex::default(),
+        };
+        queue.restore(&mut queue.state());
+        queue
+    }
+
+    /// Takes on what an earlier life left, once that is known.
+    fn restore(&self, state: &mut State) {
+        if state.known {
+            return;
         }
+        let Some(left) = self.store.left() else { return };
+        self.ledger.restore(left.items);
+        state.known = true;
+        state.restored = left.items;
+        state.size += size_of_held(self.sizer, left);
+        state.waiting = more(state.waiting, left);
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -145,10 +161,16 @@ impl Stored {
             if let Some(oldest) = self.take_ready() {
                 return Some(Popped::Batch(oldest));
             }
-            let (waiting, closed) = {
-                let state = self.state();
-                (state.waiting.records, state.closed)
+            let (waiting, restored, known, closed) = {
+                let mut state = self.state();
+                self.restore(&mut state);
+                (state.waiting.records, std::mem::take(&mut state.restored), state.known, state.closed)
             };
+            if restored > 0 {
+                // What was restored waits for the others, too.
+                self.arrived.notify_one();
+                return Some(Popped::Restored(restored));
+            }
             if waiting == 0 && closed {
                 // The next waiting consumer shall see it, too.
                 self.arrived.notify_one();
@@ -156,7 +178,11 @@ impl Stored {
             }
             if waiting == 0 {
                 let arrived: std::pin::Pin<&mut Notified<'_>> = arrived;
-                arrived.await;
+                if known {
+                    arrived.await;
+                } else {
+                    let _ = timeout(AGAIN, arrived).await;
+                }
                 continue;
             }
             let reading = self.reading.lock().await;
@@ -365,8 +391,10 @@ impl Reservation {
         self.kept = true;
         let queue = Arc::clone(&self.queue);
         let (items, bytes) = (batch.items() as u64, batch.bytes());
-        queue.ledger.accept(items);
         let mut state = queue.state();
+        // What was there before goes first.
+        queue.restore(&mut state);
+        queue.ledger.accept(items);
         if state.waiting.records == 0 && state.ready_bytes + bytes <= READY_BYTES {
             state.cursor = Some(id);
             state.ready_bytes += bytes;

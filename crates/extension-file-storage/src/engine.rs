@@ -16,7 +16,7 @@ use crate::{
     meters::Meters,
     place::{Place, PlaceError},
     queue::{Command, Shared},
-    store::{Bad, Fault, Opening, Store},
+    store::{Bad, Fault, Store},
 };
 
 /// Makes what redb writes to out of the store's file; a test puts a full disk in between.
@@ -35,6 +35,8 @@ pub(crate) struct Engine {
     pub(crate) next: HashMap<Arc<str>, u64>,
     /// A store was open in this life.
     pub(crate) was_open: bool,
+    /// `compaction.on_start` is still to be done.
+    pub(crate) compaction_due: bool,
     /// Queues whose users have not been told yet that what they held is gone.
     pub(crate) resets: HashMap<Arc<str>, String>,
     /// Since the last change that was not forced to the disk.
@@ -53,7 +55,7 @@ pub(crate) enum State {
     Open(Store),
     /// Tried again from then on.
     Failed {
-        why: String,
+        error: StorageError,
         retry: Duration,
     },
     Closed,
@@ -90,7 +92,6 @@ impl Engine {
         let began = scope.clock().monotonic();
         let mut engine = Self {
             place,
-            config,
             scope,
             meters,
             shared,
@@ -98,6 +99,8 @@ impl Engine {
             state: State::Closed,
             next: HashMap::new(),
             was_open: false,
+            compaction_due: config.compaction.on_start,
+            config,
             resets: HashMap::new(),
             unflushed: None,
             full_until: None,
@@ -107,17 +110,22 @@ impl Engine {
             began,
             looked_for_unclaimed: false,
         };
-        let directory = engine.place.directory().display().to_string();
-        let store = engine.open_or_move_aside(Opening::default());
-        engine.opened(store.map_err(|fault| OpenError::Store(directory, fault))?);
-        if engine.config.compaction.on_start {
-            engine.compact();
-        }
+        engine.open_first()?;
         Ok(engine)
+    }
+
+    /// What takes its time, and nobody who starts shall wait for: the check of a store that may be damaged, and compaction.
+    pub(crate) fn prepare(&mut self) {
+        self.reopen_where_due();
+        if self.compaction_due && matches!(self.state, State::Open(_)) {
+            self.compaction_due = false;
+            self.compact();
+        }
     }
 
     /// Works until it is told to close, or nobody can ask any more.
     pub(crate) fn work(mut self, mut asked: Receiver<Command>) {
+        self.prepare();
         while let Some(first) = asked.blocking_recv() {
             let mut bytes = first.bytes();
             let mut round = vec![first];
@@ -254,7 +262,7 @@ impl Engine {
         self.reopen_where_due();
         let asked = match &mut self.state {
             State::Open(store) => ask(store),
-            State::Failed { why, .. } => return Err(StorageError::Unavailable(why.clone())),
+            State::Failed { error, .. } => return Err(error.clone()),
             State::Closed => return Err(StorageError::Closed),
         };
         asked.map_err(|fault| self.failed(&fault))

@@ -16,7 +16,7 @@ pub mod testing;
 use std::{sync::Arc, time::Duration};
 
 use minicol_plugin::{
-    ComponentError, Entry, Extension, Factory, Flow, Scope, Stability, Status, async_trait, storage::Storage,
+    ComponentError, Entry, Extension, Factory, Flow, Scope, Stability, async_trait, storage::Storage,
 };
 use tokio::{
     sync::{mpsc::Receiver, oneshot},
@@ -81,7 +81,7 @@ impl Extension for FileStorage {
         scope.show(move || serde_json::to_value(&*shown.view()).unwrap_or_default());
         let (told, opened) = oneshot::channel();
         let (ending, mut ended) = oneshot::channel::<()>();
-        let (own_scope, own_shared, directory) = (scope.clone(), Arc::clone(&shared), config.directory.clone());
+        let (own_scope, own_shared) = (scope.clone(), Arc::clone(&shared));
         std::thread::Builder::new()
             .name("file_storage".to_owned())
             .spawn(move || {
@@ -100,7 +100,6 @@ impl Extension for FileStorage {
             Ok(Err(error)) => return Err(ComponentError::new(error.to_string())),
             Err(_) => return Err(ComponentError::new("the thread that writes ended at once, which is a bug")),
         }
-        scope.report(Status::Ok, format!("stores in {}", directory.display()));
         scope.ready();
         loop {
             tokio::select! {

@@ -74,6 +74,9 @@ pub(crate) struct View {
     /// Why nothing can be stored now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) trouble: Option<String>,
+    /// A store was open in this life: what an earlier one left is known.
+    #[serde(skip)]
+    pub(crate) opened: bool,
     pub(crate) queues: BTreeMap<Arc<str>, QueueView>,
 }
 
@@ -85,6 +88,9 @@ pub(crate) struct QueueView {
     pub(crate) bytes: u64,
     /// Whether somebody asked for it in this life.
     pub(crate) in_use: bool,
+    /// What an earlier life left in it.
+    #[serde(skip)]
+    pub(crate) left: Held,
 }
 
 /// How many calls may wait for the engine; further ones wait to be one of them.
@@ -146,6 +152,11 @@ impl StoredQueue for Queue {
         let view = self.shared.view();
         let queue = view.queues.get(&self.name).copied().unwrap_or_default();
         Held { records: queue.records, items: queue.items, bytes: queue.bytes }
+    }
+
+    fn left(&self) -> Option<Held> {
+        let view = self.shared.view();
+        view.opened.then(|| view.queues.get(&self.name).map(|queue| queue.left).unwrap_or_default())
     }
 
     async fn push(&self, payload: Bytes, items: u64, stored: OnStored) -> Result<(), StorageError> {

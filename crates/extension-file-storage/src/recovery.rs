@@ -2,6 +2,8 @@
 
 use std::{
     fmt::Write,
+    fs::File,
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -11,9 +13,9 @@ use minicol_plugin::{Level, Status, storage::StorageError};
 
 use crate::{
     config::MIB,
-    engine::{Engine, State},
+    engine::{Engine, OpenError, State},
     queue::{Command, QueueView},
-    store::{Fault, Opening, Store},
+    store::{self, Fault, Opening, Store},
 };
 
 /// A store that fails is opened anew after this.
@@ -26,6 +28,25 @@ const DAMAGED_IN_A_ROW: u32 = 3;
 const UNCLAIMED_AFTER: Duration = Duration::from_secs(10);
 
 impl Engine {
+    /// The first attempt, which is a quick one: the program waits for it. Where it fails, the store is tried again as one that fails later is; only
+    /// one that this program must not touch keeps it from starting.
+    pub(crate) fn open_first(&mut self) -> Result<(), OpenError> {
+        match self.open_store(Opening::default()) {
+            Ok(store) => {
+                self.opened(store);
+                self.scope.report(Status::Ok, format!("stores in {}", self.place.directory().display()));
+            }
+            Err(fault @ Fault::Newer(_)) => {
+                return Err(OpenError::Store(self.place.directory().display().to_string(), fault));
+            }
+            Err(fault) => {
+                let error = self.refusal(&fault);
+                self.state = State::Failed { error, retry: self.now() };
+            }
+        }
+        Ok(())
+    }
+
     /// Opens the store; one that cannot be opened is moved aside, and an empty one takes its place.
     pub(crate) fn open_or_move_aside(&mut self, opening: Opening) -> Result<Store, Fault> {
         let mut damage = match self.open_store(opening) {
@@ -44,12 +65,23 @@ impl Engine {
     }
 
     fn open_store(&self, opening: Opening) -> Result<Store, Fault> {
-        let file = self.place.open_store().map_err(|error| Fault::Io(error.to_string()))?;
+        let io = |error: io::Error| store::io_fault(&error);
+        let file = self.place.open_store().map_err(io)?;
+        let fresh = file.metadata().map_err(io)?.len() == 0;
+        let opened = self.open_in(file, opening);
+        if fresh && opened.is_err() {
+            // Half of a new store is no damaged one.
+            let _ = self.place.open_store().and_then(|file| file.set_len(0));
+        }
+        opened
+    }
+
+    fn open_in(&self, file: File, opening: Opening) -> Result<Store, Fault> {
         Store::open((self.disk)(file)?, opening, self.was_open.then_some(&self.next))
     }
 
     fn move_aside(&mut self, damage: &str) -> Result<(), Fault> {
-        let (aside, deleted) = self.place.move_store_aside().map_err(|error| Fault::Io(error.to_string()))?;
+        let (aside, deleted) = self.place.move_store_aside().map_err(|error| store::io_fault(&error))?;
         let held: u64 = self.shared.view().queues.values().map(|queue| queue.items).sum();
         // At a start nobody knows what was in it.
         let lost = if held > 0 {
@@ -69,7 +101,7 @@ impl Engine {
         view.stores_moved_aside += 1;
         for (queue, held) in view.queues.iter_mut().filter(|(_, held)| held.records > 0) {
             self.resets.insert(Arc::clone(queue), why.clone());
-            *held = QueueView { in_use: held.in_use, ..QueueView::default() };
+            *held = QueueView { in_use: held.in_use, left: held.left, ..QueueView::default() };
         }
         drop(view);
         self.scope.notice(Level::Error, "store_moved_aside", why);
@@ -80,6 +112,13 @@ impl Engine {
     pub(crate) fn opened(&mut self, store: Store) {
         for (queue, row) in store.queues() {
             self.next.insert(Arc::clone(queue), row.next);
+        }
+        if !self.was_open {
+            let mut view = self.shared.view();
+            view.opened = true;
+            for (queue, row) in store.queues() {
+                view.queues.entry(Arc::clone(queue)).or_default().left = row.held;
+            }
         }
         self.was_open = true;
         self.state = State::Open(store);
@@ -92,7 +131,13 @@ impl Engine {
             return;
         }
         match self.open_or_move_aside(Opening { suspicious: self.damaged > 0 }) {
-            Ok(store) => self.opened(store),
+            Ok(store) => {
+                let late = !self.was_open;
+                self.opened(store);
+                if late {
+                    self.works();
+                }
+            }
             Err(fault) => drop(self.failed(&fault)),
         }
     }
@@ -101,27 +146,34 @@ impl Engine {
     pub(crate) fn failed(&mut self, fault: &Fault) -> StorageError {
         let now = self.now();
         let was_open = matches!(self.state, State::Open(_));
-        let why = format!("cannot use the store in {}: {fault}", self.config.directory.display());
+        let error = self.refusal(fault);
         let retry = if was_open { now } else { now + RETRY };
-        let store = std::mem::replace(&mut self.state, State::Failed { why: why.clone(), retry });
+        let store = std::mem::replace(&mut self.state, State::Failed { error: error.clone(), retry });
         if let State::Open(store) = store {
             self.next.extend(store.queues().map(|(queue, row)| (Arc::clone(queue), row.next)));
             // Letting go of what is damaged may panic, too.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(store)));
         }
-        if let Fault::Broken(damage) = fault {
+        if let Fault::Broken(damage) = fault
+            && self.damaged >= DAMAGED_IN_A_ROW
+            && let Err(fault) = self.move_aside(damage)
+        {
+            self.tell("store_not_moved_aside", Level::Error, || fault.to_string());
+        }
+        error
+    }
+
+    /// Notes and tells that the store cannot be used; what those are told who ask.
+    fn refusal(&mut self, fault: &Fault) -> StorageError {
+        let why = format!("cannot use the store in {}: {fault}", self.config.directory.display());
+        if matches!(fault, Fault::Broken(_)) {
             self.damaged += 1;
-            if self.damaged >= DAMAGED_IN_A_ROW
-                && let Err(fault) = self.move_aside(damage)
-            {
-                self.tell("store_not_moved_aside", Level::Error, || fault.to_string());
-            }
         }
         if self.shared.view().trouble.replace(why.clone()).is_none() {
             self.scope.report(Status::RecoverableError, why.clone());
         }
         if matches!(fault, Fault::Full(_)) {
-            self.full_until = Some((now + RETRY, why.clone()));
+            self.full_until = Some((self.now() + RETRY, why.clone()));
             return StorageError::Full(why);
         }
         StorageError::Unavailable(why)
@@ -154,7 +206,7 @@ impl Engine {
     /// What is due as time passes.
     pub(crate) fn tick(&mut self) {
         let now = self.now();
-        self.reopen_where_due();
+        self.prepare();
         if self.unflushed.is_some_and(|since| now.saturating_sub(since) >= self.config.fsync_interval.0) {
             self.flush();
         }

@@ -431,6 +431,11 @@ fn fault(error: impl Into<redb::Error>) -> Fault {
     }
 }
 
+/// What an error of the file system is.
+pub(crate) fn io_fault(error: &io::Error) -> Fault {
+    if is_full(error) { Fault::Full(error.to_string()) } else { Fault::Io(error.to_string()) }
+}
+
 fn out_of_order() -> Fault {
     Fault::Broken("its index is out of order".to_owned())
 }

@@ -49,7 +49,8 @@ impl Driven {
         let disk = |file: File| -> Result<Box<dyn StorageBackend>, Fault> {
             Ok(Box::new(Unforced(store::file_backend(file)?)))
         };
-        let engine = Engine::open(config, scope, shared, Arc::new(disk)).map_err(|error| error.to_string())?;
+        let mut engine = Engine::open(config, scope, shared, Arc::new(disk)).map_err(|error| error.to_string())?;
+        engine.prepare();
         Ok(Self { engine, _asked: asked })
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-/// What an extension offers: queues by name, ready once the extension is.
+/// What an extension offers: queues by name, once the extension is ready.
 pub trait Storage: Send + Sync {
     /// The queue of this name, with what an earlier life left in it. Asking for it makes nothing; a name belongs to one user at a time.
     fn queue(&self, name: &str) -> Arc<dyn StoredQueue>;
@@ -17,6 +17,10 @@ pub trait Storage: Send + Sync {
 pub trait StoredQueue: Send + Sync {
     /// What it holds.
     fn holds(&self) -> Held;
+
+    /// What an earlier life left in it, which does not change any more; `None` as long as nobody knows, because the storage could not be opened yet.
+    /// It is known before anything can be stored.
+    fn left(&self) -> Option<Held>;
 
     /// Stores a record at the end. `stored` is called with the record's id once it is durable, in the order of the ids and before a
     /// [`StoredQueue::read`] can see it, also where nobody waits for this future any more; it must not block. Where the record is not

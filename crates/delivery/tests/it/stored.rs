@@ -122,6 +122,33 @@ async fn what_was_refused_is_not_sent_though_the_disk_had_it_and_only_a_crash_le
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_earlier_life_left_in_a_storage_that_opens_late_is_booked_and_delivered_first() {
+    for pushed_at_once in [false, true] {
+        let storage = MemoryStorage::new();
+        life_without_a_far_end(&storage, &[1, 2, 3]).await;
+        storage.shut(true);
+        let harness = Harness::default();
+        let script = Script::new([Step::Take]);
+        let delivery = start(&harness, &script, one_by_one(), &storage);
+        let refused = delivery.consumer().consume(points(4)).await.unwrap_err();
+        assert_eq!((refused.reason, delivery.counts().restored), ("storage_failed", 0));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        storage.shut(false);
+        if !pushed_at_once {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert_eq!(script.sizes(), [1, 2, 3]);
+        }
+        delivery.consumer().consume(points(5)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(script.sizes(), [1, 2, 3, 5]);
+        let counts = delivery.drain(in_seconds(1)).await.counts;
+        assert_eq!((counts.accepted, counts.restored, counts.sent, counts.queued), (5, 6, 11, 0));
+        assert!(counts.is_balanced() && storage.ids(QUEUE).is_empty());
+        assert_eq!(harness.notices().iter().filter(|name| **name == "items_restored").count(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_storage_refuses_or_makes_the_sender_wait_as_the_configuration_says() {
     let room_for_two = Some(2 * points(5).bytes() as u64);
     for block in [false, true] {

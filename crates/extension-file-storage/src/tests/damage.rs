@@ -1,12 +1,17 @@
 //! Promise: whatever somebody does to the file, the program starts, nothing wrong is handed out, and what can be read goes on.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    sync::{Arc, Barrier},
+};
 
 use bytes::Bytes;
-use minicol_plugin::storage::StorageError;
+use minicol_plugin::storage::{Held, StorageError};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{Life, config, payload, push, text};
+use super::{Disk, Gate, Life, all, config, payload, push, text};
 
 /// A store with 60 records of many sizes, as a process leaves it that ends well, or is killed.
 async fn store(directory: &Path, killed: bool) {
@@ -152,6 +157,7 @@ async fn of_stores_that_could_not_be_opened_a_few_are_kept() {
     for number in 0..6 {
         fs::write(folder.path().join("store.redb"), "this is no store").unwrap();
         let life = Life::begin(config(folder.path())).await;
+        push(&life.queue("q"), payload(1, 10)).await.unwrap();
         assert_eq!(life.harness.notices(), ["store_moved_aside"]);
         let told = format!("{:?}", life.harness.events());
         assert!(told.contains("may be lost") && told.contains("check the disk"), "{told}");
@@ -162,6 +168,44 @@ async fn of_stores_that_could_not_be_opened_a_few_are_kept() {
     let mut broken: Vec<String> = names().filter(|name| name.contains("broken")).collect();
     broken.sort();
     assert_eq!(broken, ["store.redb.broken-4", "store.redb.broken-5", "store.redb.broken-6"]);
+}
+
+#[tokio::test]
+async fn nobody_who_starts_waits_for_the_check_of_a_damaged_store() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("store.redb"), "this is no store").unwrap();
+    let disk = Disk { gate: Some(Gate::SecondOpening(Arc::new(Barrier::new(2)))), ..Disk::new() };
+    let life = Life::on(config(folder.path()), &disk).await;
+    let queue = life.queue("q");
+    assert_eq!((queue.left(), life.harness.notices().len()), (None, 0), "it is ready, and checks");
+    disk.pass();
+    push(&queue, payload(1, 10)).await.unwrap();
+    assert_eq!((queue.left(), queue.holds().records), (Some(Held::default()), 1));
+    assert_eq!(life.harness.notices(), ["store_moved_aside"]);
+    life.end().await;
+}
+
+#[tokio::test]
+async fn nobody_who_starts_waits_for_compaction() {
+    let folder = tempfile::tempdir().unwrap();
+    let life = Life::begin(config(folder.path())).await;
+    for number in 0..100 {
+        push(&life.queue("q"), payload(number, 100_000)).await.unwrap();
+    }
+    for id in 0..99 {
+        life.queue("q").remove(id).await.unwrap();
+    }
+    life.end().await;
+    let disk = Disk { gate: Some(Gate::Shrinking(Arc::new(Barrier::new(2)))), ..Disk::new() };
+    let mut settings = config(folder.path());
+    settings.compaction.on_start = true;
+    let life = Life::on(settings, &disk).await;
+    let queue = life.queue("q");
+    assert_eq!((queue.left().unwrap().records, life.harness.notices().len()), (1, 0), "it is ready, and compacts");
+    disk.pass();
+    assert_eq!(all(&queue).await[0].payload, Ok(payload(99, 100_000)));
+    assert_eq!(life.harness.notices(), ["store_compacted"]);
+    life.end().await;
 }
 
 #[tokio::test]

@@ -2,7 +2,10 @@
 
 use std::{path::Path, process::Command, sync::atomic::Ordering::SeqCst, time::Duration};
 
-use minicol_plugin::{Level, Status, storage::StorageError};
+use minicol_plugin::{
+    Level, Status,
+    storage::{Held, StorageError},
+};
 
 use super::{Disk, Life, all, config, payload, push, text};
 use crate::{FileStorageConfig, config::MIB};
@@ -136,6 +139,45 @@ async fn what_was_refused_when_a_sync_failed_is_not_there_though_the_disk_had_it
         life.end().await;
     }
     assert!(ghosts > 0, "the disk never had what it refused");
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_or_fails_at_the_start_keeps_nobody_from_starting_and_what_was_left_is_told_once_it_works()
+{
+    for full in [true, false] {
+        let ail = |disk: &Disk, ails: bool| {
+            disk.size.store(if full && ails { 0 } else { u64::MAX }, SeqCst);
+            disk.unreadable.store(!full && ails, SeqCst);
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let mut left = 0;
+        for life in 0..2 {
+            // On a full disk an existing store is opened, and a new one cannot be made.
+            if full {
+                let _ = std::fs::remove_file(folder.path().join("store.redb"));
+                left = 0;
+            }
+            let disk = Disk::new();
+            ail(&disk, true);
+            let life_of_it = Life::on(config(folder.path()), &disk).await;
+            let queue = life_of_it.queue("q");
+            for _ in 0..2 {
+                let why = push(&queue, payload(1, 1_000)).await.unwrap_err();
+                assert_eq!(matches!(&why, StorageError::Full(_)), full, "{why}");
+            }
+            assert_eq!((queue.left(), queue.holds()), (None, Held::default()));
+            let events = || life_of_it.harness.events();
+            assert!(events().iter().any(|event| told(event, Status::RecoverableError)), "{:?}", events());
+            ail(&disk, false);
+            until_taken(&queue, 1).await;
+            assert_eq!((queue.left().unwrap().records, queue.holds().records), (left, left + 1), "life {life}");
+            assert_eq!(all(&queue).await.len() as u64, left + 1);
+            assert!(events().iter().any(|event| told(event, Status::Ok)), "{:?}", events());
+            assert_eq!(life_of_it.harness.notices(), [""; 0]);
+            left += 1;
+            life_of_it.end().await;
+        }
+    }
 }
 
 /// A file system of 48 MiB, where this may mount one.

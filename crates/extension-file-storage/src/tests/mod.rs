@@ -10,7 +10,7 @@ use std::{
     io,
     path::Path,
     sync::{
-        Arc,
+        Arc, Barrier,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
 };
@@ -46,7 +46,13 @@ impl Life {
     async fn try_begin(config: FileStorageConfig, disk: Option<&Disk>, harness: Harness) -> Result<Self, String> {
         let mut extension = FileStorage::new(config);
         if let Some(disk) = disk.cloned() {
+            let openings = AtomicU64::new(0);
             extension.disk = Arc::new(move |file: File| {
+                if let Some(Gate::SecondOpening(gate)) = &disk.gate
+                    && openings.fetch_add(1, SeqCst) == 1
+                {
+                    gate.wait();
+                }
                 Ok(Box::new(Watched { inner: store::file_backend(file)?, disk: disk.clone() }))
             });
         }
@@ -77,9 +83,20 @@ struct Disk {
     /// Bytes beyond this place of the file find no room.
     size: Arc<AtomicU64>,
     sick: Arc<AtomicBool>,
+    unreadable: Arc<AtomicBool>,
     /// Fails with the sync of this number, counted from the first, and ever after.
     sick_from: Arc<AtomicU64>,
     syncs: Arc<AtomicU64>,
+    gate: Option<Gate>,
+    passed: Arc<AtomicBool>,
+}
+
+/// Where the disk waits until the test lets it pass.
+#[derive(Clone, Debug)]
+enum Gate {
+    SecondOpening(Arc<Barrier>),
+    /// The first time that the file becomes shorter.
+    Shrinking(Arc<Barrier>),
 }
 
 #[derive(Debug)]
@@ -93,8 +110,18 @@ impl Disk {
         Self {
             size: Arc::new(AtomicU64::new(u64::MAX)),
             sick: Arc::default(),
+            unreadable: Arc::default(),
             sick_from: Arc::new(AtomicU64::new(u64::MAX)),
             syncs: Arc::default(),
+            gate: None,
+            passed: Arc::default(),
+        }
+    }
+
+    /// Waits until the disk is at its gate, and lets it pass.
+    fn pass(&self) {
+        if let Some(Gate::SecondOpening(gate) | Gate::Shrinking(gate)) = &self.gate {
+            gate.wait();
         }
     }
 }
@@ -104,9 +131,18 @@ impl StorageBackend for Watched {
         self.inner.len()
     }
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if self.disk.unreadable.load(SeqCst) {
+            return Err(io::Error::other("a cable is loose"));
+        }
         self.inner.read(offset, out)
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
+        if let Some(Gate::Shrinking(gate)) = &self.disk.gate
+            && len < self.inner.len()?
+            && !self.disk.passed.swap(true, SeqCst)
+        {
+            gate.wait();
+        }
         self.inner.set_len(len)
     }
     fn sync_data(&self) -> io::Result<()> {

@@ -20,6 +20,7 @@ struct Stored {
     queues: BTreeMap<String, Queue>,
     fault: Option<StorageError>,
     keeps_refused: bool,
+    shut: bool,
     limit: Option<u64>,
     takes: Duration,
     reads: usize,
@@ -38,6 +39,7 @@ struct Queue {
 struct Handle {
     name: String,
     storage: MemoryStorage,
+    left: Mutex<Option<Held>>,
 }
 
 impl MemoryStorage {
@@ -56,6 +58,11 @@ impl MemoryStorage {
     pub fn fail_after_storing(&self, with: StorageError) {
         let mut stored = self.stored();
         (stored.fault, stored.keeps_refused) = (Some(with), true);
+    }
+
+    /// From now on it is as one that could not be opened yet, for users who come anew; then it is opened.
+    pub fn shut(&self, shut: bool) {
+        self.stored().shut = shut;
     }
 
     /// The process ended, and the storage works: the items that were refused, but are there.
@@ -126,7 +133,7 @@ impl MemoryStorage {
 
 impl Storage for MemoryStorage {
     fn queue(&self, name: &str) -> Arc<dyn StoredQueue> {
-        Arc::new(Handle { name: name.to_owned(), storage: self.clone() })
+        Arc::new(Handle { name: name.to_owned(), storage: self.clone(), left: Mutex::default() })
     }
 }
 
@@ -135,9 +142,21 @@ impl Stored {
         if let Some(fault) = &self.fault {
             return Err(fault.clone());
         }
+        if self.shut {
+            return Err(StorageError::Unavailable("a test has not opened it yet".to_owned()));
+        }
         let queue = self.queues.entry(name.to_owned()).or_default();
         queue.refused.clear();
         Ok(queue)
+    }
+
+    fn holds(&self, name: &str) -> Held {
+        let records = self.queues.get(name).into_iter().flat_map(|queue| queue.records.values());
+        records.fold(Held::default(), |held, (items, _, bytes)| Held {
+            records: held.records + 1,
+            items: held.items + items,
+            bytes: held.bytes + bytes,
+        })
     }
 
     fn bytes(&self) -> u64 {
@@ -145,16 +164,30 @@ impl Stored {
     }
 }
 
+impl Handle {
+    fn known(&self) -> MutexGuard<'_, Option<Held>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find_left(&self, stored: &Stored) -> Option<Held> {
+        let mut known = self.known();
+        if known.is_none() && !stored.shut {
+            *known = Some(stored.holds(&self.name));
+        }
+        *known
+    }
+}
+
 #[async_trait]
 impl StoredQueue for Handle {
     fn holds(&self) -> Held {
-        let stored = self.storage.stored();
-        let records = stored.queues.get(&self.name).into_iter().flat_map(|queue| queue.records.values());
-        records.fold(Held::default(), |held, (items, _, bytes)| Held {
-            records: held.records + 1,
-            items: held.items + items,
-            bytes: held.bytes + bytes,
-        })
+        self.storage.stored().holds(&self.name)
+    }
+
+    fn left(&self) -> Option<Held> {
+        // Asked by whoever is told that something was stored, too: then it is known, and the storage is not locked again.
+        let known = *self.known();
+        known.or_else(|| self.find_left(&self.storage.stored()))
     }
 
     async fn push(&self, payload: Bytes, items: u64, stored: OnStored) -> Result<(), StorageError> {
@@ -166,6 +199,7 @@ impl StoredQueue for Handle {
             tokio::time::sleep(takes).await;
         }
         let mut all = self.storage.stored();
+        self.find_left(&all);
         let (bytes, limit) = (payload.len() as u64, all.limit);
         if limit.is_some_and(|limit| bytes > limit) {
             return Err(StorageError::TooLarge("a test's limit".to_owned()));
