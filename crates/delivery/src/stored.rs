@@ -332,11 +332,11 @@ impl Stored {
 
     /// Makes batches of records.
     async fn ready(&self, records: Vec<StoredRecord>) -> Option<Popped> {
-        let mut lost: Option<(Held, String)> = None;
-        let (mut read, mut batches, mut cursor) = (Held::default(), Vec::new(), None);
+        let (mut read, mut bad, mut why) = (Held::default(), Held::default(), None);
+        let (mut batches, mut cursor) = (Vec::new(), None);
         for StoredRecord { id, items, bytes, payload } in records {
             let one = Held { records: 1, items, bytes };
-            (read, cursor) = (more(read, one), Some(id));
+            cursor = Some(id);
             let decoded = match payload {
                 Ok(payload) => self.decode(payload),
                 Err(why) => Err((false, why)),
@@ -344,29 +344,34 @@ impl Stored {
             match decoded {
                 Ok(batch) => {
                     let size = size_of(self.sizer, &batch);
+                    read = more(read, one);
                     batches.push(Queued { batch, place: Place::Stored { id, size } });
                 }
-                Err((whole, why)) => {
+                Err((whole, told)) => {
                     if whole {
                         // Where it fails, the next life finds it again.
-                        let _ = self.store.quarantine(id, &why).await;
+                        let _ = self.store.quarantine(id, &told).await;
                     }
-                    let before = lost.take();
-                    let (sum, why) = before.unwrap_or((Held::default(), why));
-                    lost = Some((more(sum, one), why));
+                    bad = more(bad, one);
+                    why.get_or_insert(told);
                 }
             }
         }
         let mut state = self.state();
         state.cursor = cursor.or(state.cursor);
-        state.waiting = less(state.waiting, read);
+        let mut lost = less(state.waiting, read);
+        state.waiting = less(lost, bad);
+        if state.waiting.records == 0 {
+            // The sizes of what cannot be read may be wrong as well: here the sum is known again.
+            state.waiting = Held::default();
+        }
+        lost = less(lost, state.waiting);
         state.ready_bytes += batches.iter().map(|one| one.batch.bytes()).sum::<usize>();
         state.ready.extend(batches);
-        if let Some((lost, _)) = &lost {
-            state.size = state.size.saturating_sub(size_of_held(self.sizer, *lost));
-        }
+        state.size = state.size.saturating_sub(size_of_held(self.sizer, lost));
         drop(state);
-        lost.map(|(lost, why)| Popped::Lost { items: lost.items, reason: QUARANTINED, why })
+        let why = why.unwrap_or_else(|| "the storage said that it held more than it had".to_owned());
+        (lost.items > 0).then_some(Popped::Lost { items: lost.items, reason: QUARANTINED, why })
     }
 
     /// An error tells whether the storage holds the record for good: it is whole, but no batch.

@@ -75,8 +75,27 @@ pub(crate) fn write(into: &mut Vec<u8>, key: (u64, u64), items: u64, payload: &P
     into.extend_from_slice(data);
 }
 
+/// What a record says whose checksum fits.
+struct Verified<'a> {
+    packing: u8,
+    items: u64,
+    bytes: u64,
+    data: &'a [u8],
+}
+
 /// Items and payload of the record that is stored at `key`.
 pub(crate) fn read(record: &[u8], key: (u64, u64)) -> Result<(u64, Bytes), Malformed> {
+    let Verified { packing, items, bytes, data } = verify(record, key)?;
+    Ok((items, unpack(packing, bytes, data)?))
+}
+
+/// Items, payload bytes and stored bytes of that record, where its checksum fits.
+pub(crate) fn sizes(record: &[u8], key: (u64, u64)) -> Option<(u64, u64, u64)> {
+    let Verified { items, bytes, data, .. } = verify(record, key).ok()?;
+    Some((items, bytes, data.len() as u64))
+}
+
+fn verify(record: &[u8], key: (u64, u64)) -> Result<Verified<'_>, Malformed> {
     let Some((header, data)) = record.split_at_checked(HEADER) else { return Err(Malformed::Short(record.len())) };
     if header[0] != VERSION {
         return Err(Malformed::Version(header[0]));
@@ -86,7 +105,7 @@ pub(crate) fn read(record: &[u8], key: (u64, u64)) -> Result<(u64, Bytes), Malfo
     if header[2..4] != [0, 0] || told != checksum(key, items, packing, bytes, data) {
         return Err(Malformed::Checksum);
     }
-    Ok((items, unpack(packing, bytes, data)?))
+    Ok(Verified { packing, items, bytes, data })
 }
 
 fn unpack(packing: u8, bytes: u64, data: &[u8]) -> Result<Bytes, Malformed> {

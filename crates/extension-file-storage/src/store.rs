@@ -313,15 +313,12 @@ impl Tables<'_> {
     /// False where there was none.
     fn remove(&mut self, queue: &str, row: &mut Row, id: u64) -> Result<bool, Fault> {
         let key = (queue_key(queue), id);
-        let known = self.index.remove(key).map_err(fault)?.map(|known| known.value());
-        if let Some((items, bytes, stored)) = known {
-            row.held.records = row.held.records.saturating_sub(1);
-            row.held.items = row.held.items.saturating_sub(items);
-            row.held.bytes = row.held.bytes.saturating_sub(bytes);
-            row.used = row.used.saturating_sub(takes(stored));
-        }
-        self.records.remove(key).map_err(fault)?;
-        Ok(known.is_some())
+        let listed = self.index.remove(key).map_err(fault)?.map(|listed| listed.value());
+        let record = self.records.remove(key).map_err(fault)?;
+        let Some(listed) = listed else { return Ok(false) };
+        // No checksum covers the index: what the record says goes before it.
+        row.take(record.and_then(|record| record::sizes(record.value(), key)).unwrap_or(listed));
+        Ok(true)
     }
 }
 
@@ -342,6 +339,19 @@ impl Row {
         self.held.items = self.held.items.saturating_add(items);
         self.held.bytes = self.held.bytes.saturating_add(bytes);
         self.used = self.used.saturating_add(takes(stored));
+    }
+
+    fn take(&mut self, (items, bytes, stored): Sizes) {
+        let records = self.held.records.saturating_sub(1);
+        if records == 0 {
+            // Where a size was wrong, the error ends here.
+            (self.held, self.used) = (Held::default(), 0);
+            return;
+        }
+        self.held.records = records;
+        self.held.items = self.held.items.saturating_sub(items);
+        self.held.bytes = self.held.bytes.saturating_sub(bytes);
+        self.used = self.used.saturating_sub(takes(stored));
     }
 
     fn seal(&self) -> Vec<u8> {

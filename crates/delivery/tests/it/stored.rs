@@ -275,6 +275,21 @@ async fn a_record_that_cannot_be_read_is_lost_alone_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_books_balance_though_a_record_that_cannot_be_read_is_said_to_have_other_items() {
+    for said in [0, 1, 99] {
+        let storage = MemoryStorage::new();
+        life_without_a_far_end(&storage, &[1, 2, 3]).await;
+        let script = Script::new([Step::Take]);
+        let delivery = start(&Harness::default(), &script, one_by_one(), &storage);
+        storage.misjudge(QUEUE, 1, said);
+        settle().await;
+        let counts = delivery.counts();
+        assert_eq!((counts.restored, counts.sent, counts.failed["quarantined"], counts.queued), (6, 4, 2, 0), "{said}");
+        assert!(counts.is_balanced());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_storage_that_loses_everything_is_booked_and_the_queue_goes_on() {
     let storage = MemoryStorage::new();
     let gate = Arc::new(Semaphore::new(0));

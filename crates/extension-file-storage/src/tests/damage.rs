@@ -90,6 +90,8 @@ async fn lives_with(directory: &Path) -> Found {
                 Err(other) => panic!("{other}"),
             }
         }
+        let held = queue.holds();
+        assert!(held.records > 0 || held == Held::default(), "{held:?}: what nothing holds is held");
         found.aside |= life.harness.notices().contains(&"store_moved_aside");
         life.end().await;
     }
@@ -206,6 +208,51 @@ async fn nobody_who_starts_waits_for_compaction() {
     assert_eq!(all(&queue).await[0].payload, Ok(payload(99, 100_000)));
     assert_eq!(life.harness.notices(), ["store_compacted"]);
     life.end().await;
+}
+
+#[tokio::test]
+async fn a_damaged_index_does_not_spoil_what_the_queue_is_said_to_hold() {
+    const INDEX: redb::TableDefinition<'_, (u64, u64), (u64, u64, u64)> = redb::TableDefinition::new("index");
+    const RECORDS: redb::TableDefinition<'_, (u64, u64), &[u8]> = redb::TableDefinition::new("records");
+    for (wrong, unreadable_too) in
+        [((1 << 40, 1 << 40, 1 << 40), false), ((0, 0, 0), false), ((1 << 40, 7, 7), true), ((0, 0, 0), true)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let life = Life::begin(config(folder.path())).await;
+        for number in 0..5 {
+            life.queue("q").push(payload(number, 1_000), 300, Box::new(|_| ())).await.unwrap();
+        }
+        life.end().await;
+        {
+            let database = redb::Database::open(folder.path().join("store.redb")).unwrap();
+            let writing = database.begin_write().unwrap();
+            let key = (crate::record::queue_key("q"), 1);
+            writing.open_table(INDEX).unwrap().insert(key, wrong).unwrap();
+            if unreadable_too {
+                writing.open_table(RECORDS).unwrap().insert(key, &b"no record"[..]).unwrap();
+            }
+            writing.commit().unwrap();
+        }
+        let life = Life::begin(config(folder.path())).await;
+        let queue = life.queue("q");
+        assert_eq!(queue.left(), Some(Held { records: 5, items: 1_500, bytes: 5_000 }));
+        if !unreadable_too {
+            assert_eq!(all(&queue).await[1].items, 300);
+        }
+        queue.remove(1).await.unwrap();
+        if !unreadable_too {
+            assert_eq!(queue.holds(), Held { records: 4, items: 1_200, bytes: 4_000 });
+        }
+        for id in [0, 2, 3, 4] {
+            queue.remove(id).await.unwrap();
+        }
+        assert_eq!(queue.holds(), Held::default());
+        push(&queue, payload(5, 1_000)).await.unwrap();
+        assert_eq!(queue.holds(), Held { records: 1, items: 1, bytes: 1_000 });
+        let used = life.harness.details().unwrap()["used_bytes"].as_u64().unwrap();
+        assert!((1_000..2_000).contains(&used), "{used}");
+        life.end().await;
+    }
 }
 
 #[tokio::test]

@@ -96,6 +96,14 @@ impl MemoryStorage {
         }
     }
 
+    /// Damages a record so that also the items that it is said to have are wrong.
+    pub fn misjudge(&self, queue: &str, id: u64, items: u64) {
+        self.damage(queue, id);
+        if let Some(record) = self.stored().queues.get_mut(queue).and_then(|queue| queue.records.get_mut(&id)) {
+            record.0 = items;
+        }
+    }
+
     /// Puts bytes of no meaning into a record, with a checksum that fits.
     pub fn garble(&self, queue: &str, id: u64) {
         if let Some(record) = self.stored().queues.get_mut(queue).and_then(|queue| queue.records.get_mut(&id)) {
