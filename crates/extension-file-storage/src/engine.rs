@@ -111,6 +111,9 @@ impl Engine {
             looked_for_unclaimed: false,
         };
         engine.open_first()?;
+        for open in engine.place.close_to_others() {
+            engine.scope.notice(Level::Warn, "storage_open_to_others", open);
+        }
         Ok(engine)
     }
 

@@ -1,6 +1,9 @@
 //! The directory: who may use it, and what lies in it.
 
+#[cfg(unix)]
+use std::os::unix::fs::PermissionsExt;
 use std::{
+    fmt::Write as _,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -40,10 +43,16 @@ struct Holder {
 const LOCK: &str = "lock";
 const STORE: &str = "store.redb";
 const QUARANTINE: &str = "quarantine";
+const BROKEN: &str = ".broken-";
 /// How many stores that could not be opened are kept.
-const KEEP_BROKEN: usize = 3;
+pub(crate) const KEEP_BROKEN: usize = 3;
 /// How much is kept of records that could not be read, in bytes.
 const KEEP_QUARANTINED: u64 = 64 * 1024 * 1024;
+/// How many files are told of that were open to others.
+#[cfg(unix)]
+const TELL_OPEN: usize = 10;
+/// How many records of one queue and id are kept: ids begin anew where a store was moved aside before it was open.
+const KEEP_OF_ONE_ID: u32 = 100;
 
 impl Place {
     /// Makes the directory where it is missing, and takes it for this process.
@@ -69,6 +78,41 @@ impl Place {
         &self.directory
     }
 
+    /// Takes from others what an earlier owner of the files let them do. What was changed, or could not be, in words. The directory may be somebody
+    /// else's, too: it is left as it is.
+    #[cfg(unix)]
+    pub(crate) fn close_to_others(&self) -> Vec<String> {
+        let mode = |path: &Path| Some(fs::symlink_metadata(path).ok()?.permissions().mode() & 0o7777);
+        let mut told = Vec::new();
+        if let Some(open) = mode(&self.directory).filter(|mode| mode & 0o077 != 0) {
+            let at = self.directory.display();
+            told.push(format!(
+                "the directory {at} is open to other users (mode {open:04o}): `chmod 700 {at}` closes it"
+            ));
+        }
+        let quarantine = self.directory.join(QUARANTINE);
+        let ours = self.numbered(&format!("{STORE}{BROKEN}")).into_iter().map(|(_, path)| path);
+        let files = [LOCK, STORE].map(|name| self.directory.join(name)).into_iter().chain(ours);
+        let records =
+            fs::read_dir(&quarantine).into_iter().flatten().filter_map(|file| Some((file.ok()?.path(), 0o600)));
+        for (path, wanted) in files.map(|path| (path, 0o600)).chain([(quarantine.clone(), 0o700)]).chain(records) {
+            let Some(open) = mode(&path).filter(|mode| mode & 0o077 != 0) else { continue };
+            let done = match fs::set_permissions(&path, fs::Permissions::from_mode(wanted)) {
+                Ok(()) => "it no longer is".to_owned(),
+                Err(error) => format!("that cannot be changed: {error}"),
+            };
+            if told.len() < TELL_OPEN {
+                told.push(format!("{} was open to other users (mode {open:04o}); {done}", path.display()));
+            }
+        }
+        told
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn close_to_others(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The store's file, made where there is none.
     pub(crate) fn open_store(&self) -> io::Result<File> {
         private_file(&self.directory.join(STORE))
@@ -86,9 +130,9 @@ impl Place {
 
     /// Puts the store's file aside; where it is now, and which older ones were deleted, because only a few are kept.
     pub(crate) fn move_store_aside(&self) -> io::Result<(PathBuf, Vec<PathBuf>)> {
-        let mut aside = self.numbered(&format!("{STORE}.broken-"));
+        let mut aside = self.numbered(&format!("{STORE}{BROKEN}"));
         let next = aside.last().map_or(1, |(number, _)| number + 1);
-        let to = self.directory.join(format!("{STORE}.broken-{next}"));
+        let to = self.directory.join(format!("{STORE}{BROKEN}{next}"));
         fs::rename(self.directory.join(STORE), &to)?;
         aside.truncate((aside.len() + 1).saturating_sub(KEEP_BROKEN));
         let deleted = aside.into_iter().map(|(_, old)| old).filter(|old| fs::remove_file(old).is_ok());
@@ -103,13 +147,24 @@ impl Place {
         if kept + raw.len() as u64 > KEEP_QUARANTINED {
             return Ok(None);
         }
-        let letters = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-        let name = format!("{}-{id}.record", queue.chars().map(letters).collect::<String>());
-        let path = directory.join(name);
-        let mut file = private_file(&path)?;
-        file.set_len(0)?;
-        file.write_all(raw)?;
-        Ok(Some(path))
+        let name = file_name(queue);
+        for number in 1..=KEEP_OF_ONE_ID {
+            let more = if number == 1 { String::new() } else { format!("-{number}") };
+            let path = directory.join(format!("{name}-{id}{more}.record"));
+            match new_private_file(&path) {
+                Ok(mut file) => {
+                    file.write_all(raw)?;
+                    return Ok(Some(path));
+                }
+                // Its removal failed, and it was found again.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && holds(&path, raw) => {
+                    return Ok(Some(path));
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
     }
 
     /// The files whose name is `prefix` and a number, by the number.
@@ -143,19 +198,45 @@ fn create_private(directory: &Path) -> io::Result<()> {
 
 /// For reading and writing by its owner only; made where it is missing.
 fn private_file(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    private(OpenOptions::new().create(true).truncate(false)).open(path)
+}
+
+/// The same where there is none.
+fn new_private_file(path: &Path) -> io::Result<File> {
+    private(OpenOptions::new().create_new(true)).open(path)
+}
+
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options.read(true).write(true)
+}
+
+/// A queue's name as part of a file's: no two are the same.
+fn file_name(queue: &str) -> String {
+    let mut name = String::new();
+    for byte in queue.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'_' {
+            name.push(char::from(byte));
+        } else {
+            let _ = write!(name, "%{byte:02X}");
+        }
+    }
+    name
+}
+
+/// Whether these are a file's bytes.
+fn holds(path: &Path, bytes: &[u8]) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.len() == bytes.len() as u64)
+        && fs::read(path).is_ok_and(|held| held == bytes)
 }
 
 #[cfg(unix)]
-fn on_disk(file: &fs::Metadata) -> u64 {
+pub(crate) fn on_disk(file: &fs::Metadata) -> u64 {
     std::os::unix::fs::MetadataExt::blocks(file) * 512
 }
 
 #[cfg(not(unix))]
-fn on_disk(file: &fs::Metadata) -> u64 {
+pub(crate) fn on_disk(file: &fs::Metadata) -> u64 {
     file.len()
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write,
-    fs::File,
+    fs::{self, File},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -14,6 +14,7 @@ use minicol_plugin::{Level, Status, storage::StorageError};
 use crate::{
     config::MIB,
     engine::{Engine, OpenError, State},
+    place::{KEEP_BROKEN, on_disk},
     queue::{Command, QueueView},
     store::{self, Fault, Opening, Store},
 };
@@ -90,8 +91,9 @@ impl Engine {
             "what it still held may be lost, and how much that is cannot be told".to_owned()
         };
         let mut why = format!(
-            "the store was damaged ({damage}): {lost}; it was moved to {}, and an empty one takes its place; check the disk, and keep that file where its items matter",
-            aside.display()
+            "the store was damaged ({damage}): {lost}; it was moved to {}, and an empty one takes its place; check the disk, and keep that file where its items matter: it takes {} MiB of the disk, and the last {KEEP_BROKEN} such files stay",
+            aside.display(),
+            fs::metadata(&aside).map_or(0, |file| on_disk(&file)).div_ceil(MIB),
         );
         for old in deleted {
             let _ = write!(why, "; {} was deleted, because only so many are kept", old.display());

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
     sync::{Arc, Barrier},
 };
@@ -11,11 +12,11 @@ use bytes::Bytes;
 use minicol_plugin::storage::{Held, StorageError};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{Disk, Gate, Life, all, config, payload, push, text};
+use super::{Disk, Gate, Life, all, config, own_folder, payload, push, text};
 
 /// A store with 60 records of many sizes, as a process leaves it that ends well, or is killed.
 async fn store(directory: &Path, killed: bool) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     let life = Life::begin(config(folder.path())).await;
     let queue = life.queue("q");
     for number in 0..80 {
@@ -41,6 +42,12 @@ fn length(number: u64) -> usize {
 /// Half of them can be made smaller.
 fn content(number: u64) -> Bytes {
     if number % 8 < 4 { payload(number, length(number)) } else { text(number, length(number)) }
+}
+
+/// A store's file in which there is something else.
+fn no_store(directory: &Path) {
+    fs::write(directory.join("store.redb"), "this is no store").unwrap();
+    fs::set_permissions(directory.join("store.redb"), PermissionsExt::from_mode(0o600)).unwrap();
 }
 
 #[derive(Debug, Default)]
@@ -100,7 +107,7 @@ async fn lives_with(directory: &Path) -> Found {
 
 #[tokio::test]
 async fn flipped_bytes_cost_what_they_hit_and_nothing_else() {
-    let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (whole, killed) = (own_folder(), own_folder());
     store(whole.path(), false).await;
     store(killed.path(), true).await;
     let runs: u64 = std::env::var("MINICOL_FLIPS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(12);
@@ -113,7 +120,7 @@ async fn flipped_bytes_cost_what_they_hit_and_nothing_else() {
             let at = random.random_range(0..bytes.len());
             bytes[at] ^= 1 << random.random_range(0..8);
         }
-        let folder = tempfile::tempdir().unwrap();
+        let folder = own_folder();
         fs::write(folder.path().join("store.redb"), bytes).unwrap();
         let found = lives_with(folder.path()).await;
         if !found.aside {
@@ -132,7 +139,7 @@ async fn flipped_bytes_cost_what_they_hit_and_nothing_else() {
 
 #[tokio::test]
 async fn a_file_that_is_cut_short_empty_or_something_else_does_not_keep_the_program_from_starting() {
-    let whole = tempfile::tempdir().unwrap();
+    let whole = own_folder();
     store(whole.path(), true).await;
     let bytes = fs::read(whole.path().join("store.redb")).unwrap();
     for (what, content) in [
@@ -144,7 +151,7 @@ async fn a_file_that_is_cut_short_empty_or_something_else_does_not_keep_the_prog
         ("text", b"this is no store\n".repeat(10_000)),
         ("a longer one", [&bytes[..], &[7; 5_000]].concat()),
     ] {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = own_folder();
         fs::write(folder.path().join("store.redb"), content).unwrap();
         let found = lives_with(folder.path()).await;
         let aside = folder.path().join("store.redb.broken-1").exists();
@@ -155,9 +162,9 @@ async fn a_file_that_is_cut_short_empty_or_something_else_does_not_keep_the_prog
 
 #[tokio::test]
 async fn of_stores_that_could_not_be_opened_a_few_are_kept() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     for number in 0..6 {
-        fs::write(folder.path().join("store.redb"), "this is no store").unwrap();
+        no_store(folder.path());
         let life = Life::begin(config(folder.path())).await;
         push(&life.queue("q"), payload(1, 10)).await.unwrap();
         assert_eq!(life.harness.notices(), ["store_moved_aside"]);
@@ -174,8 +181,8 @@ async fn of_stores_that_could_not_be_opened_a_few_are_kept() {
 
 #[tokio::test]
 async fn nobody_who_starts_waits_for_the_check_of_a_damaged_store() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("store.redb"), "this is no store").unwrap();
+    let folder = own_folder();
+    no_store(folder.path());
     let disk = Disk { gate: Some(Gate::SecondOpening(Arc::new(Barrier::new(2)))), ..Disk::new() };
     let life = Life::on(config(folder.path()), &disk).await;
     let queue = life.queue("q");
@@ -189,7 +196,7 @@ async fn nobody_who_starts_waits_for_the_check_of_a_damaged_store() {
 
 #[tokio::test]
 async fn nobody_who_starts_waits_for_compaction() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     let life = Life::begin(config(folder.path())).await;
     for number in 0..100 {
         push(&life.queue("q"), payload(number, 100_000)).await.unwrap();
@@ -217,7 +224,7 @@ async fn a_damaged_index_does_not_spoil_what_the_queue_is_said_to_hold() {
     for (wrong, unreadable_too) in
         [((1 << 40, 1 << 40, 1 << 40), false), ((0, 0, 0), false), ((1 << 40, 7, 7), true), ((0, 0, 0), true)]
     {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = own_folder();
         let life = Life::begin(config(folder.path())).await;
         for number in 0..5 {
             life.queue("q").push(payload(number, 1_000), 300, Box::new(|_| ())).await.unwrap();
@@ -257,7 +264,7 @@ async fn a_damaged_index_does_not_spoil_what_the_queue_is_said_to_hold() {
 
 #[tokio::test]
 async fn a_store_of_a_later_version_is_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     Life::begin(config(folder.path())).await.end().await;
     {
         let database = redb::Database::open(folder.path().join("store.redb")).unwrap();

@@ -7,12 +7,12 @@ use minicol_plugin::{
     storage::{Held, StorageError},
 };
 
-use super::{Disk, Life, all, config, payload, push, text};
+use super::{Disk, Life, all, config, own_folder, payload, push, text};
 use crate::{FileStorageConfig, config::MIB};
 
 #[tokio::test]
 async fn at_max_size_it_refuses_until_something_is_gone_and_the_file_keeps_to_it() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     let life = Life::begin(FileStorageConfig { max_size_mib: 4, ..config(folder.path()) }).await;
     let queue = life.queue("q");
     let mut stored = 0;
@@ -37,7 +37,7 @@ async fn at_max_size_it_refuses_until_something_is_gone_and_the_file_keeps_to_it
 
 #[tokio::test]
 async fn what_is_said_again_and_again_takes_little_room() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     let life = Life::begin(FileStorageConfig { max_size_mib: 4, ..config(folder.path()) }).await;
     let queue = life.queue("q");
     for number in 0..200 {
@@ -51,7 +51,7 @@ async fn what_is_said_again_and_again_takes_little_room() {
 
 #[tokio::test]
 async fn on_a_full_disk_it_refuses_and_recovers_by_itself() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     let disk = Disk::new();
     let life = Life::on(config(folder.path()), &disk).await;
     let queue = life.queue("q");
@@ -88,7 +88,7 @@ async fn on_a_full_disk_it_refuses_and_recovers_by_itself() {
 
 #[tokio::test]
 async fn a_disk_that_fails_is_tried_again_and_what_was_stored_is_there() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     let disk = Disk::new();
     let life = Life::on(config(folder.path()), &disk).await;
     let queue = life.queue("q");
@@ -109,7 +109,7 @@ async fn a_disk_that_fails_is_tried_again_and_what_was_stored_is_there() {
 async fn what_was_refused_when_a_sync_failed_is_not_there_though_the_disk_had_it() {
     let mut ghosts = 0;
     for healthy in 0..4 {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = own_folder();
         let disk = Disk::new();
         let life = Life::on(config(folder.path()), &disk).await;
         let (queue, fresh) = (life.queue("q"), life.queue("fresh"));
@@ -123,7 +123,7 @@ async fn what_was_refused_when_a_sync_failed_is_not_there_though_the_disk_had_it
         }
         assert!(push(&fresh, payload(1, 1_000)).await.is_err());
         // What a process that is killed now leaves to the next one.
-        let copy = tempfile::tempdir().unwrap();
+        let copy = own_folder();
         std::fs::copy(folder.path().join("store.redb"), copy.path().join("store.redb")).unwrap();
         let next = Life::begin(config(copy.path())).await;
         ghosts += next.queue("q").holds().records - told;
@@ -149,7 +149,7 @@ async fn a_disk_that_is_full_or_fails_at_the_start_keeps_nobody_from_starting_an
             disk.size.store(if full && ails { 0 } else { u64::MAX }, SeqCst);
             disk.unreadable.store(!full && ails, SeqCst);
         };
-        let folder = tempfile::tempdir().unwrap();
+        let folder = own_folder();
         let mut left = 0;
         for life in 0..2 {
             // On a full disk an existing store is opened, and a new one cannot be made.
@@ -185,7 +185,7 @@ struct Small(tempfile::TempDir);
 
 impl Small {
     fn new() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = own_folder();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=48m", "tmpfs"]).arg(folder.path());
         mount.output().is_ok_and(|output| output.status.success()).then(|| Self(folder))

@@ -1,7 +1,7 @@
 //! From one life to the next.
 
 use std::{
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
     sync::{Arc, Mutex, atomic::Ordering::SeqCst},
     time::Duration,
@@ -9,12 +9,12 @@ use std::{
 
 use minicol_plugin::{config::GoDuration, storage::Held, testing::Harness};
 
-use super::{Disk, Life, all, config, payload, push};
+use super::{Disk, Life, all, config, own_folder, payload, push};
 use crate::{CompactionConfig, FileStorageConfig, Fsync};
 
 #[tokio::test]
 async fn what_was_stored_is_there_in_the_next_life_oldest_first_and_ids_go_on() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     let life = Life::begin(config(folder.path())).await;
     let (queue, other) = (life.queue("otlp/metrics"), life.queue("otlp/logs"));
     for number in 0..50 {
@@ -52,7 +52,7 @@ async fn what_was_stored_is_there_in_the_next_life_oldest_first_and_ids_go_on() 
 
 #[tokio::test]
 async fn what_was_told_to_be_stored_survives_a_kill_at_any_moment() {
-    let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (folder, copies) = (own_folder(), own_folder());
     let life = Life::begin(config(folder.path())).await;
     let queue = life.queue("q");
     let mut stored = Vec::new();
@@ -66,7 +66,7 @@ async fn what_was_told_to_be_stored_survives_a_kill_at_any_moment() {
         }
         // What a killed process leaves: everything that it wrote, nothing closed.
         let copy = copies.path().join(number.to_string());
-        std::fs::create_dir(&copy).unwrap();
+        std::fs::DirBuilder::new().mode(0o700).create(&copy).unwrap();
         std::fs::copy(folder.path().join("store.redb"), copy.join("store.redb")).unwrap();
         let next = Life::begin(config(&copy)).await;
         let found = all(&next.queue("q")).await;
@@ -81,7 +81,7 @@ async fn what_was_told_to_be_stored_survives_a_kill_at_any_moment() {
 
 #[tokio::test]
 async fn those_who_wait_at_the_same_time_share_an_fsync_and_ids_are_told_in_order() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     let disk = Disk::new();
     let life = Life::on(config(folder.path()), &disk).await;
     let queue = life.queue("q");
@@ -106,7 +106,7 @@ async fn those_who_wait_at_the_same_time_share_an_fsync_and_ids_are_told_in_orde
 
 #[tokio::test]
 async fn a_sender_that_goes_away_leaves_its_record_behind_and_it_is_told() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     let life = Life::begin(config(folder.path())).await;
     let queue = life.queue("q");
     let told = Arc::new(Mutex::new(None));
@@ -131,7 +131,7 @@ async fn futures_poll_once(future: &mut (impl Future + Unpin)) -> bool {
 
 #[tokio::test]
 async fn a_clock_that_is_set_back_does_not_disturb_the_order() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     for life in 0..3 {
         let harness = Harness::default();
         harness.clock.step(-3600.0 * f64::from(life));
@@ -150,7 +150,7 @@ async fn a_clock_that_is_set_back_does_not_disturb_the_order() {
 
 #[tokio::test]
 async fn a_second_user_of_the_directory_is_refused_and_told_who_holds_it() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     let life = Life::begin(config(folder.path())).await;
     let why = Life::try_begin(config(folder.path()), None, Harness::default()).await.err().unwrap();
     let holder = format!("is in use by process {} on host", std::process::id());
@@ -162,7 +162,7 @@ async fn a_second_user_of_the_directory_is_refused_and_told_who_holds_it() {
 
 #[tokio::test]
 async fn only_its_owner_can_look_into_it() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     let directory = folder.path().join("a/b");
     let life = Life::begin(config(&directory)).await;
     push(&life.queue("q"), payload(1, 10)).await.unwrap();
@@ -176,8 +176,66 @@ async fn only_its_owner_can_look_into_it() {
 }
 
 #[tokio::test]
+async fn what_others_could_look_into_is_closed_and_told() {
+    let folder = own_folder();
+    let directory = folder.path().join("stored");
+    let life = Life::begin(config(&directory)).await;
+    push(&life.queue("q"), payload(1, 10)).await.unwrap();
+    life.queue("q").quarantine(0, "a test").await.unwrap();
+    life.end().await;
+    let files = ["store.redb", "lock", "store.redb.broken-1", "quarantine", "quarantine/q-0.record"];
+    std::fs::write(directory.join("store.redb.broken-1"), "what was a store").unwrap();
+    std::fs::write(directory.join("somebody's"), "not ours").unwrap();
+    let chmod = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for file in files {
+        chmod(&directory.join(file), if file == "quarantine" { 0o755 } else { 0o644 });
+    }
+    chmod(&directory.join("somebody's"), 0o644);
+    chmod(&directory, 0o755);
+    let life = Life::begin(config(&directory)).await;
+    for file in files {
+        assert_eq!(mode(&directory.join(file)), if file == "quarantine" { 0o700 } else { 0o600 }, "{file}");
+    }
+    // A directory may have other users by right.
+    assert_eq!((mode(&directory), mode(&directory.join("somebody's"))), (0o755, 0o644));
+    assert_eq!(life.harness.notices(), ["storage_open_to_others"; 6]);
+    let told = format!("{:?}", life.harness.events());
+    assert!(told.contains("store.redb was open to other users (mode 0644)") && told.contains("`chmod 700 "), "{told}");
+    life.end().await;
+    chmod(&directory, 0o700);
+    let life = Life::begin(config(&directory)).await;
+    assert_eq!(life.harness.notices(), [""; 0]);
+    life.end().await;
+}
+
+#[tokio::test]
+async fn no_record_in_quarantine_takes_the_place_of_another() {
+    let folder = own_folder();
+    let kept = |name: &str| std::fs::read(folder.path().join("quarantine").join(name)).unwrap();
+    for life in 0..2 {
+        // Ids begin anew where the store was moved aside at a start.
+        std::fs::write(folder.path().join("store.redb"), "this is no store").unwrap();
+        let living = Life::begin(config(folder.path())).await;
+        for (number, name) in [(0, "a/b"), (1, "a_b"), (2, "a%b")] {
+            let queue = living.queue(name);
+            push(&queue, payload(10 * life + number, 100)).await.unwrap();
+            queue.quarantine(0, "a test").await.unwrap();
+        }
+        living.end().await;
+    }
+    for (number, name) in
+        [(0, "a%2Fb-0"), (1, "a_b-0"), (2, "a%25b-0"), (10, "a%2Fb-0-2"), (11, "a_b-0-2"), (12, "a%25b-0-2")]
+    {
+        let record = kept(&format!("{name}.record"));
+        assert!(record.ends_with(&payload(number, 100)), "{name}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path().join("quarantine")).unwrap().count(), 6);
+}
+
+#[tokio::test]
 async fn a_directory_that_cannot_be_made_is_told_with_what_to_do() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
     let why = Life::try_begin(config(&file.join("below")), None, Harness::default()).await.err().unwrap();
@@ -186,7 +244,7 @@ async fn a_directory_that_cannot_be_made_is_told_with_what_to_do() {
 
 #[tokio::test]
 async fn nothing_is_made_before_it_runs() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     let directory = folder.path().join("not yet");
     let extension = crate::FileStorage::new(config(&directory));
     drop(minicol_plugin::Extension::storage(&extension).unwrap().queue("q"));
@@ -195,7 +253,7 @@ async fn nothing_is_made_before_it_runs() {
 
 #[tokio::test]
 async fn with_fsync_interval_what_was_taken_is_on_disk_after_the_interval() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     let settings = FileStorageConfig {
         fsync: Fsync::Interval,
         fsync_interval: GoDuration::from_millis(200),
@@ -208,7 +266,7 @@ async fn with_fsync_interval_what_was_taken_is_on_disk_after_the_interval() {
     }
     assert_eq!(queue.holds().records, 20);
     let on_disk = async || {
-        let copy = tempfile::tempdir().unwrap();
+        let copy = own_folder();
         std::fs::copy(folder.path().join("store.redb"), copy.path().join("store.redb")).unwrap();
         let next = Life::begin(config(copy.path())).await;
         let found = next.queue("q").holds().records;
@@ -231,7 +289,7 @@ async fn with_fsync_interval_what_was_taken_is_on_disk_after_the_interval() {
 
 #[tokio::test]
 async fn room_is_given_back_when_nearly_everything_is_gone() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own_folder();
     let compaction = CompactionConfig {
         rebound_needed_threshold_mib: 8,
         rebound_trigger_threshold_mib: 1,

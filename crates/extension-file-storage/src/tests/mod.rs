@@ -8,6 +8,7 @@ mod reference;
 use std::{
     fs::File,
     io,
+    os::unix::fs::PermissionsExt,
     path::Path,
     sync::{
         Arc, Barrier,
@@ -161,6 +162,11 @@ impl StorageBackend for Watched {
     fn close(&self) -> io::Result<()> {
         self.inner.close()
     }
+}
+
+/// A directory that only its owner can use.
+fn own_folder() -> tempfile::TempDir {
+    tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o700)).tempdir().unwrap()
 }
 
 fn config(directory: &Path) -> FileStorageConfig {
