@@ -101,6 +101,14 @@ impl Buddy {
         }
     }
 
+    /// How many sessions it has made.
+    pub(crate) fn sessions(&self) -> usize {
+        match &self.serves {
+            Serves::Scripted { server, .. } => server.count("initialize"),
+            Serves::Simulator { .. } => 0,
+        }
+    }
+
     /// Whether this server told `value` of `metric` between `from` and `until` (nanoseconds on the wall clock; `start` is when the simulation
     /// began); true of metrics that it does not tell.
     pub(crate) fn told(&self, metric: &str, value: f64, from: u64, until: u64, start: u64) -> bool {

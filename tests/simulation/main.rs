@@ -8,6 +8,7 @@
 
 mod buddy;
 mod checks;
+mod reloads;
 mod scenario;
 mod world;
 

@@ -41,11 +41,11 @@ pub(crate) struct RunStory {
     pub(crate) events: Vec<Event>,
 }
 
-const START: Timestamp = Timestamp::from_nanos(1_767_225_600_000_000_000);
+pub(crate) const START: Timestamp = Timestamp::from_nanos(1_767_225_600_000_000_000);
 /// The books are looked at so often.
 const LOOK: Duration = Duration::from_millis(1_300);
-const PROGRAM: Program = Program { name: "minicol", version: "0" };
-const REGISTRY: Registry = Registry {
+pub(crate) const PROGRAM: Program = Program { name: "minicol", version: "0" };
+pub(crate) const REGISTRY: Registry = Registry {
     receivers: &[
         Entry::<dyn Receiver>::of::<minicol_receiver_session_buddy::SessionBuddyFactory>(),
         minicol_receiver_otlp::ENTRY,

@@ -31,14 +31,19 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the pipelines until a signal (SIGINT, SIGTERM) ends them; a second signal ends the program at once
-    #[command(after_help = "Example: minicol run --config pipelines/session-buddy.yaml")]
+    /// Run the pipelines until a signal (SIGINT, SIGTERM) ends them; a second signal ends the program at once. SIGHUP reloads the configuration
+    #[command(
+        after_help = "Examples:\n  minicol run --config pipelines/session-buddy.yaml\n  minicol run --config pipelines/session-buddy.yaml --watch"
+    )]
     Run {
         #[command(flatten)]
         sources: Sources,
         /// How long the whole shutdown may take, such as 10s or 1m
         #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
         shutdown_timeout: Duration,
+        /// Reload the configuration whenever one of its files changes
+        #[arg(long)]
+        watch: bool,
     },
     /// Check the configuration and build the graph without starting it; silent where it holds
     #[command(after_help = "Example: minicol validate --config pipelines/session-buddy.yaml")]
@@ -198,7 +203,7 @@ impl From<Profile> for minicol_extension_simulator::Profile {
 }
 
 /// Where the configuration comes from.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Sources {
     /// A configuration: a path, `file:PATH`, `env:NAME` or `yaml:TEXT`; can be repeated, later ones win
     #[arg(long = "config", value_name = "URI")]

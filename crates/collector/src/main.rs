@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     };
     let done = runtime.block_on(async {
         match command {
-            Command::Run { sources, shutdown_timeout } => commands::run(sources, shutdown_timeout).await,
+            Command::Run { sources, shutdown_timeout, watch } => commands::run(sources, shutdown_timeout, watch).await,
             Command::Validate { sources } => commands::validate(sources),
             Command::Components => commands::components(),
             Command::Doctor { sources, timeout, format } => commands::doctor(sources, timeout, format).await,

@@ -1,5 +1,7 @@
 //! From the command line's `--config` and `--set` to one tree.
 
+use std::path::PathBuf;
+
 use crate::environment::Environment;
 use crate::merge::merge;
 use crate::node::{Node, Value};
@@ -33,6 +35,17 @@ pub struct Loaded {
     pub problems: Problems,
     /// The overrides that took effect, in the order in which they were applied.
     pub overrides: Vec<AppliedOverride>,
+}
+
+impl Request {
+    /// The files among the sources, in order: what to watch for changes.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let file = |config: &String| match Source::of(config) {
+            Ok(Source::File(path)) => Some(path),
+            _ => None,
+        };
+        self.configs.iter().filter_map(file).collect()
+    }
 }
 
 /// Reads all sources, replaces references, and lays one over the other: files in order, then the environment, then `--set`.

@@ -76,6 +76,25 @@ impl Node {
         &self.mark
     }
 
+    /// Whether both hold the same values, wherever and however they are written: places, comments, the order of keys and where a value came
+    /// from do not count. What is quoted is text, and so not the same as a number.
+    pub fn means_the_same(&self, other: &Self) -> bool {
+        match (&self.expanded().value, &other.expanded().value) {
+            (Value::Null, _) | (_, Value::Null) => self.is_null() && other.is_null(),
+            (Value::Scalar(one), Value::Scalar(other)) => one.text == other.text && one.style == other.style,
+            (Value::Sequence(some), Value::Sequence(others)) => {
+                some.len() == others.len() && some.iter().zip(others).all(|(one, other)| one.means_the_same(other))
+            }
+            (Value::Mapping(some), Value::Mapping(others)) => {
+                let is_there = |(key, entry): (&String, &Entry)| {
+                    others.0.get(key).is_some_and(|other| entry.value.means_the_same(&other.value))
+                };
+                some.len() == others.len() && some.0.iter().all(is_there)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the key has no body (or `null`, or a variable that holds nothing).
     pub fn is_null(&self) -> bool {
         match &self.value {
@@ -322,5 +341,37 @@ impl Entry {
     /// What is under the key.
     pub const fn value(&self) -> &Node {
         &self.value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Environment, Request, load};
+
+    #[test]
+    fn two_trees_mean_the_same_wherever_and_however_they_are_written() {
+        let environment: Environment = vec![("PORT", "4317")].into();
+        let tree = |yaml: &str| {
+            let request = Request {
+                configs: vec![format!("yaml:{yaml}")],
+                environment: environment.clone(),
+                ..Request::default()
+            };
+            load(&request).unwrap().root
+        };
+        let one = tree("{a: {b: 4317, c: [x, 'y']}, d: }");
+        for same in ["{d: null, a: {c: [x, 'y'], b: 4317}}", "a: # why\n  b: ${env:PORT}\n  c:\n  - x\n  - \"y\"\nd: ~"]
+        {
+            assert!(one.means_the_same(&tree(same)), "{same}");
+        }
+        for other in [
+            "{a: {b: '4317', c: [x, 'y']}, d: }",
+            "{a: {b: 4317, c: ['y', x]}, d: }",
+            "{a: {b: 4317, c: [x, 'y']}}",
+            "{a: {b: 4317, c: [x]}, d: }",
+            "{a: {b: 4317, c: [x, 'y']}, d: {}}",
+        ] {
+            assert!(!one.means_the_same(&tree(other)) && !tree(other).means_the_same(&one), "{other}");
+        }
     }
 }

@@ -1,11 +1,11 @@
-use std::{any::Any, collections::VecDeque, panic::AssertUnwindSafe, time::Duration};
+use std::{any::Any, collections::VecDeque, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use minicol_pdata::Batch;
 use minicol_plugin::{Delivered, ExportError, Retry, text};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::{backoff::Waits, delivery::Shared, lane::Lane, ledger::Settlement};
+use crate::{backoff::Waits, current::Current, delivery::Shared, lane::Lane, ledger::Settlement};
 
 /// How a batch, or a part of one, ended, and why, for a person.
 #[derive(Clone)]
@@ -84,11 +84,11 @@ impl Shared {
     }
 
     async fn try_until_settled(&self, lane: &Lane, batch: &Batch) -> Outcome {
-        let retry = &self.config.retry_on_failure;
-        let mut waits = Waits::new(retry, self.scope.random().clone());
         let began = Instant::now();
+        let mut waits: Option<(Waits, Arc<Current>)> = None;
         loop {
-            let error = match self.attempt(lane, batch.clone()).await {
+            let (result, through) = self.attempt(lane, batch.clone()).await;
+            let error = match result {
                 Ok(delivered) if gets_nowhere(batch, &delivered.rest) => {
                     return Outcome::failed("no_progress".to_owned(), &stuck());
                 }
@@ -100,21 +100,28 @@ impl Shared {
                 }
                 Err(error) => error,
             };
-            self.health.attempt_failed(&error);
+            if !through.superseded.is_cancelled() {
+                self.health.attempt_failed(&error);
+            }
             let asked = match error.retry {
                 Retry::Never => return Outcome::failed(error.error_type.clone(), &error),
                 Retry::Backoff => None,
                 Retry::After(asked) => Some(asked),
             };
+            let retry = &through.config.retry_on_failure;
             if !retry.enabled {
                 return Outcome::failed(error.error_type.clone(), &error);
             }
+            let (waits, _) = match &mut waits {
+                Some(pair) if Arc::ptr_eq(&pair.1, &through) => pair,
+                none => none.insert((Waits::new(retry, through.scope.random().clone()), Arc::clone(&through))),
+            };
             let wait = waits.next(asked);
             let longest = retry.max_elapsed_time.0;
             if !longest.is_zero() && began.elapsed().saturating_add(wait) > longest {
                 return Outcome::failed("max_elapsed_time".to_owned(), &error);
             }
-            if !self.pause(wait, asked.is_some()).await {
+            if !self.pause(wait, asked.is_some(), &through).await {
                 return Outcome::dropped(&format!(
                     "the next attempt would come after the shutdown's deadline; the last said: {error}"
                 ));
@@ -132,12 +139,13 @@ impl Shared {
         Outcome { settlement, why, retry: Retry::Never, rest: delivered.rest }
     }
 
-    /// One attempt: within the timeout, and a panic is an error.
-    async fn attempt(&self, lane: &Lane, batch: Batch) -> Result<Delivered, ExportError> {
-        let began = self.scope.clock().monotonic();
-        let configured = self.config.timeout_of(lane.signal);
+    /// One attempt: within the timeout, and a panic is an error. With what it went through.
+    async fn attempt(&self, lane: &Lane, batch: Batch) -> (Result<Delivered, ExportError>, Arc<Current>) {
+        let (through, _in_use) = self.in_use();
+        let began = through.scope.clock().monotonic();
+        let configured = through.config.timeout_of(lane.signal);
         let limit = configured.0;
-        let guarded = AssertUnwindSafe(async { self.exporter.export(batch).await }).catch_unwind();
+        let guarded = AssertUnwindSafe(async { through.exporter.export(batch).await }).catch_unwind();
         let caught = if limit.is_zero() { Ok(guarded.await) } else { timeout(limit, guarded).await };
         let result = match caught {
             Ok(Ok(result)) => result,
@@ -150,14 +158,15 @@ impl Shared {
                 format!("no answer within {configured} (the exporter's `timeout`)"),
             )),
         };
-        let took = self.scope.clock().monotonic().saturating_sub(began);
+        let took = through.scope.clock().monotonic().saturating_sub(began);
         lane.meters.attempt(took.as_secs_f64(), result.as_ref().err().map(|error| error.error_type.as_str()));
-        result
+        (result, through)
     }
 
     /// Waits for a retry; false where, in a shutdown, it would come after the deadline. A shutdown that begins meanwhile cuts a wait of our own
-    /// choosing short: the far end may be back, and this is the last chance. One that the far end `asked` for is kept.
-    async fn pause(&self, wait: Duration, asked: bool) -> bool {
+    /// choosing short: the far end may be back, and this is the last chance. One that the far end `asked` for is kept. Where another exporter
+    /// took the place of the one that failed, there is nothing to wait for.
+    async fn pause(&self, wait: Duration, asked: bool, through: &Current) -> bool {
         let until = Instant::now() + wait.min(FAR);
         let already_draining = self.draining.is_cancelled();
         tokio::select! {
@@ -172,6 +181,7 @@ impl Shared {
                 sleep_until(until).await;
                 true
             }
+            () = through.superseded.cancelled() => true,
             () = sleep_until(until) => true,
         }
     }

@@ -2,10 +2,11 @@ use std::{
     any::Any,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use futures::FutureExt;
 use minicol_pdata::{Batch, Signal};
 use minicol_plugin::{CancellationToken, Consumer, Exporter, Rejected, Scope, Status, async_trait, storage::Storage};
@@ -13,8 +14,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    DeliveryConfig, DeliveryCounts,
+    DeliveryConfig, DeliveryCounts, Predecessor,
     attempt::{Unsettled, panic_text},
+    current::Current,
     health::Health,
     lane::{Lane, Rest, stopping},
     ledger::Settlement,
@@ -22,6 +24,8 @@ use crate::{
 };
 
 /// One exporter with everything that stands around it. Dropping it abandons what is queued; [`Delivery::drain`] is the way to end it.
+///
+/// It may outlive its exporter: [`Delivery::take_on`] puts another in its place, and what is queued stays.
 pub struct Delivery(pub(crate) Arc<Shared>);
 
 /// The arrow's end: where batches for the exporter are handed in. Clones lead to the same exporter.
@@ -29,10 +33,9 @@ pub struct Delivery(pub(crate) Arc<Shared>);
 pub struct DeliveryConsumer(Arc<Shared>);
 
 pub(crate) struct Shared {
-    pub(crate) exporter: Arc<dyn Exporter>,
-    pub(crate) config: DeliveryConfig,
-    pub(crate) scope: Scope,
-    pub(crate) lanes: Vec<Lane>,
+    /// The exporter that the next attempt goes through, and how.
+    pub(crate) current: ArcSwap<Current>,
+    pub(crate) lanes: ArcSwap<Vec<Arc<Lane>>>,
     pub(crate) health: Health,
     /// Every queue consumer, and every delivery that its sender waits for.
     pub(crate) tasks: TaskTracker,
@@ -62,28 +65,52 @@ impl Delivery {
         scope: Scope,
         storage: Option<&Arc<dyn Storage>>,
     ) -> Self {
-        let mut wanted = signals.to_vec();
-        wanted.sort_unstable();
-        wanted.dedup();
-        let health = Health::new(scope.clone());
-        let lanes = wanted.into_iter().map(|signal| Lane::new(signal, &config, &scope, storage)).collect();
         let shared = Arc::new(Shared {
-            exporter,
-            config,
-            lanes,
-            health,
-            scope,
+            health: Health::new(scope.clone()),
+            current: ArcSwap::from_pointee(Current::new(exporter, config, scope)),
+            lanes: ArcSwap::default(),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             deadline: OnceLock::new(),
             abandon: CancellationToken::new(),
         });
-        for lane in (0..shared.lanes.len()).filter(|lane| shared.lanes[*lane].queue.is_some()) {
-            for _ in 0..shared.config.sending_queue.num_consumers {
-                shared.tasks.spawn(Arc::clone(&shared).consume_queue(lane));
+        shared.open_lanes(signals, storage);
+        Self(shared)
+    }
+
+    /// Whether [`Delivery::take_on`] can make this delivery what `config` wants: its queue stays where it is, and counts what it counts.
+    pub fn can_take_on(&self, config: &DeliveryConfig) -> bool {
+        let (now, then) = (&self.0.current.load_full().config.sending_queue, &config.sending_queue);
+        now.enabled == then.enabled && now.storage == then.storage && now.sizer == then.sizer
+    }
+
+    /// From now on delivers through another exporter, also what is queued already and what waits for its next attempt; attempts in flight end as
+    /// they began. Books and queues stay; further `signals` get their own. What this returns is to be ended.
+    pub fn take_on(
+        &self,
+        exporter: Arc<dyn Exporter>,
+        config: DeliveryConfig,
+        signals: &[Signal],
+        scope: Scope,
+        storage: Option<&Arc<dyn Storage>>,
+    ) -> Predecessor {
+        let shared = &self.0;
+        for lane in shared.lanes.load().iter() {
+            if let Some(queue) = &lane.queue {
+                queue.resize(&config.sending_queue);
+                lane.meters.queue_capacity(queue.capacity());
             }
         }
-        Self(shared)
+        shared.health.succeed(scope.clone());
+        let before = shared.current.swap(Arc::new(Current::new(exporter, config, scope)));
+        shared.open_lanes(signals, storage);
+        before.superseded.cancel();
+        Predecessor(before)
+    }
+
+    /// Delivers `signals`, too.
+    pub fn also_take(&self, signals: &[Signal], storage: Option<&Arc<dyn Storage>>) {
+        self.0.open_lanes(signals, storage);
     }
 
     /// Where batches are handed in.
@@ -94,7 +121,7 @@ impl Delivery {
     /// The books, all signals together; they balance at every moment.
     pub fn counts(&self) -> DeliveryCounts {
         let mut all = DeliveryCounts::default();
-        for lane in &self.0.lanes {
+        for lane in self.0.lanes.load().iter() {
             all.add(&lane.ledger.counts());
         }
         all
@@ -106,8 +133,8 @@ impl Delivery {
     }
 
     /// How it is configured.
-    pub fn config(&self) -> &DeliveryConfig {
-        &self.0.config
+    pub fn config(&self) -> DeliveryConfig {
+        self.0.current.load().config.clone()
     }
 }
 
@@ -119,6 +146,13 @@ impl Drop for Delivery {
 }
 
 impl DeliveryConsumer {
+    /// The signals that it takes, in their order.
+    pub fn signals(&self) -> Vec<Signal> {
+        let mut signals: Vec<Signal> = self.0.lanes.load().iter().map(|lane| lane.signal).collect();
+        signals.sort_unstable();
+        signals
+    }
+
     /// The books of one signal.
     pub fn counts_of(&self, signal: Signal) -> DeliveryCounts {
         self.0.counts_of(signal)
@@ -135,18 +169,48 @@ impl Consumer for DeliveryConsumer {
         let shared = &self.0;
         let signal = batch.signal();
         let lane = shared.lane(signal).ok_or_else(|| {
-            Rejected::permanent("invalid", format!("exporter `{}` was not set up for {signal}", shared.scope.id()))
+            let id = shared.current.load().scope.id().to_string();
+            Rejected::permanent("invalid", format!("exporter `{id}` was not set up for {signal}"))
         })?;
         match &lane.queue {
             Some(queue) => lane.enqueue(queue, batch, &shared.health).await,
-            None => shared.tasks.track_future(shared.deliver_inline(lane, batch)).await,
+            None => shared.tasks.track_future(shared.deliver_inline(&lane, batch)).await,
         }
     }
 }
 
 impl Shared {
-    pub(crate) fn lane(&self, signal: Signal) -> Option<&Lane> {
-        self.lanes.iter().find(|lane| lane.signal == signal)
+    pub(crate) fn lane(&self, signal: Signal) -> Option<Arc<Lane>> {
+        self.lanes.load().iter().find(|lane| lane.signal == signal).map(Arc::clone)
+    }
+
+    /// A lane for each of `signals` that has none yet, and as many consumers for each as the configuration says.
+    fn open_lanes(self: &Arc<Self>, signals: &[Signal], storage: Option<&Arc<dyn Storage>>) {
+        let current = self.current.load_full();
+        let mut lanes = Vec::clone(&self.lanes.load());
+        let mut wanted = signals.to_vec();
+        wanted.sort_unstable();
+        wanted.dedup();
+        for signal in wanted {
+            if !lanes.iter().any(|lane| lane.signal == signal) {
+                lanes.push(Arc::new(Lane::new(signal, &current.config, &current.scope, storage)));
+            }
+        }
+        for lane in lanes.iter().filter(|lane| lane.queue.is_some()) {
+            let there = lane.consumers.load(Ordering::Relaxed);
+            for _ in there..current.config.sending_queue.num_consumers {
+                lane.consumers.fetch_add(1, Ordering::Relaxed);
+                self.tasks.spawn(Arc::clone(self).consume_queue(Arc::clone(lane)));
+            }
+        }
+        self.lanes.store(Arc::new(lanes));
+    }
+
+    /// Whether one consumer of this lane is more than there shall be: it is to end.
+    fn is_one_too_many(&self, lane: &Lane) -> bool {
+        let wanted = self.current.load().config.sending_queue.num_consumers;
+        let fewer = |there: usize| (there > wanted).then(|| there - 1);
+        lane.consumers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
     }
 
     fn counts_of(&self, signal: Signal) -> DeliveryCounts {
@@ -158,16 +222,16 @@ impl Shared {
         self.health.stops();
         self.draining.cancel();
         self.tasks.close();
-        for queue in self.lanes.iter().filter_map(|lane| lane.queue.as_ref()) {
+        for queue in self.lanes.load().iter().filter_map(|lane| lane.queue.as_ref()) {
             queue.close();
         }
     }
 
     /// One consumer: delivers from the queue until that is closed and empty. It outlives every panic: without it the queue would stand still.
-    async fn consume_queue(self: Arc<Self>, lane: usize) {
-        let lane = &self.lanes[lane];
+    async fn consume_queue(self: Arc<Self>, lane: Arc<Lane>) {
+        let lane = &*lane;
         let Some(queue) = &lane.queue else { return };
-        loop {
+        while !self.is_one_too_many(lane) {
             match AssertUnwindSafe(self.consume_next(lane, queue)).catch_unwind().await {
                 Ok(true) => {}
                 Ok(false) => return,
@@ -221,7 +285,7 @@ impl Shared {
         let why = format!("the delivery panicked, which is a bug in minicol: {}", panic_text(panic));
         let how = Settlement::Failed { reason: "panic".to_owned() };
         let _ = catch_unwind(AssertUnwindSafe(|| lane.settle(items, &how, &why, &self.health)));
-        let _ = catch_unwind(AssertUnwindSafe(|| self.scope.report(Status::PermanentError, why)));
+        let _ = catch_unwind(AssertUnwindSafe(|| self.current.load().scope.report(Status::PermanentError, why)));
     }
 
     /// Without a queue the sender waits, and learns how it ended. What is not delivered stays with it: nothing was taken on.
@@ -272,12 +336,13 @@ impl Drop for WaitedFor<'_> {
 
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delivery").field("exporter", self.0.scope.id()).field("counts", &self.counts()).finish()
+        let current = self.0.current.load();
+        f.debug_struct("Delivery").field("exporter", current.scope.id()).field("counts", &self.counts()).finish()
     }
 }
 
 impl fmt::Debug for DeliveryConsumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DeliveryConsumer({})", self.0.scope.id())
+        write!(f, "DeliveryConsumer({})", self.0.current.load().scope.id())
     }
 }

@@ -1,11 +1,9 @@
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::time::Duration;
 
-use futures::FutureExt;
-use minicol_plugin::ComponentError;
 use serde::Serialize;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
-use crate::{Delivery, DeliveryCounts, attempt::panic_text, delivery::Shared};
+use crate::{Delivery, DeliveryCounts, delivery::Shared};
 
 /// What a drain did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -32,14 +30,14 @@ impl Delivery {
     /// storage, then shuts the exporter down. A retry whose wait would end after the deadline is not begun. A second call finds nothing left to do.
     pub async fn drain(&self, deadline: Instant) -> DrainReport {
         let shared = &*self.0;
-        let before = self.counts();
+        let (before, current) = (self.counts(), shared.current.load_full());
         // Set once: only the first drain has a deadline to keep.
         let _ = shared.deadline.set(deadline);
         shared.close();
         let finished = tokio::select! {
             biased;
             () = shared.tasks.wait() => true,
-            () = shared.scope.abandoned() => false,
+            () = current.scope.abandoned() => false,
             () = tokio::time::sleep_until(deadline) => false,
         };
         let left = shared.close_books();
@@ -48,7 +46,7 @@ impl Delivery {
             // Nothing is owed to who does not react: its items are in the books already.
             let _ = timeout(GRACE, shared.tasks.wait()).await;
         }
-        let shutdown_error = shared.shut_exporter_down(deadline).await.err().map(|error| error.to_string());
+        let shutdown_error = current.shut_down(deadline).await.err().map(|error| error.to_string());
         shared.health.tell_the_rest();
         let counts = self.counts();
         DrainReport {
@@ -65,7 +63,7 @@ impl Delivery {
 impl Shared {
     fn close_books(&self) -> u64 {
         let mut left = 0;
-        for lane in &self.lanes {
+        for lane in self.lanes.load().iter() {
             left += lane.close_books("the shutdown's deadline came before they were delivered", &self.health);
             if let Some(queue) = &lane.queue {
                 queue.clear();
@@ -73,15 +71,5 @@ impl Shared {
             }
         }
         left
-    }
-
-    /// Even after the deadline the exporter gets one chance to do what needs no waiting.
-    async fn shut_exporter_down(&self, deadline: Instant) -> Result<(), ComponentError> {
-        let shutdown = AssertUnwindSafe(async { self.exporter.shutdown().await }).catch_unwind();
-        match timeout_at(deadline, shutdown).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(panic)) => Err(ComponentError::new(format!("it panicked: {}", panic_text(panic.as_ref())))),
-            Err(_) => Err(ComponentError::new("it did not shut down before the deadline")),
-        }
     }
 }

@@ -1,15 +1,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use minicol_pdata::Signal;
 use minicol_plugin::{ExportError, Level, Scope, Status, config::GoDuration, text};
 
 /// Tells how an exporter does: its status when that changes, and losses by their exact number, each kind at most once a minute.
 pub(crate) struct Health {
-    scope: Scope,
+    scope: ArcSwap<Scope>,
     state: Mutex<State>,
 }
 
@@ -44,7 +45,15 @@ const MAX_TOLD: usize = 32;
 
 impl Health {
     pub(crate) fn new(scope: Scope) -> Self {
-        Self { scope, state: Mutex::default() }
+        Self { scope: ArcSwap::from_pointee(scope), state: Mutex::default() }
+    }
+
+    /// Another exporter is there: how the one before did says nothing about it.
+    pub(crate) fn succeed(&self, scope: Scope) {
+        let mut state = self.state();
+        self.scope.store(Arc::new(scope));
+        state.failing = None;
+        state.warned.clear();
     }
 
     /// No status is reported any more; losses still are.
@@ -55,10 +64,10 @@ impl Health {
     /// An attempt failed: told when the exporter began to fail, and when it begins to fail in another way.
     pub(crate) fn attempt_failed(&self, error: &ExportError) {
         let mut state = self.state();
-        let (now, stopping) = (self.scope.clock().monotonic(), state.stopping);
+        let (now, stopping) = (self.scope.load().clock().monotonic(), state.stopping);
         let failing = state.failing.get_or_insert_with(|| Failing { since: now, told: BTreeSet::new(), lost: 0 });
         if failing.told.len() < MAX_TOLD && failing.told.insert(error.error_type.clone()) && !stopping {
-            self.scope.report(Status::RecoverableError, text::shortened(&error.message, MESSAGE_CHARS));
+            self.scope.load().report(Status::RecoverableError, text::shortened(&error.message, MESSAGE_CHARS));
         }
     }
 
@@ -66,13 +75,13 @@ impl Health {
     pub(crate) fn attempt_succeeded(&self) {
         let mut state = self.state();
         let Some(failing) = state.failing.take().filter(|_| !state.stopping) else { return };
-        let whole_seconds = (self.scope.clock().monotonic().saturating_sub(failing.since)).as_secs();
+        let whole_seconds = (self.scope.load().clock().monotonic().saturating_sub(failing.since)).as_secs();
         let after = GoDuration::from_secs(whole_seconds);
         let message = match failing.lost {
             0 => format!("delivers again after {after}; nothing was lost"),
             lost => format!("delivers again after {after}; {lost} items were lost meanwhile"),
         };
-        self.scope.report(Status::Ok, message);
+        self.scope.load().report(Status::Ok, message);
     }
 
     /// Items are gone for good.
@@ -101,7 +110,11 @@ impl Health {
         let message = text::foreign(message);
         let mut state = self.state();
         if state.warned.len() < MAX_TOLD && state.warned.insert(message.clone()) {
-            self.scope.notice(Level::Warn, "far_end_warns", format!("the far end took a batch and warned: {message}"));
+            self.scope.load().notice(
+                Level::Warn,
+                "far_end_warns",
+                format!("the far end took a batch and warned: {message}"),
+            );
         }
     }
 
@@ -110,7 +123,7 @@ impl Health {
         if items > 0 {
             let message =
                 format!("{items} {} of an earlier life are in storage; they are delivered first", words(signal));
-            self.scope.notice(Level::Info, "items_restored", message);
+            self.scope.load().notice(Level::Info, "items_restored", message);
         }
     }
 
@@ -118,7 +131,7 @@ impl Health {
     pub(crate) fn kept(&self, signal: Signal, items: u64) {
         if items > 0 {
             let message = format!("{items} {} are kept in storage; the next start delivers them", words(signal));
-            self.scope.notice(Level::Info, "items_kept", message);
+            self.scope.load().notice(Level::Info, "items_kept", message);
         }
     }
 
@@ -127,7 +140,7 @@ impl Health {
         let losses = std::mem::take(&mut self.state().losses);
         for ((signal, reason), loss) in losses.into_iter().filter(|(_, loss)| loss.untold > 0) {
             let message = format!("{} more {} lost or refused, reason {reason}", loss.untold, words(signal));
-            self.scope.notice(Level::Warn, "items_lost_more", message);
+            self.scope.load().notice(Level::Warn, "items_lost_more", message);
         }
     }
 
@@ -141,7 +154,7 @@ impl Health {
         message: impl FnOnce(u64) -> String,
     ) {
         let mut state = self.state();
-        let now = self.scope.clock().monotonic();
+        let now = self.scope.load().clock().monotonic();
         let known = state.losses.len();
         let key = (signal, if known < MAX_TOLD { reason } else { "other" }.to_owned());
         let loss = state.losses.entry(key).or_default();
@@ -149,7 +162,7 @@ impl Health {
         if loss.told.is_none_or(|told| now.saturating_sub(told) >= TELL_AGAIN) {
             loss.told = Some(now);
             let total = std::mem::take(&mut loss.untold);
-            self.scope.notice(level, name, message(total));
+            self.scope.load().notice(level, name, message(total));
         }
     }
 

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicUsize};
 
 use minicol_pdata::{Batch, Signal};
 use minicol_plugin::{Rejected, Scope, storage::Storage};
@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct Lane {
     pub(crate) signal: Signal,
     pub(crate) queue: Option<Queue>,
+    /// How many take out of the queue.
+    pub(crate) consumers: AtomicUsize,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) meters: Meters,
 }
@@ -43,7 +45,7 @@ impl Lane {
             meters.queue_capacity(queue.capacity());
             queue.tell_size(|size| meters.queue_size(size));
         }
-        Self { signal, queue, ledger, meters }
+        Self { signal, queue, consumers: AtomicUsize::new(0), ledger, meters }
     }
 
     /// Puts a batch into the queue.

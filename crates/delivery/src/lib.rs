@@ -5,6 +5,7 @@
 mod attempt;
 mod backoff;
 mod config;
+mod current;
 mod delivery;
 mod drain;
 mod health;
@@ -16,6 +17,7 @@ mod queue;
 mod stored;
 
 pub use config::{DeliveryConfig, DeliverySettings, QueueConfig, RetryConfig, Sizer, Timeouts};
+pub use current::Predecessor;
 pub use delivery::{Delivery, DeliveryConsumer};
 pub use drain::DrainReport;
 pub use ledger::DeliveryCounts;

@@ -15,34 +15,52 @@ use crate::{
 /// for everything in memory.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    capacity: usize,
     sizer: Sizer,
-    block: bool,
     room: Arc<Semaphore>,
     waiting: Mutex<Waiting>,
     arrived: Notify,
+    resized: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
+    capacity: usize,
+    block: bool,
+    /// Room that is taken beyond the capacity, since that was lowered: it does not come back.
+    excess: usize,
     batches: VecDeque<Queued>,
     closed: bool,
 }
 
 impl Memory {
     pub(crate) fn new(config: &QueueConfig) -> Self {
+        let waiting = Waiting { capacity: config.queue_size, block: config.block_on_overflow, ..Waiting::default() };
         Self {
-            capacity: config.queue_size,
             sizer: config.sizer,
-            block: config.block_on_overflow,
             room: Arc::new(Semaphore::new(config.queue_size)),
-            waiting: Mutex::default(),
+            waiting: Mutex::new(waiting),
             arrived: Notify::new(),
+            resized: Notify::new(),
         }
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.capacity
+        self.waiting().capacity
+    }
+
+    pub(crate) fn resize(&self, config: &QueueConfig) {
+        let mut waiting = self.waiting();
+        let (before, after) = (waiting.capacity, config.queue_size);
+        if after > before {
+            let made_good = waiting.excess.min(after - before);
+            waiting.excess -= made_good;
+            self.room.add_permits(after - before - made_good);
+        } else {
+            waiting.excess += before - after - self.room.forget_permits(before - after);
+        }
+        (waiting.capacity, waiting.block) = (after, config.block_on_overflow);
+        drop(waiting);
+        self.resized.notify_waiters();
     }
 
     pub(crate) fn sizer(&self) -> Sizer {
@@ -54,16 +72,27 @@ impl Memory {
     pub(crate) async fn push(&self, batch: Batch, book: impl FnOnce()) -> Result<bool, Refusal> {
         let size = size_of(self.sizer, &batch);
         let weight = u32::try_from(size).map_err(|_| Refusal::TooLarge(size))?;
-        if size > self.capacity {
-            return Err(Refusal::TooLarge(size));
-        }
-        let (room, waited) = match Arc::clone(&self.room).try_acquire_many_owned(weight) {
-            Ok(room) => (room, false),
-            Err(TryAcquireError::Closed) => return Err(Refusal::Closed),
-            Err(TryAcquireError::NoPermits) if !self.block => return Err(Refusal::Full),
-            Err(TryAcquireError::NoPermits) => {
-                let room = Arc::clone(&self.room).acquire_many_owned(weight).await;
-                (room.map_err(|_| Refusal::Closed)?, true)
+        let mut waited = false;
+        let room = loop {
+            let mut resized = std::pin::pin!(self.resized.notified());
+            resized.as_mut().enable();
+            let (capacity, block) = {
+                let waiting = self.waiting();
+                (waiting.capacity, waiting.block)
+            };
+            if size > capacity {
+                return Err(Refusal::TooLarge(size));
+            }
+            match Arc::clone(&self.room).try_acquire_many_owned(weight) {
+                Ok(room) => break room,
+                Err(TryAcquireError::Closed) => return Err(Refusal::Closed),
+                Err(TryAcquireError::NoPermits) if !block => return Err(Refusal::Full),
+                Err(TryAcquireError::NoPermits) => waited = true,
+            }
+            tokio::select! {
+                biased;
+                room = Arc::clone(&self.room).acquire_many_owned(weight) => break room.map_err(|_| Refusal::Closed)?,
+                () = resized => {}
             }
         };
         let mut waiting = self.waiting();
@@ -100,17 +129,22 @@ impl Memory {
     }
 
     /// Gives a batch's room back, then tells how full the queue is while nobody else can.
-    pub(crate) fn release(&self, room: OwnedSemaphorePermit, tell: impl FnOnce(usize)) {
-        let waiting = self.waiting();
+    pub(crate) fn release(&self, mut room: OwnedSemaphorePermit, tell: impl FnOnce(usize)) {
+        let mut waiting = self.waiting();
+        let excess = waiting.excess.min(room.num_permits());
+        if let Some(excess) = room.split(excess) {
+            waiting.excess -= excess.num_permits();
+            excess.forget();
+        }
         drop(room);
-        tell(self.size());
+        tell(self.size(&waiting));
         drop(waiting);
     }
 
     /// Tells how full the queue is while nobody else can.
     pub(crate) fn tell_size(&self, tell: impl FnOnce(usize)) {
         let waiting = self.waiting();
-        tell(self.size());
+        tell(self.size(&waiting));
         drop(waiting);
     }
 
@@ -126,8 +160,8 @@ impl Memory {
         self.waiting().batches.clear();
     }
 
-    fn size(&self) -> usize {
-        self.capacity.saturating_sub(self.room.available_permits())
+    fn size(&self, waiting: &Waiting) -> usize {
+        (waiting.capacity + waiting.excess).saturating_sub(self.room.available_permits())
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

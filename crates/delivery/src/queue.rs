@@ -3,7 +3,7 @@ use std::sync::Arc;
 use minicol_pdata::Batch;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{Sizer, memory::Memory, stored::Stored};
+use crate::{QueueConfig, Sizer, memory::Memory, stored::Stored};
 
 /// Where batches wait: in memory, or in what an extension stores.
 pub(crate) enum Queue {
@@ -71,6 +71,14 @@ impl Queue {
         match self {
             Self::Memory(queue) => queue.sizer(),
             Self::Stored(queue) => queue.sizer(),
+        }
+    }
+
+    /// Holds as much as `settings` say from now on; what it holds beyond that stays.
+    pub(crate) fn resize(&self, settings: &QueueConfig) {
+        match self {
+            Self::Memory(queue) => queue.resize(settings),
+            Self::Stored(queue) => queue.resize(settings),
         }
     }
 

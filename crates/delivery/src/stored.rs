@@ -24,9 +24,7 @@ use crate::{
 pub(crate) struct Stored {
     store: Arc<dyn StoredQueue>,
     signal: Signal,
-    capacity: usize,
     sizer: Sizer,
-    block: bool,
     ledger: Arc<Ledger>,
     state: Mutex<State>,
     /// Something can be taken out.
@@ -41,6 +39,8 @@ pub(crate) struct Stored {
 
 #[derive(Default)]
 struct State {
+    capacity: usize,
+    block: bool,
     size: usize,
     /// Everything up to here was taken out or is `ready`.
     cursor: Option<u64>,
@@ -82,14 +82,14 @@ impl Stored {
     /// What an earlier life left in the queue is booked as restored, as soon as the storage knows it.
     pub(crate) fn new(store: Arc<dyn StoredQueue>, signal: Signal, config: &QueueConfig, ledger: Arc<Ledger>) -> Self {
         ledger.keep();
+        let (capacity, block) = (config.queue_size, config.block_on_overflow);
+        let state = State { capacity, block, ..State::default() };
         let queue = Self {
             store,
             signal,
-            capacity: config.queue_size,
             sizer: config.sizer,
-            block: config.block_on_overflow,
             ledger,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             arrived: Notify::new(),
             room: Notify::new(),
             freed: Notify::new(),
@@ -113,7 +113,15 @@ impl Stored {
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.capacity
+        self.state().capacity
+    }
+
+    pub(crate) fn resize(&self, config: &QueueConfig) {
+        let mut state = self.state();
+        (state.capacity, state.block) = (config.queue_size, config.block_on_overflow);
+        drop(state);
+        self.room.notify_waiters();
+        self.freed.notify_waiters();
     }
 
     pub(crate) fn sizer(&self) -> Sizer {
@@ -124,11 +132,15 @@ impl Stored {
     /// It is booked before anybody can take it out, also where the sender does not wait for the answer.
     pub(crate) async fn push(self: &Arc<Self>, batch: &Batch) -> Result<bool, Refusal> {
         let size = size_of(self.sizer, batch);
-        if size > self.capacity {
-            return Err(Refusal::TooLarge(size));
-        }
         let (payload, mut waited) = (encode(batch), false);
         loop {
+            let (capacity, block) = {
+                let state = self.state();
+                (state.capacity, state.block)
+            };
+            if size > capacity {
+                return Err(Refusal::TooLarge(size));
+            }
             let reserved = self.room_for(size).await?;
             waited |= reserved.waited;
             let mut freed = std::pin::pin!(self.freed.notified());
@@ -137,7 +149,7 @@ impl Stored {
             let stored = Box::new(move |id| room.filled(id, handed));
             match self.store.push(payload.clone(), batch.items() as u64, stored).await {
                 Ok(()) => return Ok(waited),
-                Err(StorageError::Full(_)) if self.block => waited = true,
+                Err(StorageError::Full(_)) if block => waited = true,
                 Err(StorageError::Full(why)) => return Err(Refusal::StorageFull(why)),
                 Err(StorageError::TooLarge(why)) => return Err(Refusal::StorageTooLarge(why)),
                 Err(StorageError::Closed) => return Err(Refusal::Closed),
@@ -251,7 +263,7 @@ impl Stored {
             changed.as_mut().enable();
             match self.reserve(size)? {
                 Some(room) => return Ok(Reserved { room, waited }),
-                None if !self.block => return Err(Refusal::Full),
+                None if !self.state().block => return Err(Refusal::Full),
                 None => changed.await,
             }
             waited = true;
@@ -264,7 +276,10 @@ impl Stored {
         if state.closed {
             return Err(Refusal::Closed);
         }
-        if size > self.capacity.saturating_sub(state.size) {
+        if size > state.capacity {
+            return Err(Refusal::TooLarge(size));
+        }
+        if size > state.capacity.saturating_sub(state.size) {
             return Ok(None);
         }
         state.size += size;

@@ -5,7 +5,7 @@ use hyper::{Request, body::Bytes, client::conn::http1::handshake};
 use hyper_util::rt::TokioIo;
 use minicol_pdata::Timestamp;
 use minicol_plugin::{
-    Books, ComponentKind, ComponentSnapshot, Phase, Snapshot, Status,
+    Books, ComponentKind, ComponentSnapshot, Phase, ReloadStatus, Snapshot, Status,
     config::{ComponentConfig, Problems},
     testing::Harness,
 };
@@ -28,6 +28,7 @@ fn snapshot(phase: Phase) -> Snapshot {
         phase,
         up_since: start,
         now: start + Duration::from_secs(3_723),
+        reload: ReloadStatus::default(),
         components: vec![ComponentSnapshot {
             kind: ComponentKind::Receiver,
             id: "session_buddy".parse().unwrap(),

@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -44,6 +47,8 @@ pub(crate) struct Edge {
     to: ComponentId,
     signal: Signal,
     gate: Gate,
+    /// A reload made or removed it.
+    partial: AtomicBool,
     torn: Mutex<Torn>,
     events: Arc<Events>,
 }
@@ -71,9 +76,25 @@ impl Edge {
             to: to.id.clone(),
             signal,
             gate: Gate::default(),
+            partial: AtomicBool::new(false),
             torn: Mutex::default(),
             events,
         })
+    }
+
+    /// Whether this is the arrow between these.
+    pub(crate) fn is_between(&self, pipeline: &str, from: &str, to: &End, signal: Signal) -> bool {
+        (&*self.pipeline, &*self.from, self.kind, &self.to, self.signal) == (pipeline, from, to.kind, &to.id, signal)
+    }
+
+    /// Pipeline, from, to.
+    pub(crate) fn names(&self) -> (String, String, String) {
+        (self.pipeline.clone(), self.from.clone(), self.to.to_string())
+    }
+
+    /// It is not there for everything that the place where it begins gives.
+    pub(crate) fn is_partial(&self) {
+        self.partial.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn snapshot(&self) -> EdgeSnapshot {
@@ -90,6 +111,7 @@ impl Edge {
             refused: passed.refused(),
             waiting: passed.waiting,
             lost,
+            partial: self.partial.load(Ordering::Relaxed),
         }
     }
 
@@ -136,8 +158,8 @@ impl Arrow {
 }
 
 impl Fan {
-    pub(crate) fn new(arrows: Vec<Arrow>, forks: Forks) -> Self {
-        Self { arrows: arrows.into_iter().map(Arc::new).collect(), forks }
+    pub(crate) fn new(arrows: Vec<Arc<Arrow>>, forks: Forks) -> Self {
+        Self { arrows, forks }
     }
 }
 
@@ -202,7 +224,7 @@ mod tests {
             let id = "sink".parse().unwrap();
             let to = End { kind: ComponentKind::Exporter, id, next: sink.next(), stores: false };
             let edge = Edge::new("p", "here", &to, signal, Arc::clone(&events));
-            Arrow::new(edge, &to)
+            Arc::new(Arrow::new(edge, &to))
         };
         Fan::new(sinks.iter().map(arrow).collect(), Forks::default())
     }
@@ -223,7 +245,7 @@ mod tests {
         let (events, disk) = (Events::new(Harness::default().environment().clock), Arc::new(Semaphore::new(0)));
         let arrow = |id: &str, next: Next, stores: bool| {
             let to = End { kind: ComponentKind::Exporter, id: id.parse().unwrap(), next, stores };
-            Arrow::new(Edge::new("p", "here", &to, Signal::Metrics, Arc::clone(&events)), &to)
+            Arc::new(Arrow::new(Edge::new("p", "here", &to, Signal::Metrics, Arc::clone(&events)), &to))
         };
         let memory = Sink::new();
         let arrows =

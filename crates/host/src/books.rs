@@ -13,20 +13,16 @@ use crate::view::View;
 /// The books of one exporter: an account per signal.
 pub(crate) fn of_exporter(
     id: ComponentId,
-    signals: &[Signal],
     delivery: DeliveryConsumer,
 ) -> impl Fn() -> Vec<Account> + Send + Sync + 'static {
-    let mut signals = signals.to_vec();
-    signals.sort_unstable();
-    signals.dedup();
     move || {
-        let account = |signal: &Signal| {
-            let counts = delivery.counts_of(*signal);
+        let account = |signal: Signal| {
+            let counts = delivery.counts_of(signal);
             Account {
                 kind: ComponentKind::Exporter,
                 component: id.clone(),
                 pipeline: None,
-                signal: *signal,
+                signal,
                 emits: None,
                 offered: counts.accepted + sum(&counts.refused),
                 taken: counts.accepted,
@@ -41,7 +37,7 @@ pub(crate) fn of_exporter(
                 waiting: 0,
             }
         };
-        signals.iter().map(account).collect()
+        delivery.signals().into_iter().map(account).collect()
     }
 }
 

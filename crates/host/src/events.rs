@@ -97,15 +97,24 @@ impl Events {
         status: Status,
         message: impl Into<String>,
     ) {
-        let change = StatusChange {
-            kind,
-            component: component.clone(),
-            status,
-            since: self.clock.wall(),
-            level: status.level(),
-            message: message.into(),
-        };
-        self.emit(Event::Status(change));
+        self.emit(Event::Status(self.change(kind, component, status, message.into())));
+    }
+
+    /// A change of status, now.
+    pub(crate) fn change(
+        &self,
+        kind: ComponentKind,
+        component: &ComponentId,
+        status: Status,
+        message: String,
+    ) -> StatusChange {
+        let (component, since, level) = (component.clone(), self.clock.wall(), status.level());
+        StatusChange { kind, component, status, since, level, message }
+    }
+
+    /// A component is gone, and with it how it was.
+    pub(crate) fn forget(&self, kind: ComponentKind, component: &ComponentId) {
+        self.kept().table.shift_remove(&(kind, component.clone()));
     }
 
     /// Tells something in the component's name.

@@ -1,7 +1,8 @@
 //! From a plan to a running program.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use minicol_config::Node;
 use minicol_delivery::Delivery;
 use minicol_plugin::{ComponentId, ComponentKind, Environment, Next, Status, trace::Tracer};
 use minicol_telemetry::{Program, Telemetry, TelemetryError};
@@ -9,13 +10,11 @@ use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 use tracing::info;
 
 use crate::{
-    Plan, Running, ShutdownReport,
-    arrow::End,
-    books,
-    graph::{self, BuiltExporter, Chain, Selection},
+    Plan, Running, ShutdownReport, books,
+    door::{Door, DoorEntry},
+    graph::{self, Built, BuiltExporter, Chain, ExporterNode, ExtensionNode, Graph, ReceiverNode, Selection},
     life::Life,
     own,
-    running::RunningExporter,
     workshop::Workshop,
 };
 
@@ -34,6 +33,8 @@ pub struct Limits {
     pub start: Duration,
     /// How long a start that failed may take to undo what had started. Default 10 s.
     pub undo: Duration,
+    /// How long what a reload replaced or removed may take to end. Default 10 s.
+    pub drain: Duration,
 }
 
 /// A start that failed. What had started has been stopped again.
@@ -75,7 +76,7 @@ pub enum Started {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { start: Duration::from_secs(30), undo: Duration::from_secs(10) }
+        Self { start: Duration::from_secs(30), undo: Duration::from_secs(10), drain: Duration::from_secs(10) }
     }
 }
 
@@ -94,7 +95,7 @@ impl Host {
     /// Builds the whole graph and throws it away: what `minicol validate` does. Nothing starts, binds or connects.
     pub fn check(&self, plan: &Plan) -> Result<(), StartError> {
         let workshop = self.silent_workshop();
-        graph::build(plan, &Selection::everything(plan), &workshop)?;
+        graph::build(plan, &Selection::everything(plan), &HashMap::new(), &workshop)?;
         own::check(plan, &workshop)
     }
 
@@ -123,15 +124,17 @@ impl Host {
                 info!(variable = one.variable, path = %one.path, "an environment variable overrides the configuration");
             }
         }
-        let telemetry = Telemetry::new(plan.telemetry(), self.program, &self.environment);
+        let mut telemetry = Telemetry::new(plan.telemetry(), self.program, &self.environment);
         let workshop = Workshop::new(self.environment.clone(), telemetry.meter(), telemetry.tracer().clone());
-        let built = graph::build(plan, &Selection::everything(plan), &workshop)?;
-        let mut running = Running::new(workshop, telemetry);
+        let built = graph::build(plan, &Selection::everything(plan), &HashMap::new(), &workshop)?;
+        built.announce(plan, &workshop);
+        let mut graph = Graph::default();
         let ended = tokio::select! {
             biased;
-            up = self.bring_up(plan, built, &mut running) => up.map(|()| None),
+            up = self.bring_up(plan, built, &mut graph, &workshop, &mut telemetry) => up.map(|()| None),
             within = stop => Ok(Some(within)),
         };
+        let running = Running::new(self.clone(), graph, workshop, telemetry, plan.telemetry().clone());
         let stop = match ended {
             Ok(stop) => stop,
             Err(error) => {
@@ -140,39 +143,54 @@ impl Host {
             }
         };
         if stop.is_none() {
-            running.has_started(plan);
+            running.has_started(plan).await;
         }
         Ok((running, stop))
     }
 
-    async fn bring_up(&self, plan: &Plan, built: graph::Built, running: &mut Running) -> Result<(), StartError> {
-        own::start(plan, running).await?;
+    async fn bring_up(
+        &self,
+        plan: &Plan,
+        built: Built,
+        graph: &mut Graph,
+        workshop: &Workshop,
+        telemetry: &mut Telemetry,
+    ) -> Result<(), StartError> {
+        own::start(plan, workshop, telemetry).await?;
         for (extension, governed) in built.extensions {
-            let run = extension.run(governed.scope.clone());
-            running.extensions.push(Life::begin(&governed, &running.workshop.events, run));
-            if let Some(life) = running.extensions.last_mut() {
-                started(ComponentKind::Extension, life, self.limits.start).await?;
+            let (id, run) = (governed.scope.id().clone(), extension.run(governed.scope.clone()));
+            let written = plan.written(ComponentKind::Extension, &id);
+            graph.extensions.push(ExtensionNode { id, written, life: Life::begin(&governed, run) });
+            if let Some(node) = graph.extensions.last_mut() {
+                started(&mut node.life, self.limits.start).await?;
+                governed.is_up(&workshop.events);
             }
         }
-        running.exporters = built.exporters.into_iter().map(|one| start_exporter(one, &running.workshop)).collect();
-        for (pipeline, processors) in plan.pipelines.iter().zip(built.processors) {
-            let ends = pipeline.exporters.iter().filter_map(|id| running.end(id)).collect();
-            running.chains.push(graph::chain(pipeline, processors, ends, &running.workshop));
+        graph.storages = built.storages;
+        for exporter in built.exporters {
+            let id = exporter.governed.scope.id().clone();
+            let written = plan.written(ComponentKind::Exporter, &id);
+            graph.exporters.insert(id, exporter_node(exporter, written, workshop));
         }
-        processors_are_up(&running.chains, &running.workshop);
+        let chains = plan.pipelines.iter().zip(built.processors);
+        graph.chains =
+            chains.map(|(pipeline, processors)| graph::chain(plan, pipeline, processors, workshop)).collect();
+        processors_are_up(&graph.chains, workshop);
         for (receiver, governed) in built.receivers {
-            let id = governed.scope.id();
-            if !plan.receivers.get(id).is_some_and(|component| component.beside.0) {
-                let events = &running.workshop.events;
-                events.report(ComponentKind::Receiver, id, Status::Stopped, "not started, because `enabled` is false");
-                continue;
+            let id = governed.scope.id().clone();
+            let mut node = ReceiverNode::new(plan, &id, workshop);
+            if plan.receivers.get(&id).is_some_and(|component| component.beside.0) {
+                node.life = Some(Life::begin(&governed, receiver.run(node.out.clone(), governed.scope.clone())));
+            } else {
+                governed.voice.report(Status::Stopped, "not started, because `enabled` is false");
             }
-            let next = graph::out_of_receiver(plan, &governed.scope, &running.chains, &running.workshop);
-            let run = receiver.run(next, governed.scope.clone());
-            running.receivers.push(Life::begin(&governed, &running.workshop.events, run));
+            graph.receivers.insert(id, node);
         }
-        for life in &mut running.receivers {
-            started(ComponentKind::Receiver, life, self.limits.start).await?;
+        // Nothing runs before the next time that this waits.
+        graph.wire(workshop);
+        for life in graph.receivers.values_mut().filter_map(|node| node.life.as_mut()) {
+            started(life, self.limits.start).await?;
+            life.governed.is_up(&workshop.events);
         }
         Ok(())
     }
@@ -191,30 +209,31 @@ impl Host {
     }
 }
 
-pub(crate) async fn started(kind: ComponentKind, life: &mut Life, within: Duration) -> Result<(), StartError> {
-    let id = life.id().clone();
+pub(crate) async fn started(life: &mut Life, within: Duration) -> Result<(), StartError> {
+    let (kind, id) = (life.governed.scope.kind(), life.governed.scope.id().clone());
     life.started(within).await.map_err(|why| StartError::Start { kind, id, why })
 }
 
-fn start_exporter(built: BuiltExporter, workshop: &Workshop) -> RunningExporter {
+/// Puts a queue and all that belongs to it before an exporter.
+pub(crate) fn exporter_node(built: BuiltExporter, written: Node, workshop: &Workshop) -> ExporterNode {
     let BuiltExporter { exporter, governed, delivery, storage, signals } = built;
     let id = governed.scope.id().clone();
     let scope = governed.scope.clone();
     let stores = storage.is_some();
     let delivery = Delivery::start_stored(Arc::clone(&exporter), delivery, &signals, scope, storage.as_ref());
-    workshop.view.add_accounts(books::of_exporter(id.clone(), &signals, delivery.consumer()));
-    workshop.events.report(ComponentKind::Exporter, &id, Status::Ok, "");
-    let end = End { kind: ComponentKind::Exporter, id, next: Next::new(delivery.consumer()), stores };
-    RunningExporter { end, delivery, abandoned: governed.abandoned }
+    if governed.is_live() {
+        governed.voice.report(Status::Ok, "");
+    }
+    let door = Door::new(delivery.consumer());
+    let entry = Next::new(DoorEntry(Arc::clone(&door)));
+    let books = governed.number;
+    let node = ExporterNode { written, governed, delivery, stores, books, door, entry };
+    workshop.view.add_accounts(node.owner(&id), books::of_exporter(id, node.delivery.consumer()));
+    node
 }
 
 fn processors_are_up(chains: &[Chain], workshop: &Workshop) {
-    for stage in chains.iter().flat_map(|chain| &chain.stages) {
-        let id = stage.scope().id();
-        // It may have told at once that it cannot work.
-        let now = workshop.events.status(ComponentKind::Processor, id);
-        if now.is_none_or(|now| now.status == Status::Starting) {
-            workshop.events.report(ComponentKind::Processor, id, Status::Ok, "");
-        }
-    }
+    // It may have told at once that it cannot work.
+    let stages = chains.iter().flat_map(|chain| &chain.stages);
+    stages.for_each(|(stage, _)| stage.worker().governed.is_up(&workshop.events));
 }

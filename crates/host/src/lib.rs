@@ -4,11 +4,15 @@
 
 mod arrow;
 mod books;
+mod deadline;
 mod doctor;
+mod door;
 mod events;
 mod fork;
 mod gate;
+mod gone;
 mod graph;
+mod handover;
 mod host;
 mod life;
 mod meters;
@@ -16,10 +20,12 @@ mod own;
 mod plan;
 mod poll;
 mod registry;
+mod reload;
 mod running;
 mod schema;
 mod stage;
 mod view;
+mod voice;
 mod workshop;
 
 pub use doctor::Examined;
@@ -29,4 +35,5 @@ pub use minicol_telemetry::Program;
 pub use plan::Plan;
 pub use poll::{PollError, PollOutcome, PollResult, PolledPipeline, PolledReceiver};
 pub use registry::Registry;
+pub use reload::{ConfigSource, Reloader};
 pub use running::{ExporterReport, Running, ShutdownReport};

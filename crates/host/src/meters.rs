@@ -1,13 +1,16 @@
 //! What passes the arrows, in the program's own metrics, under the names that dashboards for the collector are built on; those that begin with
 //! `minicol_` are our own.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use minicol_pdata::Signal;
+use minicol_plugin::ReloadOutcome;
 use opentelemetry::{
     KeyValue,
     metrics::{Counter, Meter},
 };
+
+use crate::view::View;
 
 /// Every instrument of the host, made once.
 pub(crate) struct Instruments {
@@ -23,9 +26,50 @@ pub(crate) struct ReceiverMeters {
 }
 
 /// What enters or leaves a processor.
+#[derive(Clone)]
 pub(crate) struct ProcessorMeter {
     counter: Counter<u64>,
     processor: KeyValue,
+}
+
+/// Puts the reloads into the program's own metrics. The start counts as one that went well, so that an alert has something to look at.
+pub(crate) fn reloads(meter: &Meter, view: &Arc<View>) {
+    const OUTCOMES: [ReloadOutcome; 4] =
+        [ReloadOutcome::Success, ReloadOutcome::Unchanged, ReloadOutcome::Invalid, ReloadOutcome::Failed];
+    let weak = Arc::downgrade(view);
+    meter
+        .u64_observable_counter("minicol_config_reload_total")
+        .with_description("Number of times that the configuration was to be reloaded, by outcome")
+        .with_unit("{reload}")
+        .with_callback(move |observer| {
+            let Some(view) = weak.upgrade() else { return };
+            let status = view.reloads();
+            for outcome in OUTCOMES {
+                let count = status.outcomes.get(&outcome).copied().unwrap_or_default();
+                observer.observe(count, &[KeyValue::new("outcome", outcome.name())]);
+            }
+        })
+        .build();
+    let weak = Arc::downgrade(view);
+    meter
+        .u64_observable_gauge("minicol_config_last_reload_successful")
+        .with_description("Whether what was last read of the configuration runs (1), or an older one does (0)")
+        .with_callback(move |observer| {
+            let Some(view) = weak.upgrade() else { return };
+            let good = view.reloads().last.is_none_or(|last| last.outcome.is_success());
+            observer.observe(u64::from(good), &[]);
+        })
+        .build();
+    let weak = Arc::downgrade(view);
+    meter
+        .f64_observable_gauge("minicol_config_last_reload_success_timestamp_seconds")
+        .with_description("When the configuration was last read and found to hold, in seconds since the epoch")
+        .with_unit("s")
+        .with_callback(move |observer| {
+            let Some(view) = weak.upgrade() else { return };
+            observer.observe(view.holds_since().as_seconds(), &[]);
+        })
+        .build();
 }
 
 impl Instruments {

@@ -6,10 +6,12 @@ use minicol_config::Path;
 use minicol_plugin::{
     Buildable, ComponentError, ComponentId, ComponentKind, Entry, Exporter, Scope, config, net::ClientTls,
 };
-use minicol_telemetry::{OtlpPush, Periodic, PushExporter, Reader, SpanProcessor, TelemetryConfig, TelemetryError};
+use minicol_telemetry::{
+    OtlpPush, Periodic, PushExporter, Reader, SpanProcessor, Telemetry, TelemetryConfig, TelemetryError,
+};
 use serde_json::{Value, json};
 
-use crate::{Plan, Registry, Running, StartError, workshop::Workshop};
+use crate::{Plan, Registry, StartError, workshop::Workshop};
 
 /// Every way out over OTLP that is configured, with its place below `service.telemetry`.
 pub(crate) fn pushes(telemetry: &TelemetryConfig) -> impl Iterator<Item = (Path, &OtlpPush)> {
@@ -76,9 +78,8 @@ pub(crate) fn check(plan: &Plan, workshop: &Workshop) -> Result<(), StartError> 
 }
 
 /// Opens the pages and begins to send.
-pub(crate) async fn start(plan: &Plan, running: &mut Running) -> Result<(), TelemetryError> {
-    let workshop = &running.workshop;
-    running.telemetry.start(|push| build(plan.registry, workshop, push)).await
+pub(crate) async fn start(plan: &Plan, workshop: &Workshop, telemetry: &mut Telemetry) -> Result<(), TelemetryError> {
+    telemetry.start(|push| build(plan.registry, workshop, push)).await
 }
 
 fn build(registry: Registry, workshop: &Workshop, push: &OtlpPush) -> Result<Arc<dyn Exporter>, ComponentError> {
@@ -94,5 +95,7 @@ fn build(registry: Registry, workshop: &Workshop, push: &OtlpPush) -> Result<Arc
 fn scope(workshop: &Workshop, entry: &Entry<dyn Exporter>) -> Result<Scope, ComponentError> {
     let id = format!("{}/own telemetry", entry.component_type).parse::<ComponentId>();
     let id = id.map_err(|error| ComponentError::caused("the exporter's type is no id", error))?;
-    Ok(workshop.scope(ComponentKind::Exporter, &id).scope)
+    let governed = workshop.scope(ComponentKind::Exporter, &id);
+    governed.go_live();
+    Ok(governed.scope)
 }

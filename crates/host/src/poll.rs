@@ -1,6 +1,7 @@
 //! One cycle of each polling receiver, mapped, nothing exported: what `minicol poll` does.
 
 use std::{
+    collections::HashMap,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -10,14 +11,15 @@ use futures::{FutureExt, future::join_all};
 use minicol_pdata::{Batch, Signal};
 use minicol_plugin::{
     ComponentId, ComponentKind, Consumer, EdgeSnapshot, Event, HostView, Next, Receiver, Rejected, StatusChange,
-    async_trait,
+    StopReason, async_trait,
 };
 use tokio::time::{Instant, timeout};
 
 use crate::{
     Host, Plan, StartError,
     arrow::End,
-    graph::{self, Built, Chain, Selection},
+    deadline::Deadline,
+    graph::{self, Built, Chain, Draft, ReceiverNode, Selection},
     host::started,
     life::{Life, panic_message, with_causes},
     workshop::{Governed, Workshop},
@@ -110,31 +112,50 @@ impl Host {
         let serves = |id: &&ComponentId| plan.extensions.get(*id).is_some_and(|component| component.entry.serves_poll);
         let selection = Selection {
             extensions: plan.started_extensions.iter().filter(serves).cloned().collect(),
-            pipelines: (0..plan.pipelines.len()).filter(names_one).collect(),
+            processors: (0..plan.pipelines.len())
+                .filter(names_one)
+                .map(|index| (index, plan.pipelines[index].processors.clone()))
+                .collect(),
             receivers,
-            exporters: false,
+            exporters: Vec::new(),
         };
         let workshop = self.silent_workshop();
-        let Built { extensions, processors, receivers, .. } = graph::build(plan, &selection, &workshop)?;
+        let built = graph::build(plan, &selection, &HashMap::new(), &workshop)?;
+        built.announce(plan, &workshop);
+        let Built { extensions, processors, receivers, .. } = built;
 
         let mut simulators = Vec::new();
         for (extension, governed) in extensions {
-            let mut life = Life::begin(&governed, &workshop.events, extension.run(governed.scope.clone()));
-            started(ComponentKind::Extension, &mut life, self.limits().start).await?;
+            let mut life = Life::begin(&governed, extension.run(governed.scope.clone()));
+            started(&mut life, self.limits().start).await?;
+            governed.is_up(&workshop.events);
             simulators.push(life);
         }
         let (chains, captures) = chains(plan, &selection, processors, &workshop);
-        let cycles =
-            receivers.into_iter().map(|(receiver, governed)| cycle(plan, receiver, governed, &chains, &workshop));
-        let polled = join_all(cycles).await;
-        for stage in chains.iter().flat_map(|chain| &chain.stages) {
+        let mut arrows = Draft::first(&workshop);
+        let led: Vec<(&Chain, Vec<End>)> = chains.iter().map(|(chain, ends)| (chain, ends.clone())).collect();
+        for (chain, ends) in &led {
+            chain.wire(ends, &mut arrows);
+        }
+        let nodes: Vec<ReceiverNode> = receivers
+            .iter()
+            .map(|(_, governed)| {
+                let node = ReceiverNode::new(plan, governed.scope.id(), &workshop);
+                node.wire(governed.scope.id(), &led, &mut arrows);
+                node
+            })
+            .collect();
+        let cycles = receivers.into_iter().zip(&nodes);
+        let polled =
+            join_all(cycles.map(|((receiver, governed), node)| cycle(plan, receiver, governed, &node.out))).await;
+        for (stage, _) in chains.iter().flat_map(|(chain, _)| &chain.stages) {
             // There is no second cycle, and what is refused stands in the counts of the arrows.
-            let _ = timeout(FLUSH_WITHIN, stage.flush()).await;
+            let _ = timeout(FLUSH_WITHIN, stage.flush_now()).await;
         }
         for life in simulators.into_iter().rev() {
-            let _ = life.stop(Instant::now() + STOP_WITHIN).await;
+            let _ = life.stop(StopReason::Shutdown, Deadline::at(Instant::now() + STOP_WITHIN)).await;
         }
-        let pipelines = selection.pipelines.iter().zip(captures).map(|(index, capture)| {
+        let pipelines = selection.processors.iter().zip(captures).map(|((index, _), capture)| {
             let pipeline = &plan.pipelines[*index];
             let signal = pipeline.carries.last().copied().unwrap_or(Signal::Metrics);
             PolledPipeline { id: pipeline.id.clone(), signal, batches: capture.take() }
@@ -169,8 +190,8 @@ fn chains(
     selection: &Selection,
     processors: Vec<Vec<(Box<dyn minicol_plugin::Processor>, Governed)>>,
     workshop: &Workshop,
-) -> (Vec<Chain>, Vec<Capture>) {
-    let chain = |(index, processors): (&usize, _)| {
+) -> (Vec<(Chain, Vec<End>)>, Vec<Capture>) {
+    let chain = |((index, _), processors): (&(usize, _), _)| {
         let capture = Capture::default();
         let pipeline = &plan.pipelines[*index];
         // In the place of all of them.
@@ -180,27 +201,18 @@ fn chains(
             next: Next::new(capture.clone()),
             stores: false,
         });
-        (graph::chain(pipeline, processors, end.into_iter().collect(), workshop), capture)
+        ((graph::chain(plan, pipeline, processors, workshop), end.into_iter().collect()), capture)
     };
-    selection.pipelines.iter().zip(processors).map(chain).unzip()
+    selection.processors.iter().zip(processors).map(chain).unzip()
 }
 
-async fn cycle(
-    plan: &Plan,
-    receiver: Box<dyn Receiver>,
-    governed: Governed,
-    chains: &[Chain],
-    workshop: &Workshop,
-) -> PolledReceiver {
+async fn cycle(plan: &Plan, receiver: Box<dyn Receiver>, governed: Governed, out: &Next) -> PolledReceiver {
     let id = governed.scope.id().clone();
     if !plan.receivers.get(&id).is_some_and(|component| component.beside.0) {
         return PolledReceiver { id, result: PollResult::Disabled, batches: Vec::new() };
     }
     let capture = Capture::default();
-    let next = Next::new(Tee {
-        capture: capture.clone(),
-        next: graph::out_of_receiver(plan, &governed.scope, chains, workshop),
-    });
+    let next = Next::new(Tee { capture: capture.clone(), next: out.clone() });
     let poll = AssertUnwindSafe(receiver.poll_once(next, governed.scope.clone())).catch_unwind();
     let result = match poll.await {
         Ok(Ok(true)) => PollResult::Polled,

@@ -1,34 +1,36 @@
 //! The running program, and how it ends.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use futures::future::join_all;
-use minicol_delivery::{Delivery, DeliveryCounts, DrainReport};
-use minicol_plugin::{
-    Books, CancellationToken, ComponentId, ComponentKind, HostView, Level, Snapshot, Status, StatusChange,
-};
-use minicol_telemetry::Telemetry;
+use indexmap::IndexMap;
+use minicol_delivery::DrainReport;
+use minicol_plugin::{Books, ComponentId, ComponentKind, HostView, Level, Snapshot, Status, StatusChange, StopReason};
+use minicol_telemetry::{Telemetry, TelemetryConfig};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
-use crate::{Plan, arrow::End, books, events::Events, graph::Chain, life::Life, workshop::Workshop};
+use crate::{
+    Host, Plan, books,
+    deadline::Deadline,
+    events::Events,
+    graph::{Chain, ExporterNode, Graph},
+    life::Life,
+    reload::{self, ConfigSource, Core, Reloader},
+    workshop::Workshop,
+};
 
 /// A program at work. [`Running::shutdown`] ends it; dropping it breaks everything off.
 pub struct Running {
-    // Fields are dropped in this order: in the direction in which the data flows.
-    pub(crate) receivers: Vec<Life>,
-    pub(crate) chains: Vec<Chain>,
-    pub(crate) exporters: Vec<RunningExporter>,
-    pub(crate) extensions: Vec<Life>,
-    pub(crate) telemetry: Telemetry,
-    pub(crate) workshop: Workshop,
-}
-
-pub(crate) struct RunningExporter {
-    /// What the arrows of every pipeline lead to.
-    pub(crate) end: End,
-    pub(crate) delivery: Delivery,
-    pub(crate) abandoned: CancellationToken,
+    // Fields are dropped in this order.
+    reloading: Option<AbortOnDropHandle<()>>,
+    core: Arc<Core>,
+    telemetry: Telemetry,
 }
 
 /// How a shutdown went.
@@ -58,6 +60,8 @@ pub struct ExporterReport {
 /// The share of the shutdown's time, in percent, by the end of which each step must be through. A step that needs less leaves the rest to the
 /// next; none can take what the others need.
 mod share {
+    /// What a reload is ending.
+    pub(super) const RELOAD: u32 = 20;
     pub(super) const RECEIVERS: u32 = 50;
     pub(super) const PROCESSORS: u32 = 60;
     pub(super) const EXPORTERS: u32 = 90;
@@ -72,35 +76,49 @@ const GRACE: Duration = Duration::from_millis(250);
 const LONGEST_SHUTDOWN: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Running {
-    pub(crate) fn new(workshop: Workshop, telemetry: Telemetry) -> Self {
-        Self {
-            receivers: Vec::new(),
-            chains: Vec::new(),
-            exporters: Vec::new(),
-            extensions: Vec::new(),
-            telemetry,
-            workshop,
-        }
+    pub(crate) fn new(
+        host: Host,
+        graph: Graph,
+        workshop: Workshop,
+        telemetry: Telemetry,
+        configured: TelemetryConfig,
+    ) -> Self {
+        let view = Arc::downgrade(&workshop.view);
+        telemetry.leave_out(move |attribute| {
+            let gone = Weak::upgrade(&view).and_then(|view| view.gone());
+            gone.is_some_and(|gone| gone.has(attribute))
+        });
+        Self { reloading: None, core: Arc::new(Core::new(host, graph, workshop, configured)), telemetry }
+    }
+
+    /// From now on the configuration can be reloaded: it is read from `source` again whenever that is asked for, by what this returns or by an
+    /// extension ([`HostView::reload`]). Called once.
+    pub fn reload_from(&mut self, source: impl ConfigSource) -> Reloader {
+        let reloader = Reloader::new();
+        self.core.workshop.view.reloads_by(reloader.clone());
+        let serving = reload::serve(Arc::clone(&self.core), Arc::new(source), reloader.clone());
+        self.reloading = Some(AbortOnDropHandle::new(tokio::spawn(serving)));
+        reloader
     }
 
     /// Waits until a component reports that the program must end, and gives its report.
     pub async fn wait_fatal(&self) -> StatusChange {
-        self.workshop.events.fatal().await
+        self.core.workshop.events.fatal().await
     }
 
     /// What became of every item.
     pub fn books(&self) -> Books {
-        self.workshop.view.books()
+        self.core.workshop.view.books()
     }
 
     /// How everything is.
     pub fn snapshot(&self) -> Snapshot {
-        self.workshop.view.snapshot()
+        self.core.workshop.view.snapshot()
     }
 
     /// The stream of status changes and notices.
     pub fn events(&self) -> &Arc<Events> {
-        &self.workshop.events
+        &self.core.workshop.events
     }
 
     /// The program's own metrics and where they are served.
@@ -108,112 +126,105 @@ impl Running {
         &self.telemetry
     }
 
-    /// The books of every exporter.
-    pub fn deliveries(&self) -> impl Iterator<Item = (&ComponentId, DeliveryCounts)> {
-        self.exporters.iter().map(|one| (&one.end.id, one.delivery.counts()))
-    }
-
     /// Stops receivers, flushes processors, drains exporters, stops extensions, and last the own telemetry, all before `within` (at most a day) has passed. No error
     /// on the way keeps the rest from being done.
-    pub async fn shutdown(mut self, within: Duration) -> ShutdownReport {
+    pub async fn shutdown(self, within: Duration) -> ShutdownReport {
         let begun = Instant::now();
         let within = within.min(LONGEST_SHUTDOWN);
         let until = |percent: u32| begun + within * percent / 100;
         info!(within_seconds = within.as_secs_f64(), "shutting down");
-        self.workshop.view.stopping();
+        let Self { reloading, core, telemetry } = self;
+        let workshop = &core.workshop;
+        workshop.view.stopping();
+        // A reload that is on its way is given up, or ends in time what it has replaced.
+        core.closing.cancel();
+        core.hurry.send_replace(Some(until(share::RELOAD)));
+        if let Some(reloading) = reloading {
+            let _ = timeout_at(until(share::RELOAD) + GRACE * 4, reloading).await;
+        }
+        let mut graph = core.graph.lock().await;
         let mut errors = Vec::new();
 
-        let receivers = std::mem::take(&mut self.receivers);
-        let stops = receivers.into_iter().map(|life| life.stop(until(share::RECEIVERS)));
+        let receivers = std::mem::take(&mut graph.receivers).into_values().filter_map(|node| node.life);
+        let stop = Deadline::at(until(share::RECEIVERS));
+        let stops = receivers.map(|life| life.stop(StopReason::Shutdown, stop.clone()));
         errors.extend(join_all(stops).await.into_iter().filter_map(Result::err));
 
-        errors.extend(self.flush(until(share::PROCESSORS)).await);
+        let flush_until = Deadline::at(until(share::PROCESSORS));
+        let flushes = graph.chains.iter().map(|chain| flush(chain, &workshop.events, &flush_until));
+        errors.extend(join_all(flushes).await.into_iter().flatten());
 
-        let exporters = self.drain(until(share::EXPORTERS)).await;
+        let exporters = drain(std::mem::take(&mut graph.exporters), workshop, until(share::EXPORTERS)).await;
         errors.extend(exporters.iter().filter_map(ExporterReport::error));
         // What went on without its sender has its answer now.
-        self.workshop.forks.ended(GRACE).await;
+        workshop.forks.ended(GRACE).await;
 
         // The last to start is the first to stop. Where one took all the time there was, the others stop together, so that they share what is left.
-        let (mut extensions, deadline) = (std::mem::take(&mut self.extensions), until(share::EXTENSIONS));
-        while Instant::now() < deadline
+        let mut extensions: Vec<_> = std::mem::take(&mut graph.extensions).into_iter().map(|node| node.life).collect();
+        let last = until(share::EXTENSIONS);
+        let stop = |life: Life| life.stop(StopReason::Shutdown, Deadline::at(last));
+        while Instant::now() < last
             && let Some(life) = extensions.pop()
         {
-            errors.extend(life.stop(deadline).await.err());
+            errors.extend(stop(life).await.err());
         }
-        let stops = extensions.into_iter().rev().map(|life| life.stop(deadline));
-        errors.extend(join_all(stops).await.into_iter().filter_map(Result::err));
-        let events = Arc::clone(&self.workshop.events);
-        for why in self.telemetry.shutdown(until(share::TELEMETRY)).await {
+        errors.extend(join_all(extensions.into_iter().rev().map(stop)).await.into_iter().filter_map(Result::err));
+        for why in telemetry.shutdown(until(share::TELEMETRY)).await {
             // A backend that is down is no fault of ours.
             warn!(why, "own telemetry");
         }
-        let mut broken = events.stood_at(Status::PermanentError);
-        broken.extend(events.stood_at(Status::FatalError));
-        let books = self.workshop.view.books();
+        let mut broken = workshop.events.stood_at(Status::PermanentError);
+        broken.extend(workshop.events.stood_at(Status::FatalError));
+        let books = workshop.view.books();
         let report = ShutdownReport { errors, broken, exporters, books, took: begun.elapsed() };
         report.tell();
         report
     }
 
     /// Says once what runs.
-    pub(crate) fn has_started(&self, plan: &Plan) {
-        self.workshop.view.running();
+    pub(crate) async fn has_started(&self, plan: &Plan) {
+        self.core.workshop.view.running();
         let pipelines: Vec<&str> = plan.pipelines.iter().map(|one| one.id.as_str()).collect();
+        let graph = self.core.graph.lock().await;
         info!(
             pipelines = pipelines.join(", "),
-            receivers = self.receivers.len(),
-            exporters = self.exporters.len(),
-            extensions = self.extensions.len(),
+            receivers = graph.receivers.values().filter(|node| node.life.is_some()).count(),
+            exporters = graph.exporters.len(),
+            extensions = graph.extensions.len(),
             "everything has started"
         );
     }
+}
 
-    /// What arrows to an exporter lead to.
-    pub(crate) fn end(&self, id: &ComponentId) -> Option<End> {
-        self.exporters.iter().find(|one| one.end.id == *id).map(|one| one.end.clone())
-    }
-
-    async fn flush(&self, until: Instant) -> Vec<String> {
-        let flushes = self.chains.iter().map(|chain| flush(chain, &self.workshop.events, until));
-        join_all(flushes).await.into_iter().flatten().collect()
-    }
-
-    async fn drain(&mut self, until: Instant) -> Vec<ExporterReport> {
-        let exporters = std::mem::take(&mut self.exporters);
-        let events = &self.workshop.events;
-        let drains = exporters.into_iter().map(async |one: RunningExporter| {
-            events.report(ComponentKind::Exporter, &one.end.id, Status::Stopping, "");
-            let drain = one.delivery.drain(until).await;
-            one.abandoned.cancel();
-            let report = ExporterReport { id: one.end.id, drain };
-            events.report(ComponentKind::Exporter, &report.id, Status::Stopped, report.in_words());
-            report
-        });
-        join_all(drains).await
-    }
+async fn drain(
+    exporters: IndexMap<ComponentId, ExporterNode>,
+    workshop: &Workshop,
+    until: Instant,
+) -> Vec<ExporterReport> {
+    let events = &workshop.events;
+    let drains = exporters.into_iter().map(async |(id, one): (ComponentId, ExporterNode)| {
+        events.report(ComponentKind::Exporter, &id, Status::Stopping, "");
+        one.governed.tell_to_stop(StopReason::Shutdown);
+        let drain = one.delivery.drain(until).await;
+        one.governed.abandoned.cancel();
+        let report = ExporterReport { id, drain };
+        events.report(ComponentKind::Exporter, &report.id, Status::Stopped, report.in_words());
+        report
+    });
+    join_all(drains).await
 }
 
 /// Lets each processor of a chain pass on what it holds, from the first to the last.
-async fn flush(chain: &Chain, events: &Events, until: Instant) -> Vec<String> {
+async fn flush(chain: &Chain, events: &Events, until: &Deadline) -> Vec<String> {
     let mut errors = Vec::new();
-    for stage in &chain.stages {
-        let id = stage.scope().id();
-        events.report(ComponentKind::Processor, id, Status::Stopping, "");
-        let why = match timeout_at(until, stage.flush()).await {
-            Ok(Ok(())) => None,
-            Ok(Err(rejected)) => Some(rejected.message),
-            Err(_) => Some("it did not pass on in time what it still held".to_owned()),
-        };
-        if let Some(why) = why {
-            let what = format!("processor `{id}` in pipeline `{}` could not be flushed: {why}", chain.pipeline);
-            events.notice(ComponentKind::Processor, id, Level::Error, "flush_failed", what.clone());
+    for (stage, _) in &chain.stages {
+        if let Err(what) = stage.finish(&stage.worker(), StopReason::Shutdown, until).await {
+            events.notice(ComponentKind::Processor, &stage.id, Level::Error, "flush_failed", what.clone());
             errors.push(what);
-            stage.give_up();
         }
     }
-    for stage in &chain.stages {
-        events.report(ComponentKind::Processor, stage.scope().id(), Status::Stopped, "");
+    for (stage, _) in &chain.stages {
+        stage.worker().governed.voice.report(Status::Stopped, "");
     }
     errors
 }
@@ -275,6 +286,6 @@ impl ExporterReport {
 
 impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running").field("events", &self.workshop.events).finish_non_exhaustive()
+        f.debug_struct("Running").field("events", self.events()).finish_non_exhaustive()
     }
 }

@@ -2,36 +2,53 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
+use arc_swap::ArcSwapOption;
 use indexmap::IndexMap;
-use minicol_pdata::Timestamp;
+use minicol_pdata::{Signal, Timestamp};
 use minicol_plugin::{
-    Account, Books, Clock, ComponentId, ComponentKind, ComponentSnapshot, HostView, Phase, Snapshot, Status,
-    place_among,
+    Account, Books, Clock, ComponentId, ComponentKind, ComponentSnapshot, HostView, Phase, Reload, ReloadStatus,
+    Reloading, Snapshot, Status, place_among,
 };
 
-use crate::{arrow::Edge, events::Events};
+use crate::{
+    arrow::{Edge, End},
+    events::Events,
+    gone::{Gone, add_up},
+    reload::Reloader,
+};
 
 /// Tells something beside a component's status.
 pub(crate) type Details = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 /// Reads the books of one component.
 type Accounts = Arc<dyn Fn() -> Vec<Account> + Send + Sync>;
+/// Whose books they are: a component's, of a processor those in one pipeline and place.
+pub(crate) type Owner = (ComponentKind, ComponentId, String);
 
 /// What was built, and where to look for how it is.
 pub(crate) struct View {
     clock: Arc<dyn Clock>,
     events: Arc<Events>,
     built: Mutex<Built>,
+    reloader: OnceLock<Reloader>,
+    /// What there was and is no more, since the first reload.
+    gone: ArcSwapOption<Gone>,
 }
 
 struct Built {
     phase: Phase,
     up_since: Timestamp,
+    /// When the configuration was last found to hold.
+    holds_since: Timestamp,
     components: IndexMap<(ComponentKind, ComponentId), Seen>,
+    /// Every arrow that there ever was.
     edges: Vec<Arc<Edge>>,
-    accounts: Vec<Accounts>,
+    accounts: IndexMap<Owner, Accounts>,
+    /// The books of components that are gone.
+    closed: Vec<Account>,
+    reloads: ReloadStatus,
 }
 
 #[derive(Clone, Default)]
@@ -45,37 +62,75 @@ impl View {
         let built = Built {
             phase: Phase::Starting,
             up_since: Timestamp::UNSET,
+            holds_since: clock.wall(),
             components: IndexMap::new(),
             edges: Vec::new(),
-            accounts: Vec::new(),
+            accounts: IndexMap::new(),
+            closed: Vec::new(),
+            reloads: ReloadStatus::default(),
         };
-        Arc::new(Self { clock, events, built: Mutex::new(built) })
+        let gone = ArcSwapOption::empty();
+        Arc::new(Self { clock, events, built: Mutex::new(built), reloader: OnceLock::new(), gone })
     }
 
     /// A component is there; it starts.
     pub(crate) fn add(&self, kind: ComponentKind, id: &ComponentId, pipelines: Vec<String>) {
-        self.built().components.entry((kind, id.clone())).or_default().pipelines = pipelines;
+        self.belongs_to(kind, id, pipelines);
         self.events.report(kind, id, Status::Starting, "");
     }
 
-    pub(crate) fn add_edge(&self, edge: &Arc<Edge>) {
-        self.built().edges.push(Arc::clone(edge));
+    /// The pipelines that name a component.
+    pub(crate) fn belongs_to(&self, kind: ComponentKind, id: &ComponentId, pipelines: Vec<String>) {
+        self.built().components.entry((kind, id.clone())).or_default().pipelines = pipelines;
     }
 
-    pub(crate) fn add_accounts(&self, accounts: impl Fn() -> Vec<Account> + Send + Sync + 'static) {
-        self.built().accounts.push(Arc::new(accounts));
+    /// A component is gone.
+    pub(crate) fn remove(&self, kind: ComponentKind, id: &ComponentId) {
+        let seen = self.built().components.shift_remove(&(kind, id.clone()));
+        self.events.forget(kind, id);
+        // Nothing of a component runs while the lock is held.
+        drop(seen);
+    }
+
+    /// The arrow between these, as it was where there was one; whether there was.
+    pub(crate) fn edge(&self, pipeline: &str, from: &str, to: &End, signal: Signal) -> (Arc<Edge>, bool) {
+        let mut built = self.built();
+        if let Some(edge) = built.edges.iter().find(|edge| edge.is_between(pipeline, from, to, signal)) {
+            return (Arc::clone(edge), true);
+        }
+        let edge = Edge::new(pipeline, from, to, signal, Arc::clone(&self.events));
+        built.edges.push(Arc::clone(&edge));
+        (edge, false)
+    }
+
+    pub(crate) fn add_accounts(&self, owner: Owner, accounts: impl Fn() -> Vec<Account> + Send + Sync + 'static) {
+        self.built().accounts.insert(owner, Arc::new(accounts));
+    }
+
+    /// Nothing changes in these books any more.
+    pub(crate) fn close_accounts(&self, owner: &Owner) {
+        let accounts = self.built().accounts.get(owner).cloned();
+        let Some(accounts) = accounts else { return };
+        let last = accounts();
+        let mut built = self.built();
+        built.accounts.shift_remove(owner);
+        built.closed.extend(last);
+        built.closed = add_up(std::mem::take(&mut built.closed));
+        drop(built);
+        drop(accounts);
     }
 
     /// What became of every item.
     pub(crate) fn books(&self) -> Books {
-        let (edges, accounts) = {
+        let (edges, accounts, closed) = {
             let built = self.built();
-            (built.edges.clone(), built.accounts.clone())
+            (built.edges.clone(), built.accounts.values().cloned().collect::<Vec<_>>(), built.closed.clone())
         };
-        Books {
-            edges: edges.iter().map(|edge| edge.snapshot()).collect(),
-            accounts: accounts.iter().flat_map(|tell| tell()).collect(),
+        let edges = edges.iter().map(|edge| edge.snapshot()).collect();
+        if closed.is_empty() {
+            return Books { edges, accounts: accounts.iter().flat_map(|tell| tell()).collect() };
         }
+        Books { edges, accounts: add_up(accounts.iter().flat_map(|tell| tell()).chain(closed)) }
     }
 
     pub(crate) fn show(&self, kind: ComponentKind, id: &ComponentId, details: Details) {
@@ -103,6 +158,44 @@ impl View {
         self.built().phase = Phase::Stopping;
     }
 
+    /// From now on a reload can be asked for.
+    pub(crate) fn reloads_by(&self, reloader: Reloader) {
+        // The first one stays: there is one program.
+        let _ = self.reloader.set(reloader);
+    }
+
+    /// A reload is over.
+    pub(crate) fn reloaded(&self, reload: Reload) {
+        let mut built = self.built();
+        *built.reloads.outcomes.entry(reload.outcome).or_default() += 1;
+        if reload.outcome.is_success() {
+            built.holds_since = reload.at;
+        }
+        built.reloads.last = Some(reload);
+    }
+
+    pub(crate) fn reloads(&self) -> ReloadStatus {
+        self.built().reloads.clone()
+    }
+
+    pub(crate) fn holds_since(&self) -> Timestamp {
+        self.built().holds_since
+    }
+
+    /// What there was and is no more.
+    pub(crate) fn set_gone(&self, gone: Gone) {
+        self.gone.store(Some(Arc::new(gone)));
+    }
+
+    pub(crate) fn gone(&self) -> Option<Arc<Gone>> {
+        self.gone.load_full()
+    }
+
+    /// Every component that is there.
+    pub(crate) fn components(&self) -> Vec<(ComponentKind, ComponentId)> {
+        self.built().components.keys().cloned().collect()
+    }
+
     fn component(&self, kind: ComponentKind, id: ComponentId, seen: Seen) -> ComponentSnapshot {
         let now = self.events.status(kind, &id);
         // The closure is the component's: what it does wrong is not the page's fault.
@@ -124,16 +217,23 @@ impl HostView for View {
 
     fn snapshot(&self) -> Snapshot {
         // No component's code runs while the lock is held.
-        let (phase, up_since, components) = {
+        let (phase, up_since, components, reload) = {
             let built = self.built();
-            (built.phase, built.up_since, built.components.clone())
+            (built.phase, built.up_since, built.components.clone(), built.reloads.clone())
         };
         Snapshot {
             phase,
             up_since,
             now: self.clock.wall(),
+            reload,
             components: components.into_iter().map(|((kind, id), seen)| self.component(kind, id, seen)).collect(),
             books: self.books(),
         }
+    }
+
+    fn reload(&self) -> Option<Reloading> {
+        let reloader = self.reloader.get()?.clone();
+        let request = reloader.ask();
+        Some(Box::pin(async move { reloader.answer(request).await }))
     }
 }

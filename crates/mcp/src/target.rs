@@ -1,4 +1,7 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Once},
+};
 
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -24,13 +27,14 @@ use crate::{
 pub struct Target {
     core: Arc<Engine>,
     stack: Stack,
+    /// Another may ask the server until this one does.
+    adopted: Once,
 }
 
 impl Target {
-    /// The server at `settings.endpoint`, asked through `http`, remembered in `state`. State of another endpoint is forgotten, and a session
-    /// that was made with other headers is made anew. Clocks, randomness and instruments are those of `scope`.
+    /// The server at `settings.endpoint`, asked through `http`, remembered in `state`. With the first cycle, state of another endpoint is forgotten,
+    /// and a session that was made with other headers is made anew. Clocks, randomness and instruments are those of `scope`.
     pub fn new(settings: TargetSettings, http: HttpClient, state: Arc<TargetState>, scope: &Scope) -> Self {
-        state.adopt(&settings);
         let server = Arc::new(Server {
             http,
             endpoint: settings.endpoint.clone(),
@@ -47,7 +51,7 @@ impl Target {
             clock: Arc::clone(scope.clock()),
             random: Arc::clone(scope.random()),
         });
-        Self { stack: stack::build(&core), core }
+        Self { stack: stack::build(&core), core, adopted: Once::new() }
     }
 
     /// How it is asked.
@@ -141,6 +145,7 @@ impl Target {
 #[async_trait]
 impl PollTarget for Target {
     async fn cycle(&self, plan: &CyclePlan) -> CycleOutcome {
+        self.adopted.call_once(|| self.core.state.adopt(&self.core.settings));
         let wanted = self.wanted(plan);
         let refused = |wanted: &Wanted| wanted.admission == Some(Admission::Refused);
         if wanted.iter().any(refused) && wanted.iter().all(|wanted| wanted.admission.is_none() || refused(wanted)) {

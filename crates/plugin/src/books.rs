@@ -42,6 +42,9 @@ pub struct EdgeSnapshot {
     pub waiting: u64,
     /// Those of the refused that are gone for good here, because another arrow from the same place took the batch.
     pub lost: u64,
+    /// True where a reload made or removed it: it was not there for everything that the place where it begins gave.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub partial: bool,
 }
 
 /// What became of the items that one component was given (a receiver: that it gave), in items of `signal`. At every moment
@@ -141,7 +144,9 @@ impl Books {
         if account.kind == ComponentKind::Receiver {
             // Each arrow is offered everything; what no arrow is for was refused before.
             let offered = account.offered - account.refused.get("no_pipeline").copied().unwrap_or_default();
-            let edge = of_signal.filter(|edge| edge.from == name).find(|edge| edge.offered != offered)?;
+            let differs =
+                |edge: &&EdgeSnapshot| if edge.partial { edge.offered > offered } else { edge.offered != offered };
+            let edge = of_signal.filter(|edge| edge.from == name).find(differs)?;
             return Some(format!(
                 "{} gave {offered} items, but {} was offered {}",
                 account.name(),
@@ -159,10 +164,10 @@ impl Books {
         (!agree).then(|| format!("{} took {}, but arrows gave it {arrived}", account.name(), account.taken))
     }
 
-    /// Arrows that begin at one place and carry one signal are offered the same.
+    /// Arrows that begin at one place and carry one signal are offered the same, as long as they are there.
     fn wrong_forks(&self) -> Vec<String> {
         let mut forks: BTreeMap<(&str, &str, Signal), BTreeSet<u64>> = BTreeMap::new();
-        for edge in &self.edges {
+        for edge in self.edges.iter().filter(|edge| !edge.partial) {
             forks.entry((&edge.pipeline, &edge.from, edge.signal)).or_default().insert(edge.offered);
         }
         let differ = forks.into_iter().filter(|(_, offered)| offered.len() > 1);
@@ -269,6 +274,7 @@ mod tests {
             refused: Reasons::new(),
             waiting: 0,
             lost: 0,
+            partial: false,
         }
     }
 

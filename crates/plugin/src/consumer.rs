@@ -67,6 +67,11 @@ impl Next {
         self.0.load().passed_over(signal, items, reason);
     }
 
+    /// Whether both are one arrow: to point one elsewhere points the other.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Points this arrow, and every clone of it, elsewhere. A batch on its way still reaches the old place.
     pub fn point_to(&self, consumer: impl Consumer + 'static) {
         self.0.store(Arc::new(Box::new(consumer)));

@@ -1,3 +1,5 @@
+use std::{collections::BTreeMap, fmt, future::Future, pin::Pin};
+
 use minicol_pdata::Timestamp;
 use serde::Serialize;
 
@@ -12,6 +14,107 @@ pub trait HostView: Send + Sync {
     /// than a snapshot.
     fn place(&self, kind: ComponentKind, id: &ComponentId) -> Option<(usize, usize)> {
         place_among(self.snapshot().components.iter().map(|one| (one.kind, &one.id)), kind, id)
+    }
+
+    /// Asks for a reload of the configuration; the future tells how it went, and need not be awaited for it to happen. `None` where this program
+    /// cannot reload. An extension that awaits it must go on serving its own [`crate::Scope::stopping`]: the reload may replace it.
+    fn reload(&self) -> Option<Reloading> {
+        None
+    }
+}
+
+/// A reload that was asked for.
+pub type Reloading = Pin<Box<dyn Future<Output = Reload> + Send>>;
+
+/// How a reload went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReloadOutcome {
+    /// The new configuration runs.
+    Success,
+    /// The new configuration is the one that runs.
+    Unchanged,
+    /// The new configuration does not hold. The old one goes on.
+    Invalid,
+    /// A component of the new configuration could not be built or started. The old one goes on.
+    Failed,
+    /// The program ends: nothing was done.
+    Ignored,
+}
+
+/// One reload.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Reload {
+    /// When it was done, on the wall clock, in seconds since the epoch.
+    #[serde(serialize_with = "seconds")]
+    pub at: Timestamp,
+    /// How it went.
+    pub outcome: ReloadOutcome,
+    /// Everything that is wrong with the new configuration, each with its place: `FILE:LINE:COLUMN: what`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+    /// What the user should know although it went well, such as what changes at the next start only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// What it did to which component.
+    #[serde(flatten)]
+    pub changes: ReloadChanges,
+}
+
+/// What a reload did to which component; a component is named `KIND ID`, a processor with its pipeline.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ReloadChanges {
+    /// Those that run on untouched.
+    pub kept: usize,
+    /// Those that a new instance took the place of.
+    pub replaced: Vec<String>,
+    /// Those that were not there before.
+    pub added: Vec<String>,
+    /// Those that are gone.
+    pub removed: Vec<String>,
+    /// Pipelines that came, went, or lead elsewhere.
+    pub pipelines: Vec<String>,
+}
+
+impl ReloadChanges {
+    /// Whether everything is as it was.
+    pub fn is_empty(&self) -> bool {
+        let Self { kept: _, replaced, added, removed, pipelines } = self;
+        [replaced, added, removed, pipelines].into_iter().all(Vec::is_empty)
+    }
+}
+
+/// The reloads since the program's start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ReloadStatus {
+    /// How many ended how.
+    pub outcomes: BTreeMap<ReloadOutcome, u64>,
+    /// The last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Reload>,
+}
+
+impl ReloadOutcome {
+    /// As `/status` and a metric's `outcome` name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Unchanged => "unchanged",
+            Self::Invalid => "invalid",
+            Self::Failed => "failed",
+            Self::Ignored => "ignored",
+        }
+    }
+
+    /// Whether what was wanted runs now.
+    pub const fn is_success(self) -> bool {
+        matches!(self, Self::Success | Self::Unchanged)
+    }
+}
+
+impl fmt::Display for ReloadOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -56,6 +159,8 @@ pub struct Snapshot {
     /// Now, on the wall clock, in seconds since the epoch.
     #[serde(serialize_with = "seconds")]
     pub now: Timestamp,
+    /// The reloads so far.
+    pub reload: ReloadStatus,
     /// Every component that was built.
     pub components: Vec<ComponentSnapshot>,
     /// What became of every item.

@@ -33,9 +33,12 @@ pub use factory::{
     Buildable, ComponentId, ComponentKind, Decode, Entry, EnvironmentOverrides, Factory, Flow, IdError, OtlpProtocol,
     Product, Stability,
 };
-pub use host_view::{ComponentSnapshot, HostView, Phase, Snapshot, place_among};
+pub use host_view::{
+    ComponentSnapshot, HostView, Phase, Reload, ReloadChanges, ReloadOutcome, ReloadStatus, Reloading, Snapshot,
+    place_among,
+};
 pub use memory::{HeldMemory, MemoryLimit, SharedMemory};
-pub use scope::{Scope, ScopeParts};
+pub use scope::{Scope, ScopeParts, StopReason};
 pub use state::StateStore;
 pub use status::{Event, EventSink, Level, Notice, Status, StatusChange};
 pub use variables::EnvironmentDefault;

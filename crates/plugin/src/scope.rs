@@ -1,4 +1,8 @@
-use std::{any::Any, fmt, sync::Arc};
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use minicol_pdata::Arrival;
 use opentelemetry::metrics::Meter;
@@ -16,6 +20,17 @@ type Details = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 #[derive(Clone)]
 pub struct Scope(Arc<ScopeParts>);
 
+/// Why an instance of a component is told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// Another instance of the same id goes on in its place, with what is kept in [`Scope::state`]: leave to it what it needs, such as a session.
+    Replaced,
+    /// The component left the configuration: nobody goes on.
+    Removed,
+    /// The program ends.
+    Shutdown,
+}
+
 /// What the host (or a test) puts into a [`Scope`].
 pub struct ScopeParts {
     /// Which kind of component.
@@ -28,6 +43,10 @@ pub struct ScopeParts {
     pub abandoned: CancellationToken,
     /// Cancelled by the component when it has started.
     pub ready: CancellationToken,
+    /// Cancelled when the component is part of what runs.
+    pub live: CancellationToken,
+    /// Set before `stopping` is cancelled.
+    pub stop: Arc<OnceLock<StopReason>>,
     /// Clocks, randomness, connections.
     pub environment: Environment,
     /// State that outlives instances.
@@ -68,6 +87,17 @@ impl Scope {
     /// Cancelled when the component shall begin nothing new and end.
     pub fn stopping_token(&self) -> &CancellationToken {
         &self.0.stopping
+    }
+
+    /// Why it shall end. Ask once it is told to stop.
+    pub fn stop_reason(&self) -> StopReason {
+        self.0.stop.get().copied().unwrap_or(StopReason::Shutdown)
+    }
+
+    /// Waits until the component is part of what runs. A reload starts new instances beside those that run, and stops them again where one of them
+    /// cannot start: who acts on its own accord (polls, sends) waits for this after [`Scope::ready`]. Who only listens need not.
+    pub async fn live(&self) {
+        self.0.live.cancelled().await;
     }
 
     /// Waits until the component shall drop what is in flight: the deadline of the shutdown is near.

@@ -1,6 +1,6 @@
 //! The processor itself: rules and data model put together, and what it tells about itself.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use minicol_pdata::{Arrival, Batch, Metrics, MetricsBuilder, Observations, POLL_REPORT, Signal, Source};
 use minicol_plugin::{
@@ -30,6 +30,8 @@ struct Mapping {
     rules: Arc<Ruleset>,
     texts: Texts,
     state: Arc<Mutex<State>>,
+    /// Another instance may be at work with the state until this one is.
+    adopted: Once,
     own: OwnMetrics,
     /// What became of the answers that it took.
     made: Mutex<Converted>,
@@ -68,10 +70,6 @@ impl Factory for MappingFactory {
                 live: 0,
             })
         });
-        let mut kept = lock(&state);
-        kept.series.set_limits(limits);
-        kept.complaints.keep(&rules);
-        drop(kept);
         let own = OwnMetrics::new(scope);
         let (shown, count) = (Arc::clone(&state), rules.rules.len());
         scope.show(move || {
@@ -82,6 +80,7 @@ impl Factory for MappingFactory {
             rules,
             texts: Texts::default(),
             state,
+            adopted: Once::new(),
             own,
             made: Mutex::default(),
             scope: scope.clone(),
@@ -96,6 +95,11 @@ impl Processor for Mapping {
             let message = format!("mapping takes observations, and was given {}", batch.signal());
             return Err(Rejected::permanent("invalid", message));
         };
+        self.adopted.call_once(|| {
+            let mut kept = lock(&self.state);
+            kept.series.set_limits(self.rules.limits);
+            kept.complaints.keep(&self.rules);
+        });
         let (metrics, made) = self.map(&observations);
         let mut metrics = Batch::from(metrics);
         if !metrics.is_empty() {

@@ -39,7 +39,11 @@ impl Receiver for SessionBuddyReceiver {
     async fn run(self: Box<Self>, next: Next, scope: Scope) -> Result<(), ComponentError> {
         let poller = SessionBuddyPoller::new(&self.0, next, scope.clone())?;
         scope.ready();
-        poller.run().await;
+        tokio::select! {
+            biased;
+            () = scope.live() => poller.run().await,
+            () = scope.stopping() => {}
+        }
         Ok(())
     }
 

@@ -20,6 +20,7 @@ use tracing_subscriber::{
     },
     layer::SubscriberExt,
     registry::LookupSpan,
+    reload::{self, Handle},
 };
 
 use crate::{LogEncoding, LogLevel, LogsConfig};
@@ -50,10 +51,23 @@ const QUIET: [&str; 10] =
 /// How much of one field is written.
 const FIELD_CHARS: usize = 2_000;
 
+/// The level of the logs, which can be set while the program runs.
+#[derive(Clone, Debug)]
+pub struct Level(Option<Handle<EnvFilter, Registry>>);
+
+impl Level {
+    /// Writes what is at least so severe from now on, unless `RUST_LOG` stands in its place; false where that could not be done.
+    pub fn set(&self, level: LogLevel) -> bool {
+        let Some(handle) = &self.0 else { return true };
+        EnvFilter::try_new(directives(level)).is_ok_and(|filter| handle.reload(filter).is_ok())
+    }
+}
+
 /// Sets logs up for the process, once. Call it as early as the configuration is known.
-pub fn init(config: &LogsConfig, clock: Arc<dyn Clock>) -> Result<(), LogsError> {
-    let dispatch = subscriber(config, &Surroundings::of_process(), clock, io::stderr)?;
-    Ok(tracing::dispatcher::set_global_default(dispatch)?)
+pub fn init(config: &LogsConfig, clock: Arc<dyn Clock>) -> Result<Level, LogsError> {
+    let (dispatch, level) = with_level(config, &Surroundings::of_process(), clock, io::stderr)?;
+    tracing::dispatcher::set_global_default(dispatch)?;
+    Ok(level)
 }
 
 /// The same for whoever wants it elsewhere: into `writer`, for one thread or one test.
@@ -66,10 +80,25 @@ pub fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = match surroundings.directives.as_deref().filter(|directives| !directives.trim().is_empty()) {
+    with_level(config, surroundings, clock, writer).map(|(dispatch, _)| dispatch)
+}
+
+/// The same with what sets its level.
+fn with_level<W>(
+    config: &LogsConfig,
+    surroundings: &Surroundings,
+    clock: Arc<dyn Clock>,
+    writer: W,
+) -> Result<(Dispatch, Level), LogsError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let asked = surroundings.directives.as_deref().filter(|directives| !directives.trim().is_empty());
+    let filter = match asked {
         Some(directives) => EnvFilter::try_new(directives)?,
         None => EnvFilter::try_new(directives(config.level))?,
     };
+    let (filter, handle) = reload::Layer::new(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_timer(Time(clock));
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match config.encoding {
         LogEncoding::Console => {
@@ -80,7 +109,8 @@ where
             layer.json().flatten_event(true).with_current_span(false).with_span_list(false).map_event_format(WithIds),
         ),
     };
-    Ok(Dispatch::new(Registry::default().with(layer.with_filter(filter))))
+    let level = Level(asked.is_none().then_some(handle));
+    Ok((Dispatch::new(Registry::default().with(layer.with_filter(filter))), level))
 }
 
 impl Surroundings {

@@ -8,6 +8,8 @@ use opentelemetry_sdk::metrics::{
     data::{AggregatedMetrics, Metric, MetricData, ResourceMetrics},
 };
 
+use crate::telemetry::LeftOut;
+
 /// When a snapshot was taken, and since when its totals count, by the clock of the program's environment: the SDK reads the machine's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
@@ -18,7 +20,12 @@ pub(crate) struct Times {
 /// What the SDK collected, as a batch that any exporter takes. Scopes and metrics stand in the order of their names.
 ///
 /// Exponential histograms are left out: no view here asks the SDK for one.
-pub(crate) fn to_metrics(collected: &ResourceMetrics, resource: &Resource, times: Times) -> Metrics {
+pub(crate) fn to_metrics(
+    collected: &ResourceMetrics,
+    resource: &Resource,
+    times: Times,
+    left_out: Option<&LeftOut>,
+) -> Metrics {
     let mut scopes: Vec<_> = collected.scope_metrics().collect();
     scopes.sort_by_key(|scope| scope.scope().name().to_owned());
     let mut builder = MetricsBuilder::new();
@@ -28,16 +35,22 @@ pub(crate) fn to_metrics(collected: &ResourceMetrics, resource: &Resource, times
         metrics.sort_by_key(|metric| metric.name());
         for metric in metrics {
             match metric.data() {
-                AggregatedMetrics::F64(data) => write(&mut builder, metric, data, times),
-                AggregatedMetrics::U64(data) => write(&mut builder, metric, data, times),
-                AggregatedMetrics::I64(data) => write(&mut builder, metric, data, times),
+                AggregatedMetrics::F64(data) => write(&mut builder, metric, data, times, left_out),
+                AggregatedMetrics::U64(data) => write(&mut builder, metric, data, times, left_out),
+                AggregatedMetrics::I64(data) => write(&mut builder, metric, data, times, left_out),
             }
         }
     }
     builder.build()
 }
 
-fn write<T: Numeric>(builder: &mut MetricsBuilder, metric: &Metric, data: &MetricData<T>, times: Times) {
+fn write<T: Numeric>(
+    builder: &mut MetricsBuilder,
+    metric: &Metric,
+    data: &MetricData<T>,
+    times: Times,
+    left_out: Option<&LeftOut>,
+) {
     let Some(kind) = kind_of(data) else { return };
     let mut writer = builder.metric(&MetricDescriptor {
         name: metric.name().into(),
@@ -45,20 +58,36 @@ fn write<T: Numeric>(builder: &mut MetricsBuilder, metric: &Metric, data: &Metri
         unit: metric.unit().into(),
         kind,
     });
+    let told = |attributes: &Attributes| {
+        let text = |key: &str| attributes.get(key).map(ToString::to_string);
+        left_out.is_none_or(|left_out| !left_out(&text))
+    };
     let number = |start, value: T| NumberPoint { start, time: times.now, value: Some(value.number()) };
     match data {
         MetricData::Gauge(gauge) => {
             for point in gauge.data_points() {
-                writer.number(&attributes(point.attributes()), &number(Timestamp::UNSET, point.value()));
+                let attributes = attributes(point.attributes());
+                if !told(&attributes) {
+                    continue;
+                }
+                writer.number(&attributes, &number(Timestamp::UNSET, point.value()));
             }
         }
         MetricData::Sum(sum) => {
             for point in sum.data_points() {
-                writer.number(&attributes(point.attributes()), &number(times.start, point.value()));
+                let attributes = attributes(point.attributes());
+                if !told(&attributes) {
+                    continue;
+                }
+                writer.number(&attributes, &number(times.start, point.value()));
             }
         }
         MetricData::Histogram(histogram) => {
             for point in histogram.data_points() {
+                let attributes = attributes(point.attributes());
+                if !told(&attributes) {
+                    continue;
+                }
                 let (bounds, buckets) = (point.bounds().collect::<Vec<_>>(), point.bucket_counts().collect::<Vec<_>>());
                 let whole = HistogramPoint {
                     start: times.start,
@@ -70,7 +99,7 @@ fn write<T: Numeric>(builder: &mut MetricsBuilder, metric: &Metric, data: &Metri
                     bounds: &bounds,
                     buckets: &buckets,
                 };
-                writer.histogram(&attributes(point.attributes()), &whole);
+                writer.histogram(&attributes, &whole);
             }
         }
         MetricData::ExponentialHistogram(_) => {}

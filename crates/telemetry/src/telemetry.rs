@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use minicol_pdata::{Attributes, Metrics, Resource, Timestamp};
 use minicol_plugin::{
@@ -79,7 +83,11 @@ struct Source {
     resource: Resource,
     clock: Arc<dyn Clock>,
     start: Timestamp,
+    left_out: OnceLock<LeftOut>,
 }
+
+/// Says of a series, by its attributes, that it is not told any more.
+pub(crate) type LeftOut = Box<dyn Fn(&dyn Fn(&str) -> Option<String>) -> bool + Send + Sync>;
 
 /// Pushes keep the deadline themselves and tell what they could not do; this is for one that does not.
 const GRACE: Duration = Duration::from_millis(100);
@@ -96,6 +104,7 @@ impl Telemetry {
             resource: resource(config, program, environment.random.as_ref()),
             start: clock.wall(),
             clock,
+            left_out: OnceLock::new(),
         };
         let meter = source.meter();
         let telemetry = Self {
@@ -120,6 +129,13 @@ impl Telemetry {
     /// What spans come from; every component's are made by the same one. Where no traces are sent it makes none.
     pub fn tracer(&self) -> &Tracer {
         &self.traces.tracer
+    }
+
+    /// Leaves series out for which `what` says so, given how an attribute reads: those of what is gone. They go on where they were once it no
+    /// longer does. Called once.
+    pub fn leave_out(&self, what: impl Fn(&dyn Fn(&str) -> Option<String>) -> bool + Send + Sync + 'static) {
+        // The first one stays.
+        let _ = self.source.left_out.set(Box::new(what));
     }
 
     /// What backends know this process by.
@@ -260,7 +276,7 @@ impl Source {
         }
         // A wall clock that was set back must not end a total before it began.
         let times = Times { start: self.start, now: self.clock.wall().max(self.start) };
-        to_metrics(&collected, &self.resource, times)
+        to_metrics(&collected, &self.resource, times, self.left_out.get())
     }
 
     fn page(&self) -> String {

@@ -2,6 +2,7 @@
 
 mod components;
 mod doctor;
+mod files;
 mod import_mahavishnu;
 mod init;
 mod poll;

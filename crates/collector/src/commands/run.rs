@@ -1,19 +1,26 @@
 use std::{process::ExitCode, time::Duration};
 
-use minicol_config::Problem;
-use minicol_host::{Plan, ShutdownReport, StartError, Started};
-use minicol_telemetry::{LogEncoding, logs};
+use minicol_config::{Problem, Problems};
+use minicol_host::{ConfigSource, Limits, Plan, ShutdownReport, StartError, Started};
+use minicol_telemetry::{LogEncoding, LogLevel, logs};
 use tracing::{error, info, warn};
 
-use super::{host, read, signals::Signals, tell_warnings};
-use crate::cli::Sources;
+use super::{
+    files::Files,
+    host, read,
+    signals::{Hangup, Signals},
+    tell_warnings,
+};
+use crate::{cli::Sources, components::REGISTRY};
 
 /// Parses and checks everything before anything binds, starts, waits, and stops under one deadline.
-pub(crate) async fn run(sources: Sources, shutdown_timeout: Duration) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::listen()?;
-    let plan = read(sources)?;
+pub(crate) async fn run(sources: Sources, shutdown_timeout: Duration, watch: bool) -> anyhow::Result<ExitCode> {
+    let (mut signals, mut hangup) = (Signals::listen()?, Hangup::listen()?);
+    let files = watch.then(|| Files::of(&sources));
+    let plan = read(sources.clone())?;
     let (host, environment) = host();
-    logs::init(&plan.telemetry().logs, environment.clock)?;
+    let host = host.with_limits(Limits { drain: shutdown_timeout, ..Limits::default() });
+    let level = logs::init(&plan.telemetry().logs, environment.clock)?;
     warn_of(&plan);
     info!(version = env!("CARGO_PKG_VERSION"), "minicol starts");
     let told = async {
@@ -21,14 +28,26 @@ pub(crate) async fn run(sources: Sources, shutdown_timeout: Duration) -> anyhow:
         info!(signal = name, "told to stop before everything had started");
         shutdown_timeout
     };
-    let running = match host.start_unless(&plan, told).await {
+    let mut running = match host.start_unless(&plan, told).await {
         Ok(Started::Running(running)) => *running,
         Ok(Started::Stopped(report)) => return Ok(exit_code(&report)),
         Err(why) => return Ok(not_started(why)),
     };
+    drop(plan);
+    let reloader = running.reload_from(CommandLine { sources, level });
+    let reloads = async {
+        loop {
+            tokio::select! {
+                () = hangup.next() => info!(signal = "SIGHUP", "told to reload the configuration"),
+                file = changed(files.as_ref()) => info!(file, "the configuration has changed"),
+            }
+            reloader.request();
+        }
+    };
     tokio::select! {
         name = signals.next() => info!(signal = name, "told to stop"),
         fatal = running.wait_fatal() => error!(component = %fatal.component, why = fatal.message, "a component cannot go on"),
+        () = reloads => {}
     }
     tokio::select! {
         report = running.shutdown(shutdown_timeout) => {
@@ -38,6 +57,30 @@ pub(crate) async fn run(sources: Sources, shutdown_timeout: Duration) -> anyhow:
             error!(signal = name, "a second signal: ended at once, without delivering what was queued");
             Ok(ExitCode::FAILURE)
         }
+    }
+}
+
+/// Waits until a file changes, where files are watched.
+async fn changed(files: Option<&Files>) -> String {
+    match files {
+        Some(files) => files.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The configuration that the command line names.
+struct CommandLine {
+    sources: Sources,
+    level: logs::Level,
+}
+
+impl ConfigSource for CommandLine {
+    fn load(&self) -> Result<Plan, Problems> {
+        Plan::load(self.sources.clone().request(), REGISTRY)
+    }
+
+    fn set_log_level(&self, level: LogLevel) -> bool {
+        self.level.set(level)
     }
 }
 

@@ -6,6 +6,19 @@ pub(super) struct Signals {
     terminate: Signal,
 }
 
+/// The signal that wants the configuration read again.
+pub(super) struct Hangup(Signal);
+
+impl Hangup {
+    pub(super) fn listen() -> std::io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    pub(super) async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
 impl Signals {
     pub(super) fn listen() -> std::io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })

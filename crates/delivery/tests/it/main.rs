@@ -10,3 +10,4 @@ mod retry;
 mod said;
 mod script;
 mod stored;
+mod succession;

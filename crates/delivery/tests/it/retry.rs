@@ -220,6 +220,8 @@ impl Bomb {
             stopping: harness.stopping.clone(),
             abandoned: harness.abandoned.clone(),
             ready: CancellationToken::new(),
+            live: harness.live.clone(),
+            stop: std::sync::Arc::clone(&harness.stop),
             environment: Environment { random: Arc::clone(&bomb) as _, ..harness.environment() },
             state: harness.state.clone(),
             events: bomb,

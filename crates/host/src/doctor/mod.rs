@@ -2,12 +2,13 @@
 
 mod watched;
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::join_all};
 use minicol_pdata::Signal;
 use minicol_plugin::{
-    Buildable, Check, Checkup, ComponentId, ComponentKind, Diagnosis, Environment, Product, Verdict, trace::Tracer,
+    Buildable, Check, Checkup, ComponentId, ComponentKind, Diagnosis, Environment, Product, StopReason, Verdict,
+    trace::Tracer,
 };
 use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 use serde::Serialize;
@@ -15,6 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     Host, Plan, StartError,
+    deadline::Deadline,
     graph::{self, Selection},
     host::started,
     life::{Life, panic_message},
@@ -44,16 +46,18 @@ impl Host {
         let workshop = self.silent_workshop();
         let serves = |id: &&ComponentId| plan.extensions.get(*id).is_some_and(|component| component.entry.serves_poll);
         let extensions = plan.started_extensions.iter().filter(serves).cloned().collect();
-        let selection = Selection { extensions, receivers: Vec::new(), pipelines: Vec::new(), exporters: false };
+        let selection = Selection { extensions, ..Selection::default() };
         let mut simulators = Vec::new();
-        for (extension, governed) in graph::build(plan, &selection, &workshop)?.extensions {
-            let mut life = Life::begin(&governed, &workshop.events, extension.run(governed.scope.clone()));
-            started(ComponentKind::Extension, &mut life, self.limits().start).await?;
+        let built = graph::build(plan, &selection, &HashMap::new(), &workshop)?;
+        built.announce(plan, &workshop);
+        for (extension, governed) in built.extensions {
+            let mut life = Life::begin(&governed, extension.run(governed.scope.clone()));
+            started(&mut life, self.limits().start).await?;
             simulators.push(life);
         }
         let examined = join_all(self.patients(plan).into_iter().map(|patient| patient.examined(limit))).await;
         for life in simulators.into_iter().rev() {
-            let _ = life.stop(Instant::now() + STOP_WITHIN).await;
+            let _ = life.stop(StopReason::Shutdown, Deadline::at(Instant::now() + STOP_WITHIN)).await;
         }
         Ok(examined)
     }

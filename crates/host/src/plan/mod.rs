@@ -8,7 +8,7 @@ mod show;
 mod storage;
 
 use indexmap::IndexMap;
-use minicol_config::{AppliedOverride, Loaded, Node, Path, Problem, Problems, Request, load};
+use minicol_config::{AppliedOverride, Loaded, Mark, Node, Path, Problem, Problems, Request, load};
 use minicol_delivery::DeliveryConfig;
 use minicol_pdata::Signal;
 use minicol_plugin::{Buildable, ComponentId, ComponentKind, Entry, Exporter, Extension, Processor, Receiver};
@@ -39,6 +39,10 @@ pub(crate) struct Component<P: ?Sized + 'static, X> {
     pub(crate) entry: &'static Entry<P>,
     pub(crate) config: Box<dyn Buildable<P>>,
     pub(crate) beside: X,
+    /// What was written, all references replaced.
+    pub(crate) written: Node,
+    /// Where.
+    pub(crate) mark: Mark,
 }
 
 /// Whether a receiver is started.
@@ -97,6 +101,33 @@ impl Plan {
     /// The pipelines that name a component.
     pub(crate) fn pipelines_of(&self, kind: ComponentKind, id: &ComponentId) -> Vec<String> {
         self.pipelines.iter().filter(|one| one.ids(kind).contains(id)).map(|one| one.id.clone()).collect()
+    }
+
+    /// What the pipelines give to an exporter; nothing where none names it.
+    pub(crate) fn signals_to(&self, id: &ComponentId) -> Vec<Signal> {
+        let users = self.pipelines.iter().filter(|pipeline| pipeline.exporters.contains(id));
+        users.filter_map(|pipeline| pipeline.carries.last().copied()).collect()
+    }
+
+    /// What was written of a component.
+    pub(crate) fn written(&self, kind: ComponentKind, id: &ComponentId) -> Node {
+        let written = match kind {
+            ComponentKind::Receiver => self.receivers.get(id).map(|one| &one.written),
+            ComponentKind::Processor => self.processors.get(id).map(|one| &one.written),
+            ComponentKind::Exporter => self.exporters.get(id).map(|one| &one.written),
+            ComponentKind::Extension => self.extensions.get(id).map(|one| &one.written),
+        };
+        written.cloned().unwrap_or_else(|| Node::empty(""))
+    }
+
+    /// Where a component is configured.
+    pub(crate) fn mark_of(&self, kind: ComponentKind, id: &ComponentId) -> Option<&Mark> {
+        match kind {
+            ComponentKind::Receiver => self.receivers.get(id).map(|one| &one.mark),
+            ComponentKind::Processor => self.processors.get(id).map(|one| &one.mark),
+            ComponentKind::Exporter => self.exporters.get(id).map(|one| &one.mark),
+            ComponentKind::Extension => self.extensions.get(id).map(|one| &one.mark),
+        }
     }
 
     fn read(loaded: Loaded, registry: Registry) -> Result<Self, Problems> {

@@ -1,7 +1,7 @@
 //! `receivers`, `processors`, `exporters`, `extensions`: ids, types, and each component's own configuration.
 
 use indexmap::IndexMap;
-use minicol_config::{DecodeError, Node, Part, Path, Problem, Problems, Segment, decode, decode_part};
+use minicol_config::{DecodeError, Mark, Node, Part, Path, Problem, Problems, Segment, decode, decode_part};
 use minicol_delivery::{DeliveryConfig, DeliverySettings};
 use minicol_plugin::{Buildable, ComponentId, Entry, Exporter, Product, Receiver, config};
 
@@ -18,6 +18,8 @@ pub(super) struct Slot<P: ?Sized + 'static, X> {
     /// Its factory, where the type is known.
     pub(super) entry: Option<&'static Entry<P>>,
     decoded: Option<(Box<dyn Buildable<P>>, X)>,
+    written: Node,
+    mark: Mark,
 }
 
 impl<P: ?Sized, X> Slot<P, X> {
@@ -79,7 +81,7 @@ pub(super) fn plain<P: Product + ?Sized>(
 pub(super) fn planned<P: ?Sized, X>(section: Section<P, X>) -> Planned<P, X> {
     let component = |(id, slot): (ComponentId, Slot<P, X>)| {
         let (config, beside) = slot.decoded?;
-        Some((id, Component { entry: slot.entry?, config, beside }))
+        Some((id, Component { entry: slot.entry?, config, beside, written: slot.written, mark: slot.mark }))
     };
     section.into_iter().filter_map(component).collect()
 }
@@ -107,7 +109,9 @@ fn read<P: Product + ?Sized, X>(
             problems.push(problem.with_help("spaces around the `/` do not tell two ids apart"));
             continue;
         }
-        section.insert(id, Slot { path, entry, decoded });
+        let mark = root.mark_of_key(&path);
+        let written = root.find(&path).cloned().unwrap_or_else(|| Node::null(mark.clone()));
+        section.insert(id, Slot { path, entry, decoded, written, mark });
     }
     section
 }

@@ -397,6 +397,8 @@ pub(crate) struct PageConfig {
     /// One of: "", start, end, panic.
     fails: String,
     deaf: bool,
+    /// For a reload, after a second.
+    asks: bool,
 }
 
 impl ComponentConfig for PageConfig {}
@@ -417,6 +419,11 @@ impl Extension for PageExtension {
             "end" => return Ok(()),
             "panic" => panic!("out of paper"),
             _ => {}
+        }
+        if self.0.asks {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let reload = scope.host().reload().expect("it can be reloaded").await;
+            scope.notice(Level::Info, "was answered", reload.outcome.name());
         }
         if self.0.deaf {
             tokio::time::sleep(Duration::from_secs(3_600)).await;

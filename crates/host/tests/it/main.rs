@@ -8,5 +8,6 @@ mod flow;
 mod life;
 mod plan;
 mod poll;
+mod reload;
 mod shutdown;
 mod support;

@@ -165,12 +165,14 @@ async fn state_outlives_the_instance_unless_it_belongs_to_another_target() {
 
     let token = settings.clone().with_header(http::header::AUTHORIZATION, "Bearer new".parse().unwrap());
     let rotated = target(token, &world.state, &world.scope);
-    assert!(!rotated.snapshot().session);
+    assert!(rotated.snapshot().session, "until it asks, another may");
     rotated.cycle(&world.plan(&["a"])).await;
     assert_eq!(world.server.count("initialize"), 2, "another token is another session");
 
     let elsewhere = TargetSettings { endpoint: "http://other:1/mcp".parse().unwrap(), ..settings };
     let moved = target(elsewhere, &world.state, &world.scope);
-    assert_eq!(moved.snapshot(), minicol_mcp::TargetSnapshot::default());
+    moved.cycle(&world.plan(&["a"])).await;
+    let known = moved.snapshot();
+    assert!(!known.session && known.server.is_none() && known.offered.is_none(), "{known:?}");
     assert_eq!(Arc::strong_count(&world.state), 5);
 }

@@ -2,7 +2,7 @@
 
 mod storage;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use minicol_pdata::{Batch, Timestamp};
@@ -10,8 +10,8 @@ use opentelemetry::metrics::{Meter, MeterProvider, noop::NoopMeterProvider};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Books, ComponentId, ComponentKind, Consumer, Environment, Event, EventSink, HostView, Next, Phase, Rejected, Scope,
-    ScopeParts, SeededRandom, SimulatedClock, Snapshot, StateStore,
+    Books, ComponentId, ComponentKind, Consumer, Environment, Event, EventSink, HostView, Next, Phase, Rejected,
+    ReloadStatus, Scope, ScopeParts, SeededRandom, SimulatedClock, Snapshot, StateStore, StopReason,
     net::{MemoryNetwork, Network},
     trace::Tracer,
 };
@@ -33,6 +33,10 @@ pub struct Harness {
     pub stopping: CancellationToken,
     /// Told to components to drop what is in flight.
     pub abandoned: CancellationToken,
+    /// Told to components when they run; a test that starts two beside each other puts a new one here.
+    pub live: CancellationToken,
+    /// Why components are told to stop; a shutdown where nothing is set.
+    pub stop: Arc<OnceLock<StopReason>>,
     /// Instruments.
     pub meter: Meter,
     /// Spans; off unless a test sets it.
@@ -67,6 +71,8 @@ impl Harness {
             state: StateStore::new(),
             stopping: CancellationToken::new(),
             abandoned: CancellationToken::new(),
+            live: cancelled(),
+            stop: Arc::default(),
             meter: NoopMeterProvider::new().meter("test"),
             tracer: Tracer::default(),
             seed,
@@ -76,6 +82,7 @@ impl Harness {
                 phase: Phase::Running,
                 up_since: start,
                 now: start,
+                reload: ReloadStatus::default(),
                 components: Vec::new(),
                 books: Books::default(),
             })),
@@ -113,6 +120,8 @@ impl Harness {
             stopping: self.stopping.clone(),
             abandoned: self.abandoned.clone(),
             ready: ready.clone(),
+            live: self.live.clone(),
+            stop: Arc::clone(&self.stop),
             environment: self.environment(),
             state: self.state.clone(),
             events: Arc::new(self.clone()),
@@ -206,6 +215,12 @@ impl Consumer for Sink {
         self.arrived.notify_waiters();
         Ok(())
     }
+}
+
+fn cancelled() -> CancellationToken {
+    let token = CancellationToken::new();
+    token.cancel();
+    token
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

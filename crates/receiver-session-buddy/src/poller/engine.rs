@@ -8,7 +8,7 @@ use std::{
 
 use minicol_mcp::{Class, CycleOutcome, CyclePlan, Endpoint, Failure, PollTarget, ToolPlan, ToolResult};
 use minicol_pdata::{Batch, PollReport, Signal, Source, Timestamp};
-use minicol_plugin::{CancellationToken, Next, Rejected, Scope, text::foreign, trace::Span};
+use minicol_plugin::{CancellationToken, Next, Rejected, Scope, StopReason, text::foreign, trace::Span};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
@@ -18,6 +18,7 @@ use super::{
     PollerError, PollerStatus,
     instruments::Instruments,
     report::{Ended, observations, report},
+    schedule::Schedule,
     status::Tally,
     target::{plan, slot},
     ticks::Tick,
@@ -39,7 +40,8 @@ pub(crate) struct Engine {
     instruments: Instruments,
     spans: CycleSpans,
     memory: Arc<Memory>,
-    tally: Mutex<Tally>,
+    schedule: Arc<Schedule>,
+    tally: Arc<Mutex<Tally>>,
     voice: Mutex<Voice>,
     /// One cycle at a time.
     turn: tokio::sync::Mutex<()>,
@@ -87,9 +89,10 @@ impl Engine {
             tools,
             limit,
             next,
-            scope,
             memory,
-            tally: Mutex::default(),
+            schedule: scope.state("schedule", Schedule::default),
+            tally: scope.state(&slot("tally", &endpoint), Mutex::default),
+            scope,
             turn: tokio::sync::Mutex::default(),
             hand_over: Arc::new(Semaphore::new(1)),
         })
@@ -162,6 +165,16 @@ impl Engine {
         let up = *lock(&self.memory.up);
         let tally = lock(&self.tally).clone();
         tally.status(self.endpoint.clone(), up, self.target.snapshot())
+    }
+
+    /// When cycles are due, over all instances of the receiver.
+    pub(super) fn schedule(&self) -> Arc<Schedule> {
+        Arc::clone(&self.schedule)
+    }
+
+    /// Whether another instance goes on: with the session, and from the last cycle.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.scope.stopping_token().is_cancelled() && self.scope.stop_reason() == StopReason::Replaced
     }
 
     /// The poller runs as long as what this returns is kept.

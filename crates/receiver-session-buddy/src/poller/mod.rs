@@ -3,6 +3,7 @@
 mod engine;
 mod instruments;
 mod report;
+mod schedule;
 mod standalone;
 mod status;
 mod target;
@@ -226,10 +227,18 @@ impl Drop for SessionBuddyPoller {
     }
 }
 
-/// Polls until it is told to stop, then lets what is in flight end.
+/// Polls until it is told to stop, then lets what is in flight end. Of a receiver's instances one polls at a time, and the next goes on where the one
+/// before was.
 async fn run(engine: Arc<Engine>, interval: Duration, offset: Duration, signals: Signals) {
+    let schedule = engine.schedule();
+    let _turn = tokio::select! {
+        biased;
+        () = signals.stopping.cancelled() => return,
+        turn = schedule.turn() => turn,
+    };
     let _running = engine.running();
-    let mut ticks = Ticks::new(Instant::now() + offset, interval);
+    let first = schedule.next(interval).unwrap_or_else(|| Instant::now() + offset);
+    let mut ticks = Ticks::new(first, interval);
     loop {
         tokio::select! {
             biased;
@@ -239,7 +248,11 @@ async fn run(engine: Arc<Engine>, interval: Duration, offset: Duration, signals:
         engine.cycle(ticks.take(Instant::now()), &signals.abandoned).await;
     }
     engine.delivered(&signals.abandoned).await;
-    engine.close(&signals.abandoned).await;
+    if engine.is_replaced() {
+        schedule.leave(ticks.next(), interval);
+    } else {
+        engine.close(&signals.abandoned).await;
+    }
 }
 
 /// How long after the start the first poll is: at once, but where there are many pollers each has its own place in the interval, so that

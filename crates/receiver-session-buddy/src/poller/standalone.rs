@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use minicol_plugin::{
     Books, CancellationToken, Clock, ComponentId, ComponentKind, Environment, Event, EventSink, HostView, Level,
-    Notice, Phase, Scope, ScopeParts, SeededRandom, Snapshot, StateStore, StatusChange, SystemClock,
+    Notice, Phase, ReloadStatus, Scope, ScopeParts, SeededRandom, Snapshot, StateStore, StatusChange, SystemClock,
     net::SystemNetwork, trace::Tracer,
 };
 use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
@@ -22,12 +22,16 @@ pub(super) fn scope(id: ComponentId) -> Scope {
         random: Arc::new(SeededRandom::from_machine()),
         network: Arc::new(SystemNetwork),
     };
+    let live = CancellationToken::new();
+    live.cancel();
     Scope::new(ScopeParts {
         kind: ComponentKind::Receiver,
         id,
         stopping: CancellationToken::new(),
         abandoned: CancellationToken::new(),
         ready: CancellationToken::new(),
+        live,
+        stop: Arc::default(),
         state: StateStore::new(),
         events: Arc::new(Log),
         meter: NoopMeterProvider::new().meter("session_buddy"),
@@ -60,6 +64,13 @@ impl EventSink for Log {
 impl HostView for NoHost {
     fn snapshot(&self) -> Snapshot {
         let now = self.0.wall();
-        Snapshot { phase: Phase::Running, up_since: now, now, components: Vec::new(), books: Books::default() }
+        Snapshot {
+            phase: Phase::Running,
+            up_since: now,
+            now,
+            reload: ReloadStatus::default(),
+            components: Vec::new(),
+            books: Books::default(),
+        }
     }
 }

@@ -37,7 +37,8 @@ pub(crate) fn target(config: &SessionBuddyConfig, scope: &Scope) -> Result<Arc<d
     let tls = endpoint.is_secure().then(|| config.tls.clone());
     let client = client(Way { tls, proxies: proxies.clone() }, scope)?;
     let authorize = authorize(config, &endpoint, &client, &proxies, scope)?;
-    let state = scope.state(&slot("target", &endpoint), TargetState::default);
+    // It forgets by itself what belongs to another server, and ends the session with that one.
+    let state = scope.state("target", TargetState::default);
     let mut settings = TargetSettings {
         timeout: config.timeout_seconds.duration(),
         max_retries: config.max_retries,

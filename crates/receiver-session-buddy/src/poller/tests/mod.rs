@@ -2,6 +2,7 @@
 
 mod said;
 mod schedule;
+mod succession;
 
 use std::{
     collections::{BTreeMap, VecDeque},

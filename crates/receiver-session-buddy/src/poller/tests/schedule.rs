@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use minicol_pdata::{Outcome, Signal, Timestamp};
-use minicol_plugin::{Books, ComponentSnapshot, Consumer, Phase, Rejected, Snapshot};
+use minicol_plugin::{Books, ComponentSnapshot, Consumer, Phase, Rejected, ReloadStatus, Snapshot};
 
 use super::*;
 use crate::{PollerError, Stopped};
@@ -181,6 +181,7 @@ async fn many_pollers_spread_their_first_polls_over_the_interval() {
             phase: Phase::Starting,
             up_since,
             now,
+            reload: ReloadStatus::default(),
             components: (0..count).map(component).collect(),
             books: Books::default(),
         }

@@ -1,0 +1,87 @@
+//! What one instance of a component says, and when it is heard.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use minicol_plugin::{ComponentId, ComponentKind, Event, EventSink, Status};
+
+use crate::{
+    events::Events,
+    view::{Details, View},
+};
+
+/// Where an instance's events and details go. One that is started beside another is not heard before it takes that one's place, and from then on
+/// the other's status is no longer the component's.
+pub(crate) struct Voice {
+    kind: ComponentKind,
+    id: ComponentId,
+    events: Arc<Events>,
+    view: Arc<View>,
+    heard: Mutex<Heard>,
+}
+
+enum Heard {
+    NotYet {
+        said: Vec<Event>,
+        details: Option<Details>,
+    },
+    Now,
+    /// It is still told what it did, but not how it is.
+    NoMore,
+}
+
+/// What is remembered of an instance that is not heard yet.
+const SAID: usize = 64;
+
+impl Voice {
+    pub(crate) fn new(kind: ComponentKind, id: ComponentId, events: Arc<Events>, view: Arc<View>) -> Self {
+        let heard = Mutex::new(Heard::NotYet { said: Vec::new(), details: None });
+        Self { kind, id, events, view, heard }
+    }
+
+    /// It is heard from now on, and so is what it said before.
+    pub(crate) fn rise(&self) {
+        let mut heard = self.heard();
+        if let Heard::NotYet { said, details } = std::mem::replace(&mut *heard, Heard::Now) {
+            if let Some(details) = details {
+                self.view.show(self.kind, &self.id, details);
+            }
+            for event in said {
+                self.events.emit(event);
+            }
+        }
+    }
+
+    /// Another speaks for the component.
+    pub(crate) fn fall_silent(&self) {
+        *self.heard() = Heard::NoMore;
+    }
+
+    pub(crate) fn show(&self, shown: Details) {
+        match &mut *self.heard() {
+            Heard::NotYet { details, .. } => *details = Some(shown),
+            Heard::Now => self.view.show(self.kind, &self.id, shown),
+            Heard::NoMore => {}
+        }
+    }
+
+    /// Reports in the component's name, as long as this instance speaks for it.
+    pub(crate) fn report(&self, status: Status, message: impl Into<String>) {
+        let change = self.events.change(self.kind, &self.id, status, message.into());
+        self.emit(Event::Status(change));
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EventSink for Voice {
+    fn emit(&self, event: Event) {
+        match &mut *self.heard() {
+            Heard::NotYet { said, .. } if said.len() < SAID => said.push(event),
+            Heard::NotYet { .. } => {}
+            Heard::NoMore if matches!(event, Event::Status(_)) => {}
+            Heard::Now | Heard::NoMore => self.events.emit(event),
+        }
+    }
+}
