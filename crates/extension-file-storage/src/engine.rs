@@ -1,12 +1,11 @@
 //! The one thread that touches the disk. It takes whatever waits, answers the reads, and makes all changes in one transaction: many waiters, one fsync.
 
-use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use minicol_plugin::{
     Level, Scope,
     storage::{StorageError, StoredRecord},
 };
-use redb::StorageBackend;
 use tokio::sync::mpsc::Receiver;
 
 use crate::{
@@ -14,13 +13,10 @@ use crate::{
     config::Fsync,
     group::Group,
     meters::Meters,
-    place::{Place, PlaceError},
+    place::{Disk, Place, PlaceError},
     queue::{Command, Shared},
     store::{Bad, Fault, Store},
 };
-
-/// Makes what redb writes to out of the store's file; a test puts a full disk in between.
-pub(crate) type Disk = Arc<dyn Fn(File) -> Result<Box<dyn StorageBackend>, Fault> + Send + Sync>;
 
 /// The store, and all that is done so that it goes on.
 pub(crate) struct Engine {
@@ -29,7 +25,7 @@ pub(crate) struct Engine {
     pub(crate) scope: Scope,
     pub(crate) meters: Meters,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) disk: Disk,
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) state: State,
     /// Ids that no record may have again, also in a store that takes another's place. Whoever was told of a record was told a smaller one.
     pub(crate) next: HashMap<Arc<str>, u64>,
@@ -79,9 +75,9 @@ impl Engine {
         config: FileStorageConfig,
         scope: Scope,
         shared: Arc<Shared>,
-        disk: Disk,
+        disk: Arc<dyn Disk>,
     ) -> Result<Self, OpenError> {
-        let place = Place::take(&config.directory)?;
+        let place = Place::take(&config.directory, Arc::clone(&disk))?;
         let meters = Meters::new(scope.meter(), &scope.id().to_string());
         meters.limit(config.limit());
         {

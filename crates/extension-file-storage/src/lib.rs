@@ -24,7 +24,8 @@ use tokio::{
 };
 
 pub use config::{CompactionConfig, FileStorageConfig, Fsync};
-use engine::{Disk, Engine};
+use engine::Engine;
+use place::{Disk, System};
 use queue::{Command, Files, Shared};
 
 /// What the collector lists.
@@ -35,14 +36,14 @@ pub struct FileStorage {
     config: FileStorageConfig,
     shared: Arc<Shared>,
     asked: Receiver<Command>,
-    disk: Disk,
+    disk: Arc<dyn Disk>,
 }
 
 impl FileStorage {
     /// Nothing is opened or made before it runs.
     pub fn new(config: FileStorageConfig) -> Self {
         let (shared, asked) = queue::shared();
-        Self { config, shared, asked, disk: Arc::new(store::file_backend) }
+        Self { config, shared, asked, disk: Arc::new(System) }
     }
 
     /// How often time is looked at.

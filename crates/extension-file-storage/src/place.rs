@@ -7,15 +7,42 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use minicol_plugin::text;
+use redb::StorageBackend;
 use serde::{Deserialize, Serialize};
 
+use crate::store::{Fault, file_backend};
+
+/// What lies between the storage and its disk; a test puts one there that is full, sick or forgetful.
+pub(crate) trait Disk: Send + Sync {
+    /// What redb writes to.
+    fn open(&self, file: File) -> Result<Box<dyn StorageBackend>, Fault> {
+        file_backend(file)
+    }
+
+    /// Forces to the disk which files a directory has.
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        sync_directory(directory)
+    }
+}
+
+/// The disk as the operating system has it.
+pub(crate) struct System;
+
+impl Disk for System {}
+
 /// A directory that is ours as long as this lives.
-#[derive(Debug)]
 pub(crate) struct Place {
     directory: PathBuf,
+    disk: Arc<dyn Disk>,
+    /// The directory's entries are on the disk, too: without them a file that was forced there may be gone after a power loss.
+    entries_synced: AtomicBool,
     /// The operating system lets go of the lock when the process ends, however it ends.
     _lock: File,
 }
@@ -56,8 +83,13 @@ const KEEP_OF_ONE_ID: u32 = 100;
 
 impl Place {
     /// Makes the directory where it is missing, and takes it for this process.
-    pub(crate) fn take(directory: &Path) -> Result<Self, PlaceError> {
-        create_private(directory).map_err(|error| PlaceError::Create(directory.to_owned(), error))?;
+    pub(crate) fn take(directory: &Path, disk: Arc<dyn Disk>) -> Result<Self, PlaceError> {
+        let missing: Vec<&Path> = directory.ancestors().take_while(|one| !one.exists()).collect();
+        create_private(directory)
+            .and_then(|()| {
+                missing.iter().filter_map(|one| one.parent()).try_for_each(|parent| disk.sync_directory(parent))
+            })
+            .map_err(|error| PlaceError::Create(directory.to_owned(), error))?;
         let path = directory.join(LOCK);
         let wrong = |error| PlaceError::Use(path.clone(), error);
         let mut lock = private_file(&path).map_err(wrong)?;
@@ -71,7 +103,16 @@ impl Place {
         // A disk without room for this line is no reason not to start: the lock holds without it.
         let _ =
             lock.set_len(0).and_then(|()| lock.seek(SeekFrom::Start(0))).and_then(|_| lock.write_all(told.as_bytes()));
-        Ok(Self { directory: directory.to_owned(), _lock: lock })
+        Ok(Self { directory: directory.to_owned(), disk, entries_synced: AtomicBool::new(false), _lock: lock })
+    }
+
+    /// Forces to the disk which files there are, where that may have changed.
+    pub(crate) fn sync_entries(&self) -> io::Result<()> {
+        if !self.entries_synced.load(Relaxed) {
+            self.disk.sync_directory(&self.directory)?;
+            self.entries_synced.store(true, Relaxed);
+        }
+        Ok(())
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -134,6 +175,7 @@ impl Place {
         let next = aside.last().map_or(1, |(number, _)| number + 1);
         let to = self.directory.join(format!("{STORE}{BROKEN}{next}"));
         fs::rename(self.directory.join(STORE), &to)?;
+        self.entries_synced.store(false, Relaxed);
         aside.truncate((aside.len() + 1).saturating_sub(KEEP_BROKEN));
         let deleted = aside.into_iter().map(|(_, old)| old).filter(|old| fs::remove_file(old).is_ok());
         Ok((to, deleted.collect()))
@@ -142,7 +184,11 @@ impl Place {
     /// Writes a record that cannot be read to a file of its own; where it is, or `None` where no more are kept.
     pub(crate) fn quarantine(&self, queue: &str, id: u64, raw: &[u8]) -> io::Result<Option<PathBuf>> {
         let directory = self.directory.join(QUARANTINE);
-        create_private(&directory)?;
+        if !directory.exists() {
+            create_private(&directory)?;
+            self.entries_synced.store(false, Relaxed);
+        }
+        self.sync_entries()?;
         let kept: u64 = fs::read_dir(&directory)?.filter_map(|one| Some(one.ok()?.metadata().ok()?.len())).sum();
         if kept + raw.len() as u64 > KEEP_QUARANTINED {
             return Ok(None);
@@ -154,6 +200,8 @@ impl Place {
             match new_private_file(&path) {
                 Ok(mut file) => {
                     file.write_all(raw)?;
+                    file.sync_all()?;
+                    self.disk.sync_directory(&directory)?;
                     return Ok(Some(path));
                 }
                 // Its removal failed, and it was found again.
@@ -186,6 +234,21 @@ fn holder(lock: &mut File) -> String {
         Some(Holder { pid, host }) => format!("process {pid} on host {}", text::foreign(&host)),
         None => "another process".to_owned(),
     }
+}
+
+/// Where there is no such thing, the file system does it by itself.
+#[cfg(unix)]
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    match File::open(directory)?.sync_all() {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(not(unix))]
+fn sync_directory(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 fn create_private(directory: &Path) -> io::Result<()> {

@@ -69,7 +69,11 @@ impl Engine {
         let io = |error: io::Error| store::io_fault(&error);
         let file = self.place.open_store().map_err(io)?;
         let fresh = file.metadata().map_err(io)?.len() == 0;
-        let opened = self.open_in(file, opening);
+        let opened = self.open_in(file, opening).and_then(|store| {
+            // Nobody is told that anything is stored in a file that may have no name after a power loss.
+            self.place.sync_entries().map_err(io)?;
+            Ok(store)
+        });
         if fresh && opened.is_err() {
             // Half of a new store is no damaged one.
             let _ = self.place.open_store().and_then(|file| file.set_len(0));
@@ -78,7 +82,7 @@ impl Engine {
     }
 
     fn open_in(&self, file: File, opening: Opening) -> Result<Store, Fault> {
-        Store::open((self.disk)(file)?, opening, self.was_open.then_some(&self.next))
+        Store::open(self.disk.open(file)?, opening, self.was_open.then_some(&self.next))
     }
 
     fn move_aside(&mut self, damage: &str) -> Result<(), Fault> {

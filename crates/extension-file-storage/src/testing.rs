@@ -13,6 +13,7 @@ use tokio::sync::{mpsc::Receiver, oneshot};
 use crate::{
     FileStorageConfig,
     engine::Engine,
+    place::Disk,
     queue::{self, Command, Reply},
     record::{self, Packed, queue_key},
     store::{self, Fault},
@@ -46,10 +47,7 @@ impl Driven {
     pub fn open(directory: &Path, scope: Scope) -> Result<Self, String> {
         let config = FileStorageConfig { directory: directory.to_owned(), ..FileStorageConfig::default() };
         let (shared, asked) = queue::shared();
-        let disk = |file: File| -> Result<Box<dyn StorageBackend>, Fault> {
-            Ok(Box::new(Unforced(store::file_backend(file)?)))
-        };
-        let mut engine = Engine::open(config, scope, shared, Arc::new(disk)).map_err(|error| error.to_string())?;
+        let mut engine = Engine::open(config, scope, shared, Arc::new(Unforcing)).map_err(|error| error.to_string())?;
         engine.prepare();
         Ok(Self { engine, _asked: asked })
     }
@@ -107,6 +105,18 @@ impl Driven {
         let (reply, mut answer) = oneshot::channel();
         self.engine.round(vec![command(queue.into(), reply)]);
         answer.try_recv().unwrap_or(Err(StorageError::Closed))
+    }
+}
+
+struct Unforcing;
+
+impl Disk for Unforcing {
+    fn open(&self, file: File) -> Result<Box<dyn StorageBackend>, Fault> {
+        Ok(Box::new(Unforced(store::file_backend(file)?)))
+    }
+
+    fn sync_directory(&self, _: &Path) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeSet,
     fs,
-    os::unix::fs::PermissionsExt,
     path::Path,
     sync::{Arc, Barrier},
 };
@@ -12,7 +11,7 @@ use bytes::Bytes;
 use minicol_plugin::storage::{Held, StorageError};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{Disk, Gate, Life, all, config, own_folder, payload, push, text};
+use super::{Disk, Gate, Life, all, config, disk::write, own_folder, payload, push, text};
 
 /// A store with 60 records of many sizes, as a process leaves it that ends well, or is killed.
 async fn store(directory: &Path, killed: bool) {
@@ -46,8 +45,7 @@ fn content(number: u64) -> Bytes {
 
 /// A store's file in which there is something else.
 fn no_store(directory: &Path) {
-    fs::write(directory.join("store.redb"), "this is no store").unwrap();
-    fs::set_permissions(directory.join("store.redb"), PermissionsExt::from_mode(0o600)).unwrap();
+    write(&directory.join("store.redb"), b"this is no store");
 }
 
 #[derive(Debug, Default)]
@@ -183,7 +181,7 @@ async fn of_stores_that_could_not_be_opened_a_few_are_kept() {
 async fn nobody_who_starts_waits_for_the_check_of_a_damaged_store() {
     let folder = own_folder();
     no_store(folder.path());
-    let disk = Disk { gate: Some(Gate::SecondOpening(Arc::new(Barrier::new(2)))), ..Disk::new() };
+    let disk = Disk::with_gate(Gate::SecondOpening(Arc::new(Barrier::new(2))));
     let life = Life::on(config(folder.path()), &disk).await;
     let queue = life.queue("q");
     assert_eq!((queue.left(), life.harness.notices().len()), (None, 0), "it is ready, and checks");
@@ -205,7 +203,7 @@ async fn nobody_who_starts_waits_for_compaction() {
         life.queue("q").remove(id).await.unwrap();
     }
     life.end().await;
-    let disk = Disk { gate: Some(Gate::Shrinking(Arc::new(Barrier::new(2)))), ..Disk::new() };
+    let disk = Disk::with_gate(Gate::Shrinking(Arc::new(Barrier::new(2))));
     let mut settings = config(folder.path());
     settings.compaction.on_start = true;
     let life = Life::on(settings, &disk).await;
