@@ -88,7 +88,7 @@ pub(crate) struct QueueView {
     pub(crate) bytes: u64,
     /// Whether somebody asked for it in this life.
     pub(crate) in_use: bool,
-    /// What an earlier life left in it.
+    /// What was in it when the store was opened first.
     #[serde(skip)]
     pub(crate) left: Held,
 }
@@ -120,6 +120,10 @@ impl QueueView {
     pub(crate) fn holds(&mut self, held: Held) {
         (self.records, self.items, self.bytes) = (held.records, held.items, held.bytes);
     }
+
+    fn held(&self) -> Held {
+        Held { records: self.records, items: self.items, bytes: self.bytes }
+    }
 }
 
 /// What the extension offers.
@@ -128,13 +132,20 @@ pub(crate) struct Files(pub(crate) Arc<Shared>);
 struct Queue {
     name: Arc<str>,
     shared: Arc<Shared>,
+    /// What was in it when its user came, where the store was open by then.
+    left: Option<Held>,
 }
 
 impl Storage for Files {
     fn queue(&self, name: &str) -> Arc<dyn StoredQueue> {
         let name: Arc<str> = name.into();
-        self.0.view().queues.entry(Arc::clone(&name)).or_default().in_use = true;
-        Arc::new(Queue { name, shared: Arc::clone(&self.0) })
+        let mut view = self.0.view();
+        let opened = view.opened;
+        let queue = view.queues.entry(Arc::clone(&name)).or_default();
+        queue.in_use = true;
+        let left = opened.then(|| queue.held());
+        drop(view);
+        Arc::new(Queue { name, shared: Arc::clone(&self.0), left })
     }
 }
 
@@ -149,12 +160,13 @@ impl Queue {
 #[async_trait]
 impl StoredQueue for Queue {
     fn holds(&self) -> Held {
-        let view = self.shared.view();
-        let queue = view.queues.get(&self.name).copied().unwrap_or_default();
-        Held { records: queue.records, items: queue.items, bytes: queue.bytes }
+        self.shared.view().queues.get(&self.name).map(QueueView::held).unwrap_or_default()
     }
 
     fn left(&self) -> Option<Held> {
+        if self.left.is_some() {
+            return self.left;
+        }
         let view = self.shared.view();
         view.opened.then(|| view.queues.get(&self.name).map(|queue| queue.left).unwrap_or_default())
     }

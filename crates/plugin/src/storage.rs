@@ -18,7 +18,7 @@ pub trait StoredQueue: Send + Sync {
     /// What it holds.
     fn holds(&self) -> Held;
 
-    /// What an earlier life left in it, which does not change any more; `None` as long as nobody knows, because the storage could not be opened yet.
+    /// What whoever used it before left in it, in an earlier life or in this one; that does not change any more. `None` as long as nobody knows, because the storage could not be opened yet.
     /// It is known before anything can be stored.
     fn left(&self) -> Option<Held>;
 

@@ -51,6 +51,22 @@ async fn what_was_stored_is_there_in_the_next_life_oldest_first_and_ids_go_on() 
 }
 
 #[tokio::test]
+async fn what_one_user_of_a_queue_leaves_is_told_to_the_next_one_in_the_same_life() {
+    let folder = own_folder();
+    let life = Life::begin(config(folder.path())).await;
+    let first = life.queue("q");
+    for number in 0..3 {
+        push(&first, payload(number, 100)).await.unwrap();
+    }
+    first.remove(0).await.unwrap();
+    let next = life.queue("q");
+    push(&next, payload(3, 100)).await.unwrap();
+    assert_eq!((first.left(), next.left().map(|left| left.records)), (Some(Held::default()), Some(2)));
+    assert_eq!(next.holds().records, 3);
+    life.end().await;
+}
+
+#[tokio::test]
 async fn what_was_told_to_be_stored_survives_a_kill_at_any_moment() {
     let (folder, copies) = (own_folder(), own_folder());
     let life = Life::begin(config(folder.path())).await;
