@@ -229,6 +229,33 @@ mod tests {
     }
 
     #[test]
+    fn the_scale_begins_at_max_scale_and_only_falls() {
+        for max_scale in [-10, -3, 0, 5, 20] {
+            let one = observed(160, max_scale, &[1.0, 1.0]);
+            assert_eq!(
+                (one.scale, one.positive()),
+                (max_scale.into(), ExponentialBuckets { offset: -1, counts: &[2] })
+            );
+        }
+        // 4 and 5 lie in one bucket of scale 0, also where 160 would have room for more.
+        assert_eq!(observed(160, 0, &[4.1, 5.0]).positive(), ExponentialBuckets { offset: 2, counts: &[2] });
+        // The specification's bounds of the scale hold what is out of them.
+        assert_eq!((observed(160, 21, &[]).scale, observed(160, -11, &[]).scale), (20, -10));
+    }
+
+    /// The data model's perfect subsetting: what was counted at one scale and lowered is what the lower scale would have counted.
+    #[test]
+    fn a_lowered_histogram_is_the_one_of_the_lower_scale() {
+        let values = [0.1, 0.5, 0.75, 1.0, 1.4, 2.0, 3.0, 4.0];
+        for by in 1..=6 {
+            let mut fine = observed(1000, 3, &values);
+            fine.positive.lower(by);
+            let coarse = observed(1000, i8::try_from(3 - by).unwrap(), &values);
+            assert_eq!(fine.positive, coarse.positive, "by {by}");
+        }
+    }
+
+    #[test]
     fn lowering_merges_neighbours_also_below_the_index_zero() {
         let mut side = Side { offset: -6, counts: vec![3, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10] };
         side.lower(2);

@@ -7,7 +7,7 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::{
     backend::{Backend, points},
-    world::{DELTA_COUNTER, DELTA_HISTOGRAM, Says, World, instrument},
+    world::{DELTA_COUNTER, DELTA_EXPONENTIAL, DELTA_HISTOGRAM, Says, World, instrument},
 };
 use crate::sample::{Instrument, Limits, Measured, ToldStart};
 
@@ -15,8 +15,8 @@ const SECOND: u64 = 1_000_000_000;
 const BEGAN: u64 = 1_800_000_000 * SECOND;
 const LIMITS: Limits = Limits { max_series: 3, max_keys: 6, expiry: Duration::from_secs(150) };
 
-const NAMES: [&str; 11] =
-    ["total", "level", "balance", "average", "drift", "finished", "length", "spread", "rise", "news", "ends"];
+const NAMES: [&str; 12] =
+    ["total", "level", "balance", "average", "drift", "finished", "length", "spread", "rise", "news", "ends", "recent"];
 
 /// One cycle.
 #[derive(Clone, Debug)]
@@ -65,6 +65,7 @@ fn instruments() -> Vec<Instrument> {
         instrument("rise", "1", DELTA_COUNTER, &[]),
         instrument("news", "1", DELTA_HISTOGRAM, &[5.0]),
         instrument("ends", "1", DELTA_COUNTER, &[]),
+        instrument("recent", "1", DELTA_EXPONENTIAL, &[]),
     ]
 }
 
@@ -122,7 +123,7 @@ impl Answered {
                 "total" | "rise" => Measured::Total(number),
                 "level" => Measured::Level(number),
                 "balance" => Measured::UpDown(number),
-                "average" | "drift" | "spread" | "news" => Measured::Change(value.into()),
+                "average" | "drift" | "spread" | "news" | "recent" => Measured::Change(value.into()),
                 _ => item(),
             };
             let attributes = Attributes::new().with("a", i64::from(attribute));

@@ -7,7 +7,7 @@ use minicol_pdata::{Attributes, MetricKind, Number, Timestamp};
 
 use super::{
     backend::{Backend, Point, Side, Value, points},
-    world::{DELTA_COUNTER, DELTA_HISTOGRAM, Says, World, instrument},
+    world::{DELTA_COUNTER, DELTA_EXPONENTIAL, DELTA_HISTOGRAM, Says, World, instrument},
 };
 use crate::sample::{Instrument, Limits, Measured, ToldStart};
 
@@ -19,7 +19,7 @@ const DAY: u64 = 1_767_225_600 * SECOND;
 const STAMPS_GO_BACK: &str = "set back by more than 5 s";
 
 /// The metrics of the page, by the tool that feeds them.
-const METRICS: [(&str, &str); 12] = [
+const METRICS: [(&str, &str); 13] = [
     ("total", "stats"),
     ("level", "stats"),
     ("balance", "stats"),
@@ -28,6 +28,7 @@ const METRICS: [(&str, &str); 12] = [
     ("spread", "stats"),
     ("rise", "stats"),
     ("news", "stats"),
+    ("recent", "stats"),
     ("finished", "items"),
     ("length", "items"),
     ("extent", "items"),
@@ -39,6 +40,7 @@ fn instruments() -> Vec<Instrument> {
         "total" | "finished" => instrument(name, "{x}", MetricKind::COUNTER, &[]),
         "rise" | "ends" => instrument(name, "{x}", DELTA_COUNTER, &[]),
         "news" => instrument(name, "s", DELTA_HISTOGRAM, &[10.0, 20.0]),
+        "recent" => instrument(name, "s", DELTA_EXPONENTIAL, &[]),
         "spread" | "extent" => instrument(name, "s", MetricKind::EXPONENTIAL_HISTOGRAM, &[]),
         "level" => instrument(name, "{x}", MetricKind::Gauge, &[]),
         "balance" => instrument(name, "{x}", MetricKind::UP_DOWN_COUNTER, &[]),
@@ -181,7 +183,7 @@ fn value(word: &str) -> (usize, Attributes, Measured) {
         "total" | "rise" => Measured::Total(number),
         "level" => Measured::Level(number),
         "balance" => Measured::UpDown(number),
-        "average" | "drift" | "spread" | "news" => Measured::Change(double),
+        "average" | "drift" | "spread" | "news" | "recent" => Measured::Change(double),
         _ => Measured::Item {
             key: key.into(),
             ended: (!ended.is_empty()).then(|| Timestamp::from_nanos(moment(ended))),

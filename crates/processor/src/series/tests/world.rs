@@ -40,6 +40,7 @@ pub(super) struct Says {
 
 pub(super) const DELTA_COUNTER: MetricKind = MetricKind::Sum { monotonic: true, temporality: Temporality::Delta };
 pub(super) const DELTA_HISTOGRAM: MetricKind = MetricKind::Histogram { temporality: Temporality::Delta };
+pub(super) const DELTA_EXPONENTIAL: MetricKind = MetricKind::ExponentialHistogram { temporality: Temporality::Delta };
 
 pub(super) fn instrument(name: &str, unit: &str, kind: MetricKind, bounds: &[f64]) -> Instrument {
     let descriptor = MetricDescriptor { name: name.into(), description: "d".into(), unit: unit.into(), kind };
