@@ -57,6 +57,7 @@ const HELD: [(&str, &str, &str, &str); 43] = [
     ),
     ("calls at once", "256", "crates/mcp/src/session.rs", "MAX_CONCURRENT: usize = 256"),
     ("list of tools", "50, 10000, 8 MiB", "crates/mcp/src/catalog.rs", "MAX_PAGES: usize = 50"),
+    ("what is gathered", "8192, where `batch` is written", "crates/delivery/src/batch.rs", "min_size: 8192"),
     ("list of tools", "50, 10000, 8 MiB", "crates/mcp/src/catalog.rs", "MAX_TOOLS: usize = 10_000"),
     ("list of tools", "50, 10000, 8 MiB", "crates/mcp/src/catalog.rs", "MAX_BYTES: usize = 8 * 1024 * 1024"),
     ("redirects", "3", "crates/mcp/src/transport/exchange.rs", "MAX_REDIRECTS: usize = 3"),

@@ -203,9 +203,14 @@ impl Outcome {
 }
 
 impl Unsettled {
+    /// One that was taken on, and is delivered in these parts, each with attempts of its own.
+    pub(crate) fn in_parts(parts: VecDeque<Batch>) -> Self {
+        Self { parts, arrived: false, waited_for: false, lost: Vec::new(), left: Vec::new() }
+    }
+
     /// One that was taken on.
     pub(crate) fn queued(batch: Batch) -> Self {
-        Self { parts: VecDeque::from([batch]), arrived: false, waited_for: false, lost: Vec::new(), left: Vec::new() }
+        Self::in_parts([batch].into())
     }
 
     /// One whose sender waits.

@@ -5,6 +5,8 @@ use minicol_plugin::config::{GoDuration, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::batch::{self, BatchConfig};
+
 /// The keys of delivery as a user wrote them, beside an exporter's own. [`DeliverySettings::resolve`] fills in the defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -95,6 +97,9 @@ pub struct QueueConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["file_storage"]))]
     pub storage: Option<String>,
+    /// How batches are gathered at the queue's exit, and sent as one; without it each is sent as it came.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "batch::written")]
+    pub batch: Option<BatchConfig>,
 }
 
 /// What the size of a queue counts.
@@ -126,7 +131,7 @@ impl DeliverySettings {
             timeout: self.timeout.unwrap_or(defaults.timeout),
             timeouts: self.timeouts.unwrap_or_default(),
             retry_on_failure: self.retry_on_failure.clone().unwrap_or(defaults.retry_on_failure),
-            sending_queue: self.sending_queue.clone().unwrap_or(defaults.sending_queue),
+            sending_queue: self.sending_queue.clone().map_or(defaults.sending_queue, QueueConfig::resolve),
         }
     }
 }
@@ -221,6 +226,11 @@ impl Default for RetryConfig {
 }
 
 impl QueueConfig {
+    fn resolve(mut self) -> Self {
+        self.batch = self.batch.map(|batch| batch.beside(self.sizer));
+        self
+    }
+
     fn validate(&self, problems: &mut Problems) {
         if !self.enabled {
             if let Some(storage) = &self.storage {
@@ -231,6 +241,9 @@ impl QueueConfig {
         }
         between(problems, "num_consumers", self.num_consumers, MAX_CONSUMERS);
         between(problems, "queue_size", self.queue_size, MAX_QUEUE_SIZE);
+        if let Some(batch) = &self.batch {
+            problems.within("batch", |problems| batch.validate((self.sizer, self.queue_size), problems));
+        }
     }
 }
 
@@ -243,6 +256,7 @@ impl Default for QueueConfig {
             sizer: Sizer::Requests,
             block_on_overflow: false,
             storage: None,
+            batch: None,
         }
     }
 }
@@ -315,6 +329,10 @@ mod tests {
             (json!({"sending_queue": {"queue_size": 0}}), "queue_size"),
             (json!({"sending_queue": {"num_consumers": 0}}), "num_consumers"),
             (json!({"sending_queue": {"enabled": false, "storage": "file_storage"}}), "`file_storage` keeps nothing"),
+            (json!({"sending_queue": {"batch": {"flush_timeout": "0s"}}}), "flush_timeout"),
+            (json!({"sending_queue": {"batch": {"sizer": "requests"}}}), "sizer"),
+            (json!({"sending_queue": {"batch": {"min_size": 5, "max_size": 4}}}), "max_size"),
+            (json!({"sending_queue": {"sizer": "items", "batch": {}}}), "min_size"),
             (json!({"retry_on_failure": {"initial_interval": "0"}}), "initial_interval"),
             (json!({"retry_on_failure": {"multiplier": 0.5}}), "multiplier"),
             (json!({"retry_on_failure": {"randomization_factor": 1.5}}), "randomization_factor"),
@@ -329,19 +347,35 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_later_versions_are_refused() {
-        assert!(serde_json::from_value::<DeliverySettings>(json!({"sending_queue": {"batch": {}}})).is_err());
+    fn batches_are_gathered_where_that_is_written_with_the_collectors_defaults() {
+        let batch = |written| {
+            let settings: DeliverySettings = serde_json::from_value(json!({"sending_queue": written})).unwrap();
+            serde_json::to_value(settings.resolve(true)).unwrap()["sending_queue"]["batch"].clone()
+        };
+        assert!(batch(json!({})).is_null());
+        let defaults = json!({"flush_timeout": "200ms", "min_size": 8192, "max_size": 0, "sizer": "items"});
+        assert_eq!(batch(json!({"batch": {}})), defaults);
+        assert_eq!(batch(json!({"batch": null})), defaults, "a section without a body is there");
+        assert_eq!(batch(json!({"sizer": "bytes", "batch": {}}))["sizer"], "bytes", "as the queue counts");
+        assert_eq!(batch(json!({"sizer": "bytes", "batch": {"sizer": "items"}}))["sizer"], "items");
+        assert!(serde_json::from_value::<DeliverySettings>(json!({"sending_queue": {"batch": {"size": 1}}})).is_err());
     }
 
     #[test]
-    fn the_example_of_the_readme_is_understood() {
+    fn the_examples_of_the_readme_are_understood() {
         let readme = include_str!("../README.md");
-        let yaml = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-        let mut written: serde_json::Value = serde_yaml::from_str(yaml).unwrap();
-        let otlp = written["exporters"]["otlp"].as_object_mut().unwrap();
-        otlp.remove("endpoint").unwrap();
-        let settings: DeliverySettings = serde_json::from_value(written["exporters"]["otlp"].clone()).unwrap();
-        assert_eq!(settings.resolve(true).sending_queue.sizer, Sizer::Items);
-        assert!(problems(written["exporters"]["otlp"].clone()).is_empty());
+        let examples: Vec<DeliveryConfig> = readme
+            .split("```yaml\n")
+            .skip(1)
+            .map(|rest| {
+                let mut written: serde_json::Value = serde_yaml::from_str(rest.split("```").next().unwrap()).unwrap();
+                let mut otlp = written["exporters"]["otlp"].take();
+                otlp.as_object_mut().unwrap().remove("endpoint").unwrap();
+                assert_eq!(problems(otlp.clone()), Vec::<String>::new());
+                serde_json::from_value::<DeliverySettings>(otlp).unwrap().resolve(true)
+            })
+            .collect();
+        assert_eq!(examples[0].sending_queue.sizer, Sizer::Items);
+        assert_eq!(examples[1].sending_queue.batch.as_ref().unwrap().sizer, Some(Sizer::Items));
     }
 }

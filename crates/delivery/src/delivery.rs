@@ -20,7 +20,7 @@ use crate::{
     health::Health,
     lane::{Lane, Rest, stopping},
     ledger::Settlement,
-    queue::{Popped, Queue, Queued},
+    queue::{Place, Popped, Queued},
 };
 
 /// One exporter with everything that stands around it. Dropping it abandons what is queued; [`Delivery::drain`] is the way to end it.
@@ -81,7 +81,8 @@ impl Delivery {
     /// Whether [`Delivery::take_on`] can make this delivery what `config` wants: its queue stays where it is, and counts what it counts.
     pub fn can_take_on(&self, config: &DeliveryConfig) -> bool {
         let (now, then) = (&self.0.current.load_full().config.sending_queue, &config.sending_queue);
-        now.enabled == then.enabled && now.storage == then.storage && now.sizer == then.sizer
+        let gathers_alike = now.batch == then.batch && (now.batch.is_none() || now.num_consumers == then.num_consumers);
+        now.enabled == then.enabled && now.storage == then.storage && now.sizer == then.sizer && gathers_alike
     }
 
     /// From now on delivers through another exporter, also what is queued already and what waits for its next attempt; attempts in flight end as
@@ -196,9 +197,17 @@ impl Shared {
                 lanes.push(Arc::new(Lane::new(signal, &current.config, &current.scope, storage)));
             }
         }
+        let queue = &current.config.sending_queue;
         for lane in lanes.iter().filter(|lane| lane.queue.is_some()) {
+            if let Some(batch) = &queue.batch {
+                if lane.consumers.swap(1, Ordering::Relaxed) == 0 {
+                    let gathering = Arc::clone(self).gather(Arc::clone(lane), batch.clone(), queue.num_consumers);
+                    self.tasks.spawn(gathering);
+                }
+                continue;
+            }
             let there = lane.consumers.load(Ordering::Relaxed);
-            for _ in there..current.config.sending_queue.num_consumers {
+            for _ in there..queue.num_consumers {
                 lane.consumers.fetch_add(1, Ordering::Relaxed);
                 self.tasks.spawn(Arc::clone(self).consume_queue(Arc::clone(lane)));
             }
@@ -253,35 +262,36 @@ impl Shared {
         };
         match next {
             None => return false,
-            Some(Popped::Batch(queued)) => self.deliver_queued(lane, queue, queued).await,
-            Some(Popped::Restored(items)) => {
-                self.health.restored(lane.signal, items);
-                queue.tell_size(|size| lane.meters.queue_size(size));
+            Some(Popped::Batch(Queued { batch, place })) => {
+                self.deliver_queued(lane, Unsettled::queued(batch), vec![place]).await;
             }
-            Some(Popped::Lost { items, reason, why }) => {
-                let how = Settlement::Failed { reason: reason.to_owned() };
-                lane.settle(items, &how, &why, &self.health);
-                queue.tell_size(|size| lane.meters.queue_size(size));
-            }
+            Some(Popped::Restored(items)) => self.restored(lane, queue, items),
+            Some(Popped::Lost(lost)) => lane.settle_lost(queue, &lost, &self.health),
         }
         true
     }
 
-    async fn deliver_queued(&self, lane: &Lane, queue: &Queue, queued: Queued) {
-        let Queued { batch, place } = queued;
-        let mut unsettled = Unsettled::queued(batch);
+    /// Items of an earlier life were found in the storage.
+    pub(crate) fn restored(&self, lane: &Lane, queue: &Queue, items: u64) {
+        self.health.restored(lane.signal, items);
+        queue.tell_size(|size| lane.meters.queue_size(size));
+    }
+
+    /// Delivers what had these places in a queue, and gives them back.
+    pub(crate) async fn deliver_queued(&self, lane: &Lane, mut unsettled: Unsettled, places: Vec<Place>) {
+        let Some(queue) = &lane.queue else { return };
         let delivered = AssertUnwindSafe(self.deliver(lane, &mut unsettled)).catch_unwind().await;
         if let Err(panic) = delivered {
-            // What is not booked yet is lost with it, and its place is free again.
+            // What is not booked yet is lost with it, and its places are free again.
             self.panicked(lane, unsettled.take(), panic.as_ref());
         }
         let left = unsettled.take_left();
         let rest = left.map(|left| if unsettled.arrived() { Rest::Part(left) } else { Rest::Whole });
-        lane.release(queue, place, rest).await;
+        lane.release(queue, places, rest).await;
     }
 
     /// A bug in what stands around the exporter: told as what it is, and `items` are lost by it. Whoever hears of it may be what panics.
-    fn panicked(&self, lane: &Lane, items: u64, panic: &(dyn Any + Send)) {
+    pub(crate) fn panicked(&self, lane: &Lane, items: u64, panic: &(dyn Any + Send)) {
         let why = format!("the delivery panicked, which is a bug in minicol: {}", panic_text(panic));
         let how = Settlement::Failed { reason: "panic".to_owned() };
         let _ = catch_unwind(AssertUnwindSafe(|| lane.settle(items, &how, &why, &self.health)));

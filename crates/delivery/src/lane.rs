@@ -1,5 +1,6 @@
 use std::sync::{Arc, atomic::AtomicUsize};
 
+use futures::future::join_all;
 use minicol_pdata::{Batch, Signal};
 use minicol_plugin::{Rejected, Scope, storage::Storage};
 
@@ -9,7 +10,7 @@ use crate::{
     ledger::{Ledger, PARTIAL_SUCCESS, SHUTDOWN, Settlement},
     memory::Memory,
     meters::Meters,
-    queue::{Place, Queue, Refusal},
+    queue::{Lost, Place, Queue, Refusal},
     stored::Stored,
 };
 
@@ -115,16 +116,36 @@ impl Lane {
         left
     }
 
-    /// Gives the place of a settled batch back; of what `rest` holds, the next life is to deliver it.
-    pub(crate) async fn release(&self, queue: &Queue, place: Place, rest: Option<Rest>) {
-        let tell = |size| self.meters.queue_size(size);
-        match (queue, place, rest) {
-            (Queue::Memory(queue), Place::Memory(room), _) => queue.release(room, tell),
-            (Queue::Stored(queue), Place::Stored { id, .. }, Some(Rest::Part(rest))) => queue.keep(id, &rest).await,
-            (Queue::Stored(queue), Place::Stored { id, size }, None) if queue.remove(id).await => {
-                queue.release(size, tell);
+    /// Books what a queue had and can no longer give.
+    pub(crate) fn settle_lost(&self, queue: &Queue, lost: &Lost, health: &Health) {
+        let how = Settlement::Failed { reason: lost.reason.to_owned() };
+        self.settle(lost.items, &how, &lost.why, health);
+        queue.tell_size(|size| self.meters.queue_size(size));
+    }
+
+    /// Gives the places back of what was delivered together; of what `rest` holds, the next life is to deliver it.
+    pub(crate) async fn release(&self, queue: &Queue, places: Vec<Place>, rest: Option<Rest>) {
+        let mut done = places.into_iter();
+        match (queue, rest) {
+            // Every record is as it was.
+            (Queue::Stored(_), Some(Rest::Whole)) => return,
+            // It takes the place of the first. Where that fails, or the others are not gone before the end, they are delivered again, not lost.
+            (Queue::Stored(queue), Some(Rest::Part(rest))) => {
+                let Some(Place::Stored { id, .. }) = done.next() else { return };
+                if !queue.keep(id, &rest).await {
+                    return;
+                }
             }
-            // The record is as it was.
+            _ => {}
+        }
+        join_all(done.map(|place| self.give_back(queue, place))).await;
+    }
+
+    async fn give_back(&self, queue: &Queue, place: Place) {
+        let tell = |size| self.meters.queue_size(size);
+        match (queue, place) {
+            (Queue::Memory(queue), Place::Memory(room)) => queue.release(room, tell),
+            (Queue::Stored(queue), Place::Stored { id, size }) if queue.remove(id).await => queue.release(size, tell),
             _ => {}
         }
     }

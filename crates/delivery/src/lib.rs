@@ -4,10 +4,12 @@
 
 mod attempt;
 mod backoff;
+mod batch;
 mod config;
 mod current;
 mod delivery;
 mod drain;
+mod gather;
 mod health;
 mod lane;
 mod ledger;
@@ -16,6 +18,7 @@ mod meters;
 mod queue;
 mod stored;
 
+pub use batch::BatchConfig;
 pub use config::{DeliveryConfig, DeliverySettings, QueueConfig, RetryConfig, Sizer, Timeouts};
 pub use current::Predecessor;
 pub use delivery::{Delivery, DeliveryConsumer};

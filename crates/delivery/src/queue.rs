@@ -34,12 +34,14 @@ pub(crate) enum Popped {
     Batch(Queued),
     /// Items that an earlier life left were found in the storage; told once.
     Restored(u64),
-    /// What was stored and can no longer be had.
-    Lost {
-        items: u64,
-        reason: &'static str,
-        why: String,
-    },
+    Lost(Lost),
+}
+
+/// What was stored and can no longer be had.
+pub(crate) struct Lost {
+    pub(crate) items: u64,
+    pub(crate) reason: &'static str,
+    pub(crate) why: String,
 }
 
 /// Why a batch was not taken.

@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     QueueConfig, Sizer,
     ledger::Ledger,
-    queue::{Place, Popped, Queued, Refusal, size_of},
+    queue::{Lost, Place, Popped, Queued, Refusal, size_of},
 };
 
 /// A queue in a storage. What is stored is not in memory, but for a bounded number of bytes that are delivered next. Its size, in what its sizer
@@ -221,10 +221,9 @@ impl Stored {
         }
     }
 
-    /// Of the batch this is left: so much of it is delivered in the next life.
-    pub(crate) async fn keep(&self, id: u64, rest: &Batch) {
-        // Where it fails, the whole batch is delivered again.
-        let _ = self.store.replace(id, encode(rest), rest.items() as u64).await;
+    /// Of the batch this is left: so much of it is delivered in the next life. False where that fails: the whole batch is delivered again.
+    pub(crate) async fn keep(&self, id: u64, rest: &Batch) -> bool {
+        self.store.replace(id, encode(rest), rest.items() as u64).await.is_ok()
     }
 
     /// Gives a settled batch's room back, then tells how full the queue is.
@@ -342,7 +341,7 @@ impl Stored {
         state.size = state.size.saturating_sub(size_of_held(self.sizer, gone));
         drop(state);
         self.room.notify_waiters();
-        (gone.items > 0).then_some(Popped::Lost { items: gone.items, reason: DAMAGED, why })
+        (gone.items > 0).then_some(Popped::Lost(Lost { items: gone.items, reason: DAMAGED, why }))
     }
 
     /// Makes batches of records.
@@ -386,7 +385,7 @@ impl Stored {
         state.size = state.size.saturating_sub(size_of_held(self.sizer, lost));
         drop(state);
         let why = why.unwrap_or_else(|| "the storage said that it held more than it had".to_owned());
-        (lost.items > 0).then_some(Popped::Lost { items: lost.items, reason: QUARANTINED, why })
+        (lost.items > 0).then_some(Popped::Lost(Lost { items: lost.items, reason: QUARANTINED, why }))
     }
 
     /// An error tells whether the storage holds the record for good: it is whole, but no batch.

@@ -100,15 +100,24 @@ impl Batch {
             (Self::Metrics(batch), Self::Metrics(more)) => batch.append(more),
             (Self::Logs(batch), Self::Logs(more)) => batch.append(more),
             (Self::Traces(batch), Self::Traces(more)) => batch.append(more),
-            (Self::Observations(batch), Self::Observations(more)) => {
-                let mut held = batch.held.clone();
-                held.add(&more.held);
-                *batch = batch.iter().chain(&more).cloned().collect::<Vec<_>>().into();
-                batch.held = held;
-            }
+            (Self::Observations(batch), Self::Observations(more)) => batch.append(&more),
             _ => {}
         }
         self
+    }
+
+    /// In two: the first `keep` items, and the others.
+    #[must_use]
+    pub fn split_at(self, keep: usize) -> (Self, Self) {
+        fn both<T: Into<Batch>>((first, others): (T, T)) -> (Batch, Batch) {
+            (first.into(), others.into())
+        }
+        match self {
+            Self::Observations(batch) => both(batch.split_at(keep)),
+            Self::Metrics(batch) => both(batch.split_at(keep)),
+            Self::Logs(batch) => both(batch.split_at(keep)),
+            Self::Traces(batch) => both(batch.split_at(keep)),
+        }
     }
 
     /// About how many bytes of memory it takes.

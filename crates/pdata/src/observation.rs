@@ -128,6 +128,20 @@ impl Observations {
         self.list.is_empty()
     }
 
+    /// Adds everything that `more` holds.
+    pub fn append(&mut self, more: &Self) {
+        self.held.add(&more.held);
+        Arc::make_mut(&mut self.list).extend_from_slice(&more.list);
+    }
+
+    /// In two: the first `keep`, and the others.
+    #[must_use]
+    pub fn split_at(&self, keep: usize) -> (Self, Self) {
+        let (first, others) = self.list.split_at(keep.min(self.list.len()));
+        let part = |list: &[Observation]| Self { list: Arc::new(list.to_vec()), held: self.held.clone() };
+        (part(first), part(others))
+    }
+
     /// The length of their JSON text, in bytes.
     pub fn bytes(&self) -> usize {
         self.list.iter().map(|one| json_len(&one.document)).sum()

@@ -23,19 +23,32 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn settings() -> impl Strategy<Value = serde_json::Value> {
-    (any::<bool>(), any::<bool>(), any::<bool>(), 1_usize..6, 1_usize..4, 0_usize..3).prop_map(
-        |(enabled, block, retry, queue_size, consumers, sizer)| {
+    (any::<bool>(), any::<bool>(), any::<bool>(), 1_usize..6, 1_usize..4, 0_usize..3, batch()).prop_map(
+        |(enabled, block, retry, queue_size, consumers, sizer, batch)| {
             let (sizer, scale) = [("requests", 1), ("items", 4), ("bytes", 100)][sizer];
-            json!({
+            let mut written = json!({
                 "timeout": "3s",
                 "retry_on_failure": {"enabled": retry, "initial_interval": "1s", "max_interval": "4s", "max_elapsed_time": "20s"},
                 "sending_queue": {
                     "enabled": enabled, "block_on_overflow": block, "queue_size": queue_size * scale,
                     "num_consumers": consumers, "sizer": sizer,
                 },
-            })
+            });
+            if let Some(batch) = batch {
+                written["sending_queue"]["batch"] = batch;
+            }
+            written
         },
     )
+}
+
+/// Whether, and how, batches are gathered at the queue's exit.
+pub(crate) fn batch() -> impl Strategy<Value = Option<serde_json::Value>> {
+    let batch = (1_u64..4_000, 0_usize..20, 0_usize..8, any::<bool>()).prop_map(|(timeout, min_size, more, unlimited)| {
+        let max_size = if unlimited { 0 } else { min_size + more };
+        json!({"flush_timeout": format!("{timeout}ms"), "min_size": min_size, "max_size": max_size, "sizer": "items"})
+    });
+    prop::option::of(batch)
 }
 
 proptest! {

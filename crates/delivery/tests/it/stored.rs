@@ -381,17 +381,22 @@ proptest! {
         ),
         faults in prop::collection::vec((0_u64..20_000, 0_usize..4), 0..4),
         consumers in 1_usize..4,
+        batch in crate::books::batch(),
         block in any::<bool>(),
         seed in any::<u64>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let storage = MemoryStorage::new();
-            let settings = config(json!({
+            let mut written = json!({
                 "timeout": "3s",
                 "retry_on_failure": {"initial_interval": "1s", "max_interval": "4s", "max_elapsed_time": "20s"},
                 "sending_queue": {"queue_size": 5, "num_consumers": consumers, "storage": "s", "block_on_overflow": block},
-            }));
+            });
+            if let Some(batch) = batch {
+                written["sending_queue"]["batch"] = batch;
+            }
+            let settings = config(written);
             let (mut accepted, mut settled, mut kept) = (0, 0, 0);
             let faulty = storage.clone();
             let chaos = tokio::spawn(async move {

@@ -1,0 +1,175 @@
+//! What stands at a queue's exit where `sending_queue.batch` is written.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use minicol_pdata::Batch;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    BatchConfig, Sizer,
+    attempt::Unsettled,
+    delivery::Shared,
+    lane::Lane,
+    queue::{Place, Popped, Queued, size_of},
+};
+
+/// What was taken out of the queue and is not sent yet. It keeps its places.
+#[derive(Default)]
+struct Gathered {
+    batches: Vec<Batch>,
+    places: Vec<Place>,
+    size: usize,
+    /// When it is sent, however small.
+    due: Option<Instant>,
+}
+
+impl Shared {
+    /// One task per queue gathers, until the queue is closed and empty; what it gathered is delivered by a task of its own, as many at once as
+    /// there are consumers. While all of them are busy nothing is taken out.
+    pub(crate) async fn gather(self: Arc<Self>, of: Arc<Lane>, config: BatchConfig, consumers: usize) {
+        let lane = &*of;
+        let Some(queue) = &lane.queue else { return };
+        let (sizer, max) = (config.sizer.unwrap_or(Sizer::Items), config.max_size);
+        let consumers = Arc::new(Semaphore::new(consumers));
+        let mut gathered = Gathered::default();
+        // It goes on where it was: a queue is never left in the middle of a read.
+        let mut next = std::pin::pin!(queue.pop());
+        loop {
+            let due = gathered.due;
+            let (mut send, mut over) = (false, false);
+            tokio::select! {
+                biased;
+                () = self.abandon.cancelled() => return,
+                popped = &mut next => {
+                    next.set(queue.pop());
+                    match popped {
+                        Some(Popped::Batch(queued)) => gathered.add(queued, sizer, &config),
+                        Some(Popped::Restored(items)) => self.survive(lane, || self.restored(lane, queue, items)),
+                        Some(Popped::Lost(lost)) => self.survive(lane, || lane.settle_lost(queue, &lost, &self.health)),
+                        None => over = true,
+                    }
+                }
+                () = at_last(due) => send = true,
+            }
+            if !gathered.batches.is_empty() && (send || over || gathered.size >= config.min_size) {
+                let consumer = tokio::select! {
+                    biased;
+                    () = self.abandon.cancelled() => return,
+                    consumer = Arc::clone(&consumers).acquire_owned() => consumer,
+                };
+                let (shared, lane, gathered) = (Arc::clone(&self), Arc::clone(&of), std::mem::take(&mut gathered));
+                self.tasks.spawn(async move {
+                    let places = gathered.places;
+                    let whole = gathered.batches.into_iter().reduce(Batch::joined);
+                    let parts = whole.map(|whole| parts(whole, sizer, max)).unwrap_or_default();
+                    shared.deliver_queued(&lane, Unsettled::in_parts(parts), places).await;
+                    drop(consumer);
+                });
+            }
+            if over {
+                return;
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Does what may panic: without the task that gathers, the queue would stand still.
+    fn survive(&self, lane: &Lane, booked: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(booked)) {
+            self.panicked(lane, 0, panic.as_ref());
+        }
+    }
+}
+
+impl Gathered {
+    fn add(&mut self, Queued { batch, place }: Queued, sizer: Sizer, config: &BatchConfig) {
+        self.size = self.size.saturating_add(size_of(sizer, &batch));
+        self.batches.push(batch);
+        self.places.push(place);
+        self.due.get_or_insert_with(|| Instant::now() + config.flush_timeout.0);
+    }
+}
+
+async fn at_last(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Parts of at most `max`, but that a single item may be larger.
+fn parts(batch: Batch, sizer: Sizer, max: usize) -> VecDeque<Batch> {
+    let (mut parts, mut rest) = (VecDeque::new(), vec![batch]);
+    while let Some(batch) = rest.pop() {
+        let (size, items) = (size_of(sizer, &batch), batch.items());
+        if max == 0 || size <= max || items < 2 {
+            parts.push_back(batch);
+            continue;
+        }
+        // As many as are needed, of one size; items of unlike size may need another cut.
+        let (first, others) = batch.split_at(items.div_ceil(size.div_ceil(max)));
+        rest.extend([others, first]);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use minicol_pdata::{
+        Attributes, MetricDescriptor, MetricKind, MetricsBuilder, Number, NumberPoint, Observations, Timestamp,
+    };
+
+    use super::*;
+
+    /// A batch whose points take as many bytes as said, about.
+    fn batch(lengths: &[usize]) -> Batch {
+        let mut builder = MetricsBuilder::new();
+        builder.resource(&Attributes::new(), "test", "1");
+        let descriptor =
+            MetricDescriptor { name: "m".into(), description: "".into(), unit: "1".into(), kind: MetricKind::Gauge };
+        let mut metric = builder.metric(&descriptor);
+        for length in lengths {
+            let point = NumberPoint { start: Timestamp::UNSET, time: Timestamp::UNSET, value: Some(Number::Int(1)) };
+            metric.number(&Attributes::new().with("a", "x".repeat(*length)), &point);
+        }
+        builder.build().into()
+    }
+
+    fn items(parts: &VecDeque<Batch>) -> Vec<usize> {
+        parts.iter().map(Batch::items).collect()
+    }
+
+    #[test]
+    fn parts_are_as_few_as_fit_and_alike() {
+        for (all, max, want) in [
+            (10, 0, vec![10]),
+            (10, 10, vec![10]),
+            (10, 9, vec![5, 5]),
+            (10, 4, vec![4, 3, 3]),
+            (3, 1, vec![1, 1, 1]),
+            (7, 2, vec![2, 2, 2, 1]),
+        ] {
+            let parts = parts(batch(&vec![5; all]), Sizer::Items, max);
+            assert_eq!(items(&parts), want, "{all} of at most {max}");
+        }
+    }
+
+    #[test]
+    fn no_part_has_more_bytes_than_allowed_but_one_of_a_single_item() {
+        let lengths = [5, 900, 5, 5, 300, 5, 5, 5, 2000, 5];
+        for max in [100, 400, 1000, 1500] {
+            let parts = parts(batch(&lengths), Sizer::Bytes, max);
+            assert_eq!(items(&parts).iter().sum::<usize>(), lengths.len());
+            assert!(parts.iter().all(|part| part.bytes() <= max || part.items() == 1), "{max}: {:?}", items(&parts));
+        }
+        assert_eq!(parts(Observations::default().into(), Sizer::Bytes, 1).len(), 1);
+    }
+}
