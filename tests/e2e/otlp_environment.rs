@@ -176,3 +176,100 @@ service:
     }
     assert!(!output.stderr.contains("hunter2"), "{}", output.stderr);
 }
+
+/// The program's own metrics and traces, each with one way out.
+fn own_telemetry(metrics: &str, traces: &str) -> File {
+    File::new(&format!(
+        "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"127.0.0.1:{}\"}}}}}}}}
+exporters: {{debug: }}
+service:
+  telemetry:
+    metrics: {{readers: [{{periodic: {{interval: 200ms, exporter: {{otlp: {metrics}}}}}}}]}}
+    traces: {{processors: [{{batch: {{schedule_delay: 200ms, exporter: {{otlp: {traces}}}}}}}]}}
+  pipelines: {{metrics: {{receivers: [otlp], exporters: [debug]}}}}
+",
+        free_port()
+    ))
+}
+
+async fn own_printed(file: &File, variables: &[(&str, &str)]) -> ([Value; 2], String) {
+    let output = with(&["print-config", "--format", "json"], file, variables).await;
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    let mut shown: Value = serde_json::from_str(&output.stdout).unwrap();
+    let telemetry = &mut shown["service"]["telemetry"];
+    let metrics = telemetry["metrics"]["readers"][0]["periodic"]["exporter"]["otlp"].take();
+    let traces = telemetry["traces"]["processors"][0]["batch"]["exporter"]["otlp"].take();
+    ([metrics, traces], output.stderr)
+}
+
+#[tokio::test]
+async fn own_telemetry_takes_the_same_variables() {
+    let variables = [
+        ("ENDPOINT", "http://all.example:4317"),
+        ("TRACES_ENDPOINT", "http://traces.example/spans?key=hunter2"),
+        ("TRACES_PROTOCOL", "http/json"),
+        ("HEADERS", "x-key=hunter2"),
+        ("METRICS_HEADERS", "x-metrics=hunter3"),
+        ("TIMEOUT", "1500"),
+        ("TRACES_TIMEOUT", "3000"),
+        ("COMPRESSION", "none"),
+        ("LOGS_ENDPOINT", "no address at all"),
+    ];
+    let ([metrics, traces], notes) = own_printed(&own_telemetry("", ""), &variables).await;
+    assert_eq!((&metrics["protocol"], &metrics["endpoint"]), (&json!("grpc"), &json!("http://all.example:4317")));
+    assert_eq!(metrics["headers"], json!({"x-metrics": "[REDACTED]"}));
+    assert_eq!((&metrics["timeout"], &metrics["compression"]), (&json!("1500ms"), &json!("none")));
+    assert_eq!(traces["traces_endpoint"], "http://traces.example/spans?[REDACTED]");
+    assert_eq!((&traces["protocol"], &traces["timeout"]), (&json!("http/json"), &json!("3s")));
+    assert_eq!(traces["headers"], json!({"x-key": "[REDACTED]"}));
+    let otlp = |list: &str| format!("service::telemetry::{list}::exporter::otlp");
+    let (metrics, traces) = (otlp("metrics::readers[0]::periodic"), otlp("traces::processors[0]::batch"));
+    for note in [
+        format!("OTEL_EXPORTER_OTLP_ENDPOINT gives {metrics}::endpoint"),
+        format!("OTEL_EXPORTER_OTLP_METRICS_HEADERS gives {metrics}::headers"),
+        format!("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL gives {traces}::protocol"),
+        format!("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT gives {traces}::timeout"),
+    ] {
+        assert!(notes.contains(&format!("note: the environment variable {note}\n")), "{note}:\n{notes}");
+    }
+    assert!(!notes.contains("hunter"), "{notes}");
+    // What is written goes before.
+    let written = "{protocol: http/protobuf, endpoint: \"http://file.example:4318\", headers: {}, timeout: 7s, compression: gzip}";
+    let (printed, notes) = own_printed(&own_telemetry(written, written), &variables).await;
+    for one in printed {
+        assert_eq!((&one["protocol"], &one["endpoint"]), (&json!("http/protobuf"), &json!("http://file.example:4318")));
+        assert_eq!((&one["headers"], &one["timeout"], &one["compression"]), (&json!({}), &json!("7s"), &json!("gzip")));
+        assert!(one.get("traces_endpoint").is_none(), "{one}");
+    }
+    assert!(!notes.contains("note:"), "{notes}");
+}
+
+#[tokio::test]
+async fn own_telemetry_without_a_place_to_go_or_with_a_bad_variable_is_an_error_at_its_place() {
+    let file = own_telemetry("", "");
+    for (name, value, said) in [
+        ("METRICS_TIMEOUT", "10s", "`10s` is no number of milliseconds"),
+        ("PROTOCOL", "thrift", "`thrift` is no protocol of OTLP"),
+        ("TRACES_ENDPOINT", "http://all.example:4317/v1/traces", "has a path, but a gRPC endpoint has none"),
+    ] {
+        let output = with(&["validate"], &file, &[("ENDPOINT", "http://all.example:4317"), (name, value)]).await;
+        let place = format!("error: <environment variable {PREFIX}{name}>:1:1: ");
+        assert_eq!(output.code, 1, "{name}={value}: {}", output.stderr);
+        assert!(output.stderr.contains(&place) && output.stderr.contains(said), "{name}={value}:\n{}", output.stderr);
+    }
+    let output = with(&["validate"], &file, &[]).await;
+    assert_eq!(output.stderr.matches("or set OTEL_EXPORTER_OTLP_ENDPOINT").count(), 2, "{}", output.stderr);
+}
+
+#[tokio::test]
+async fn own_telemetry_is_sent_to_where_the_environment_says() {
+    let sink = OtlpSink::start().await;
+    let file = own_telemetry("", "{protocol: http/protobuf}");
+    let (grpc, http) = (format!("http://{}", sink.grpc), format!("http://{}/v1/traces", sink.http));
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", grpc.as_str()), ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &http)];
+    let program = Program::start(&["run", "--config", file.path()], &variables);
+    wait_until("own metrics to arrive", || !sink.points_of("otelcol_process_uptime").is_empty()).await;
+    let output = program.stop().await;
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(output.stderr.contains("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"), "{}", output.stderr);
+}

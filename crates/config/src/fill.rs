@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 use crate::environment::{Environment, NoText};
 use crate::load::Loaded;
 use crate::merge::merge;
+use crate::node::Node;
 use crate::overrides::{AppliedOverride, mark_of};
 use crate::path::{Path, Segment};
 use crate::problem::Problem;
@@ -43,15 +44,22 @@ impl Loaded {
         if secret {
             node.hide();
         }
-        let keys: Vec<String> = path.segments().iter().map(key).collect();
-        merge(&mut self.root, wrap(keys.into_iter(), &mark, node));
+        let Some((base, keys)) = below_lists(&mut self.root, path) else { return };
+        merge(base, wrap(keys.into_iter(), &mark, node));
         self.overrides.push(AppliedOverride { variable: variable.to_owned(), path: path.clone(), fills_in: true });
     }
 }
 
-fn key(segment: &Segment) -> String {
-    match segment {
-        Segment::Key(key) => key.clone(),
-        Segment::Index(index) => index.to_string(),
+/// What the path's last list item is (without a list the root), and the keys from there on; a list as such is replaced, never merged.
+fn below_lists<'a>(root: &'a mut Node, path: &Path) -> Option<(&'a mut Node, Vec<String>)> {
+    let mut keys = Vec::new();
+    let mut item = path.clone();
+    while let Some((before, last)) = item.split_last() {
+        match last {
+            Segment::Index(_) => break,
+            Segment::Key(key) => keys.insert(0, key.clone()),
+        }
+        item = before;
     }
+    root.find_mut(&item).map(|base| (base, keys))
 }

@@ -26,8 +26,14 @@ pub(crate) fn of_grpc() -> Vec<EnvironmentDefault> {
     let mut all = common();
     for signal in each() {
         // It gives nothing: it is looked at where the endpoint may come from a variable, too.
-        all.push(default(signal, "PROTOCOL", vec!["endpoint"], Vec::new(), grpc_protocol));
-        all.push(default(signal, "ENDPOINT", under(signal, &["endpoint"]), vec![vec!["endpoint"]], text));
+        all.push(EnvironmentDefault::otlp(signal, "PROTOCOL", vec!["endpoint"], Vec::new(), grpc_protocol));
+        all.push(EnvironmentDefault::otlp(
+            signal,
+            "ENDPOINT",
+            under(signal, &["endpoint"]),
+            vec![vec!["endpoint"]],
+            text,
+        ));
     }
     all
 }
@@ -42,8 +48,14 @@ pub(crate) fn of_http() -> Vec<EnvironmentDefault> {
             Signal::Metrics | Signal::Observations => "metrics_endpoint",
         };
         let endpoint = signal.map_or("endpoint", own);
-        all.push(default(signal, "ENDPOINT", vec![endpoint], vec![vec!["endpoint"]], text));
-        all.push(default(signal, "PROTOCOL", under(signal, &["encoding"]), vec![vec!["encoding"]], http_protocol));
+        all.push(EnvironmentDefault::otlp(signal, "ENDPOINT", vec![endpoint], vec![vec!["endpoint"]], text));
+        all.push(EnvironmentDefault::otlp(
+            signal,
+            "PROTOCOL",
+            under(signal, &["encoding"]),
+            vec![vec!["encoding"]],
+            http_protocol,
+        ));
     }
     all
 }
@@ -56,10 +68,10 @@ fn common() -> Vec<EnvironmentDefault> {
             if name == "HEADERS" {
                 unless.push(vec!["header_files"]);
             }
-            all.push(default(signal, name, under(signal, key), unless, read));
+            all.push(EnvironmentDefault::otlp(signal, name, under(signal, key), unless, read));
         }
         let key = signal.map_or(vec!["timeout"], |signal| vec!["timeouts", signal.name()]);
-        all.push(default(signal, "TIMEOUT", key, vec![vec!["timeout"]], milliseconds));
+        all.push(EnvironmentDefault::otlp(signal, "TIMEOUT", key, vec![vec!["timeout"]], milliseconds));
     }
     all
 }
@@ -72,11 +84,6 @@ fn each() -> impl Iterator<Item = Option<Signal>> {
 /// A key, in the section of a signal.
 fn under(signal: Option<Signal>, key: &[&'static str]) -> Key {
     signal.map(Signal::name).into_iter().chain(key.iter().copied()).collect()
-}
-
-fn default(signal: Option<Signal>, name: &str, key: Key, unless: Vec<Key>, read: Read) -> EnvironmentDefault {
-    let of = signal.map(|signal| format!("{}_", signal.name().to_uppercase())).unwrap_or_default();
-    EnvironmentDefault { variable: format!("OTEL_EXPORTER_OTLP_{of}{name}"), signal, key, unless, read }
 }
 
 fn wrong(message: impl Into<String>, help: &str) -> Reading {
@@ -129,30 +136,17 @@ fn headers(text: &str) -> Reading {
 }
 
 fn grpc_protocol(text: &str) -> Reading {
-    match protocol(text)?.as_str() {
+    match EnvironmentDefault::otlp_protocol(text)?.as_str() {
         "grpc" => Ok(None),
         other => another(other, "`otlp` speaks gRPC", "use the exporter `otlphttp`, or write this exporter's endpoint"),
     }
 }
 
 fn http_protocol(text: &str) -> Reading {
-    match protocol(text)?.as_str() {
+    match EnvironmentDefault::otlp_protocol(text)?.as_str() {
         "http/protobuf" => Ok(Some("proto".into())),
         "http/json" => Ok(Some("json".into())),
         other => another(other, "`otlphttp` speaks HTTP", "use the exporter `otlp`, or write this exporter's encoding"),
-    }
-}
-
-fn protocol(text: &str) -> Result<String, Problem> {
-    let name = text.trim().to_ascii_lowercase();
-    match name.as_str() {
-        "grpc" | "http/protobuf" | "http/json" => Ok(name),
-        _ => Err(Problem {
-            path: Vec::new(),
-            message: format!("`{text}` is no protocol of OTLP"),
-            help: Some("write grpc, http/protobuf or http/json".to_owned()),
-            warning: false,
-        }),
     }
 }
 

@@ -3,34 +3,41 @@
 use std::sync::Arc;
 
 use minicol_config::Path;
+use minicol_pdata::Signal;
 use minicol_plugin::{
     Buildable, ComponentError, ComponentId, ComponentKind, Entry, Exporter, Scope, config, net::ClientTls,
 };
 use minicol_telemetry::{
-    OtlpPush, Periodic, PushExporter, Reader, SpanProcessor, Telemetry, TelemetryConfig, TelemetryError,
+    OtlpPush, OtlpPushProtocol, Periodic, PushExporter, Reader, SpanProcessor, Telemetry, TelemetryConfig,
+    TelemetryError,
 };
 use serde_json::{Value, json};
 
 use crate::{Plan, Registry, StartError, workshop::Workshop};
 
+/// Where ways out are listed below `service.telemetry`: the list, what an item of it is called, and what leaves there.
+pub(crate) const LISTS: [([&str; 2], &str, Signal); 2] =
+    [(["metrics", "readers"], "periodic", Signal::Metrics), (["traces", "processors"], "batch", Signal::Traces)];
+
+/// A way out over OTLP, below `service.telemetry`.
+pub(crate) fn place(list: [&str; 2], index: usize, kind: &str) -> Path {
+    Path::keys(list).join(index).join_all(&Path::keys([kind, "exporter", "otlp"]))
+}
+
 /// Every way out over OTLP that is configured, with its place below `service.telemetry`.
 pub(crate) fn pushes(telemetry: &TelemetryConfig) -> impl Iterator<Item = (Path, &OtlpPush)> {
-    let place = |list: [&str; 2], index, kind: &str| {
-        Path::keys(list).join(index).join_all(&Path::keys([kind, "exporter", "otlp"]))
-    };
-    let readers = telemetry.metrics.readers.iter().enumerate();
-    let metrics = readers.filter_map(move |(index, reader)| match reader {
+    let [(readers, periodic, _), (processors, batch, _)] = LISTS;
+    let metrics = telemetry.metrics.readers.iter().enumerate().filter_map(move |(index, reader)| match reader {
         Reader::Periodic(Periodic { exporter: PushExporter::Otlp(otlp), .. }) => {
-            Some((place(["metrics", "readers"], index, "periodic"), otlp))
+            Some((place(readers, index, periodic), otlp))
         }
         Reader::Pull(_) => None,
     });
-    let processors = telemetry.traces.processors.iter().enumerate();
-    let traces = processors.map(move |(index, SpanProcessor::Batch(batch))| {
-        let PushExporter::Otlp(otlp) = &batch.exporter;
-        (place(["traces", "processors"], index, "batch"), otlp)
-    });
-    metrics.chain(traces)
+    let traces = telemetry.traces.processors.iter().enumerate();
+    metrics.chain(traces.map(move |(index, SpanProcessor::Batch(one))| {
+        let PushExporter::Otlp(otlp) = &one.exporter;
+        (place(processors, index, batch), otlp)
+    }))
 }
 
 /// An exporter that could be built.
@@ -43,15 +50,28 @@ pub(crate) fn configured(registry: Registry, push: &OtlpPush) -> Result<Configur
     let entry = entry.ok_or_else(|| problem("no exporter of this protocol is compiled in".to_owned()))?;
     let value = body(push);
     let decoded = (entry.decode)(&mut <dyn erased_serde::Deserializer<'_>>::erase(&value));
-    let config = decoded.map_err(|error| problem(error.message))?;
+    let config = decoded.map_err(|error| {
+        vec![config::Problem { path: error.path, message: error.message, help: None, warning: false }]
+    })?;
     let errors: Vec<config::Problem> = config.problems().into_iter().filter(|problem| !problem.warning).collect();
     if errors.is_empty() { Ok((entry, config)) } else { Err(errors) }
 }
 
 /// What a user would write under that exporter; what says nothing is left away, for an exporter need not know it.
 fn body(push: &OtlpPush) -> Value {
-    let OtlpPush { protocol: _, endpoint, tls, headers, header_files, allow_insecure_auth } = push;
+    let OtlpPush { protocol, endpoint, metrics_endpoint, traces_endpoint, timeout: _, .. } = push;
+    let OtlpPush { compression, tls, headers, header_files, allow_insecure_auth, .. } = push;
     let mut body = json!({ "endpoint": endpoint });
+    for (key, value) in
+        [("metrics_endpoint", metrics_endpoint), ("traces_endpoint", traces_endpoint), ("compression", compression)]
+    {
+        if let Some(value) = value {
+            body[key] = json!(value);
+        }
+    }
+    if *protocol == OtlpPushProtocol::HttpJson {
+        body["encoding"] = json!("json");
+    }
     if *tls != ClientTls::default() {
         body["tls"] = json!(tls);
     }
@@ -72,7 +92,7 @@ fn body(push: &OtlpPush) -> Value {
 pub(crate) fn check(plan: &Plan, workshop: &Workshop) -> Result<(), StartError> {
     for (_, push) in pushes(plan.telemetry()) {
         build(plan.registry, workshop, push)
-            .map_err(|source| TelemetryError::Push { endpoint: push.endpoint.clone(), source })?;
+            .map_err(|source| TelemetryError::Push { endpoint: push.shown_endpoint().to_owned(), source })?;
     }
     Ok(())
 }

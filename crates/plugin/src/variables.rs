@@ -18,3 +18,35 @@ pub struct EnvironmentDefault {
     /// Makes a value of its text; `Ok(None)` where it gives nothing. The path of a problem is not used: it is told at the variable.
     pub read: fn(&str) -> Result<Option<Value>, Problem>,
 }
+
+impl EnvironmentDefault {
+    /// A variable that OpenTelemetry's SDKs know (`specification/protocol/exporter.md`): `OTEL_EXPORTER_OTLP_<name>`, or that of one signal. Which is
+    /// for one signal stands before that for all.
+    pub fn otlp(
+        signal: Option<Signal>,
+        name: &str,
+        key: Vec<&'static str>,
+        unless: Vec<Vec<&'static str>>,
+        read: fn(&str) -> Result<Option<Value>, Problem>,
+    ) -> Self {
+        let of = signal.map(|signal| format!("{}_", signal.name().to_uppercase())).unwrap_or_default();
+        Self { variable: format!("OTEL_EXPORTER_OTLP_{of}{name}"), signal, key, unless, read }
+    }
+
+    /// A protocol as the variables `OTEL_EXPORTER_OTLP_..._PROTOCOL` name it.
+    ///
+    /// # Errors
+    /// It is none of the three that there are.
+    pub fn otlp_protocol(text: &str) -> Result<String, Problem> {
+        let name = text.trim().to_ascii_lowercase();
+        match name.as_str() {
+            "grpc" | "http/protobuf" | "http/json" => Ok(name),
+            _ => Err(Problem {
+                path: Vec::new(),
+                message: format!("`{text}` is no protocol of OTLP"),
+                help: Some("write grpc, http/protobuf or http/json".to_owned()),
+                warning: false,
+            }),
+        }
+    }
+}

@@ -1,18 +1,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    path::PathBuf,
 };
 
-use minicol_plugin::{
-    OtlpProtocol,
-    config::{ComponentConfig, GoDuration, Problems, Secret},
-    net::ClientTls,
-};
+use minicol_pdata::Signal;
+use minicol_plugin::config::{ComponentConfig, GoDuration, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::TracesConfig;
+use crate::{PushExporter, TracesConfig};
 
 /// `service.telemetry`: what the program tells about itself, and where.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -155,52 +151,6 @@ pub struct Periodic {
     pub exporter: PushExporter,
 }
 
-/// How own metrics and own traces are sent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum PushExporter {
-    /// Over OTLP.
-    Otlp(OtlpPush),
-}
-
-/// Where own metrics or own traces are sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OtlpPush {
-    /// How OTLP travels.
-    #[serde(default)]
-    pub protocol: OtlpPushProtocol,
-    /// As in the exporter of that protocol, such as `http://localhost:4317`.
-    #[schemars(extend("minLength" = 1, "examples" = ["http://localhost:4317"]))]
-    pub endpoint: String,
-    /// As in the exporter: how the server is checked, where TLS is spoken.
-    #[serde(default)]
-    pub tls: ClientTls,
-    /// As in the exporter: sent with every request. Values are never printed.
-    #[serde(default)]
-    #[schemars(extend("examples" = [{"x-api-key": "${env:API_KEY}"}]))]
-    pub headers: BTreeMap<String, Secret>,
-    /// As in the exporter: headers whose values stand in files, which are read again for each request.
-    #[serde(default)]
-    #[schemars(extend("examples" = [{"Authorization": "/run/secrets/otlp"}]))]
-    pub header_files: BTreeMap<String, PathBuf>,
-    /// As in the exporter: allows an `Authorization` header over plain `http://` to a host that is not this machine.
-    #[serde(default)]
-    pub allow_insecure_auth: bool,
-}
-
-/// How OTLP travels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum OtlpPushProtocol {
-    /// gRPC; the usual port is 4317.
-    #[default]
-    #[serde(rename = "grpc")]
-    Grpc,
-    /// HTTP with protobuf bodies; the usual port is 4318.
-    #[serde(rename = "http/protobuf")]
-    HttpProtobuf,
-}
-
 const DEFAULT_PORT: u16 = 8888;
 const MAX_READERS: usize = 16;
 const MIN_INTERVAL: GoDuration = GoDuration::from_millis(100);
@@ -247,23 +197,9 @@ impl Reader {
                     problems
                         .error("interval", format!("must be at least {MIN_INTERVAL}, but is {}", periodic.interval));
                 }
-                periodic.exporter.validate(problems);
+                periodic.exporter.validate(Signal::Metrics, problems);
             }),
         }
-    }
-}
-
-impl PushExporter {
-    /// In the section that holds `exporter`.
-    pub(crate) fn validate(&self, problems: &mut Problems) {
-        let Self::Otlp(push) = self;
-        problems.within("exporter", |problems| {
-            problems.within("otlp", |problems| {
-                if push.endpoint.trim().is_empty() {
-                    problems.error("endpoint", "is empty").help("name a collector, such as http://localhost:4317");
-                }
-            });
-        });
     }
 }
 
@@ -297,15 +233,6 @@ impl PrometheusPage {
     }
 }
 
-impl From<OtlpPushProtocol> for OtlpProtocol {
-    fn from(protocol: OtlpPushProtocol) -> Self {
-        match protocol {
-            OtlpPushProtocol::Grpc => Self::Grpc,
-            OtlpPushProtocol::HttpProtobuf => Self::HttpProtobuf,
-        }
-    }
-}
-
 impl Default for MetricsConfig {
     fn default() -> Self {
         let page = Pull { exporter: PullExporter::Prometheus(PrometheusPage::default()) };
@@ -333,6 +260,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::OtlpPushProtocol;
 
     fn problems(config: serde_json::Value) -> Vec<String> {
         let config: TelemetryConfig = serde_json::from_value(config).unwrap();
@@ -375,7 +303,7 @@ mod tests {
             "{twice:?}"
         );
         assert!(problems(json!({"metrics": {"readers": [page("", 1)]}}))[0].contains("host"));
-        let push = json!({"periodic": {"interval": "1ms", "exporter": {"otlp": {"endpoint": ""}}}});
+        let push = json!({"periodic": {"interval": "1ms", "exporter": {"otlp": {"traces_endpoint": "http://x/t"}}}});
         assert_eq!(problems(json!({"metrics": {"readers": [push]}})).len(), 2);
     }
 

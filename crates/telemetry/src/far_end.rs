@@ -6,6 +6,8 @@ use minicol_plugin::{ExportError, Exporter, export_all, text};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{info, warn};
 
+use crate::OtlpPush;
+
 /// Where own telemetry is sent. Whether that works is told once per change.
 pub(crate) struct FarEnd {
     /// `own metrics`, `own traces`.
@@ -14,16 +16,20 @@ pub(crate) struct FarEnd {
     pub(crate) items: &'static str,
     pub(crate) endpoint: String,
     pub(crate) exporter: Arc<dyn Exporter>,
+    /// What one request may take, where nothing shorter is said.
+    timeout: Option<Duration>,
     told: Option<String>,
 }
 
 impl FarEnd {
-    pub(crate) fn new(what: &'static str, items: &'static str, endpoint: String, exporter: Arc<dyn Exporter>) -> Self {
-        Self { what, items, endpoint, exporter, told: None }
+    pub(crate) fn new(what: &'static str, items: &'static str, push: &OtlpPush, exporter: Arc<dyn Exporter>) -> Self {
+        let timeout = push.timeout.map(|timeout| timeout.0).filter(|timeout| !timeout.is_zero());
+        Self { what, items, endpoint: push.shown_endpoint().to_owned(), exporter, timeout, told: None }
     }
 
     /// Sends once. Whatever the exporter does, it ends within `limit`. Returns how many items the far end refused, and why, out of a batch that it took.
     pub(crate) async fn send(&self, batch: Batch, limit: Duration) -> Result<Option<Refused>, ExportError> {
+        let limit = self.timeout.map_or(limit, |timeout| timeout.min(limit));
         let export = AssertUnwindSafe(export_all(&*self.exporter, batch)).catch_unwind();
         match timeout(limit, export).await {
             Ok(Ok(Ok(delivered))) if delivered.rejected > 0 => {

@@ -14,11 +14,13 @@ mod serve;
 mod snapshot;
 mod telemetry;
 mod traces;
+mod way_out;
 
 pub use config::{
-    LogEncoding, LogLevel, LogsConfig, MetricsConfig, MetricsLevel, OtlpPush, OtlpPushProtocol, Periodic,
-    PrometheusPage, Pull, PullExporter, PushExporter, Reader, ResourceValue, TelemetryConfig,
+    LogEncoding, LogLevel, LogsConfig, MetricsConfig, MetricsLevel, Periodic, PrometheusPage, Pull, PullExporter,
+    Reader, ResourceValue, TelemetryConfig,
 };
 pub use page::{CONTENT_TYPE, render as render_page};
 pub use telemetry::{Program, Telemetry, TelemetryError};
 pub use traces::{BatchProcessor, NoOptions, ParentBased, Ratio, Sampler, SpanProcessor, TracesConfig};
+pub use way_out::{OtlpPush, OtlpPushProtocol, PushExporter};

@@ -257,8 +257,9 @@ where
     B: FnMut(&OtlpPush) -> Result<Arc<dyn Exporter>, ComponentError>,
 {
     let PushExporter::Otlp(push) = exporter;
-    let exporter = build(push).map_err(|source| TelemetryError::Push { endpoint: push.endpoint.clone(), source })?;
-    Ok(FarEnd::new(what, items, push.endpoint.clone(), exporter))
+    let exporter =
+        build(push).map_err(|source| TelemetryError::Push { endpoint: push.shown_endpoint().to_owned(), source })?;
+    Ok(FarEnd::new(what, items, push, exporter))
 }
 
 impl Source {

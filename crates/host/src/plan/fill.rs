@@ -1,8 +1,11 @@
-//! What the environment gives where an exporter's configuration is silent.
+//! What the environment gives where the configuration of an exporter, or of the program's own telemetry, is silent.
 
 use minicol_config::{Environment, Loaded, Node, Path, Problem};
 use minicol_pdata::Signal;
 use minicol_plugin::{ComponentId, Entry, EnvironmentDefault, Exporter, config};
+use minicol_telemetry::{OtlpPush, OtlpPushProtocol};
+
+use crate::{Registry, own};
 
 /// Fills in every exporter of a known type.
 pub(super) fn exporters(loaded: &mut Loaded, entries: &'static [Entry<dyn Exporter>], environment: &Environment) {
@@ -19,18 +22,66 @@ pub(super) fn exporters(loaded: &mut Loaded, entries: &'static [Entry<dyn Export
             continue;
         }
         let signals = signals_of(&loaded.root, &id);
-        let mut given: Vec<Vec<&'static str>> = Vec::new();
-        for default in (entry.environment_defaults)() {
-            let reached = default.signal.is_none_or(|signal| signals.contains(&signal));
-            if !reached || given.contains(&default.key) || is_written(&written, &default) {
+        let reached = |one: &EnvironmentDefault| one.signal.is_none_or(|signal| signals.contains(&signal));
+        fill(loaded, &at, (entry.environment_defaults)().into_iter().filter(reached), environment);
+    }
+}
+
+/// Fills in every way out of the program's own telemetry: what one signal has of the exporter that it goes through.
+pub(super) fn own_telemetry(loaded: &mut Loaded, registry: Registry, environment: &Environment) {
+    let telemetry = Path::keys(["service", "telemetry"]);
+    for (list, kind, signal) in own::LISTS {
+        let items = loaded.root.find(&telemetry.join_all(&Path::keys(list))).and_then(Node::as_sequence);
+        for index in 0..items.map_or(0, <[Node]>::len) {
+            let at = telemetry.join_all(&own::place(list, index, kind));
+            let writable = loaded.root.find(&at).is_some_and(|node| node.is_null() || node.as_mapping().is_some());
+            if !writable {
                 continue;
             }
-            let path = default.key.iter().fold(at.clone(), |path, key| path.join(*key));
-            let before = loaded.overrides.len();
-            loaded.fill_in(environment, &default.variable, &path, |text| (default.read)(text).map_err(problem));
-            if loaded.overrides.len() > before {
-                given.push(default.key);
-            }
+            let protocol = OtlpPush::protocol_defaults(signal);
+            let variables: Vec<String> = protocol.iter().map(|one| one.variable.clone()).collect();
+            fill(loaded, &at, protocol.into_iter(), environment);
+            let Some(entry) = speaker(&loaded.root, &at, registry) else { continue };
+            let all = (entry.environment_defaults)().into_iter();
+            let own = all.filter(|one| one.signal.is_none_or(|of| of == signal) && !variables.contains(&one.variable));
+            fill(loaded, &at, own.map(|one| of_one_signal(one, signal)), environment);
+        }
+    }
+}
+
+/// The exporter that speaks the protocol that is written or was filled in there. `None` where that is none: decoding tells.
+fn speaker(root: &Node, at: &Path, registry: Registry) -> Option<&'static Entry<dyn Exporter>> {
+    let written = root.find(&at.join("protocol")).filter(|node| !node.is_null());
+    let protocol = match written.map(|node| node.as_text()) {
+        None => OtlpPushProtocol::default(),
+        Some(text) => serde_json::from_value(text?.into()).ok()?,
+    };
+    registry.speaks(protocol.into())
+}
+
+/// Where only one signal passes, what an exporter has for that signal alone takes the place of what it has for all.
+fn of_one_signal(mut default: EnvironmentDefault, signal: Signal) -> EnvironmentDefault {
+    match default.key.as_slice() {
+        ["timeouts", of] if *of == signal.name() => default.key = vec!["timeout"],
+        [of, rest @ ..] if *of == signal.name() => default.key = rest.to_vec(),
+        _ => {}
+    }
+    default
+}
+
+/// Of two variables for one key the first that is set is taken.
+fn fill(loaded: &mut Loaded, at: &Path, defaults: impl Iterator<Item = EnvironmentDefault>, environment: &Environment) {
+    let Some(written) = loaded.root.find(at).cloned() else { return };
+    let mut given: Vec<Vec<&'static str>> = Vec::new();
+    for default in defaults {
+        if given.contains(&default.key) || is_written(&written, &default) {
+            continue;
+        }
+        let path = default.key.iter().fold(at.clone(), |path, key| path.join(*key));
+        let before = loaded.overrides.len();
+        loaded.fill_in(environment, &default.variable, &path, |text| (default.read)(text).map_err(problem));
+        if loaded.overrides.len() > before {
+            given.push(default.key);
         }
     }
 }

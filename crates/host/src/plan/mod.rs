@@ -70,6 +70,7 @@ impl Plan {
         request.overrides.extend(registry.overrides());
         let mut loaded = load(&request)?;
         fill::exporters(&mut loaded, registry.exporters, &request.environment);
+        fill::own_telemetry(&mut loaded, registry, &request.environment);
         Self::read(loaded, registry)
     }
 

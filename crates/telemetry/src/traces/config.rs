@@ -1,3 +1,4 @@
+use minicol_pdata::Signal;
 use minicol_plugin::config::{GoDuration, Problems};
 use opentelemetry_sdk::trace::Sampler as SdkSampler;
 use schemars::JsonSchema;
@@ -118,7 +119,7 @@ impl BatchProcessor {
         if !(1..=self.max_queue_size).contains(&self.max_export_batch_size) {
             problems.error("max_export_batch_size", "must be from 1 to max_queue_size");
         }
-        self.exporter.validate(problems);
+        self.exporter.validate(Signal::Traces, problems);
     }
 }
 
@@ -213,7 +214,7 @@ mod tests {
             (batch(&json!({"export_timeout": "0s"})), "export_timeout"),
             (batch(&json!({"max_queue_size": 0, "max_export_batch_size": 1})), "max_queue_size"),
             (batch(&json!({"max_export_batch_size": 4096})), "max_export_batch_size"),
-            (batch(&json!({"exporter": {"otlp": {"endpoint": " "}}})), "endpoint"),
+            (batch(&json!({"exporter": {"otlp": {"metrics_endpoint": "http://x/m"}}})), "metrics_endpoint"),
             (json!({"sampler": {"parent_based": {"root": {"trace_id_ratio_based": {"ratio": 2.0}}}}}), "ratio"),
         ] {
             let problems = problems(wrong);
