@@ -20,7 +20,7 @@ use crate::{
     health::Health,
     lane::{Lane, Rest, stopping},
     ledger::Settlement,
-    queue::{Place, Popped, Queued},
+    queue::{Place, Popped, Queue, Queued},
 };
 
 /// One exporter with everything that stands around it. Dropping it abandons what is queued; [`Delivery::drain`] is the way to end it.

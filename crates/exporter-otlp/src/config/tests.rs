@@ -1,4 +1,7 @@
-use minicol_plugin::config::Segment;
+use std::collections::BTreeMap;
+
+use minicol_pdata::Signal;
+use minicol_plugin::config::{ComponentConfig, Problems, Secret, Segment};
 
 use super::{headers::HeaderError, *};
 
