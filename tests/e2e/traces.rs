@@ -109,11 +109,7 @@ impl Traced {
             assert_eq!(span.attributes.contains_key("jsonrpc.request.id"), is_request);
             // What arrived at the server is the context of the very span.
             let context = Some(format!("00-{}-{}-01", span.trace, span.id));
-            assert!(
-                !is_request || self.carried.contains(&(span.name.clone(), context)),
-                "{span:?}: {:?}",
-                self.carried
-            );
+            assert!(self.carried.contains(&(span.name.clone(), context)), "{span:?}: {:?}", self.carried);
         }
         let works = self.log.lines().find(|line| line.contains("component works")).unwrap();
         assert!(works.ends_with(&format!("trace_id={} span_id={}", cycle.trace, cycle.id)), "{works}");

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod faults;
+mod refusals;
 mod release;
 
 struct Client<'a> {
@@ -23,10 +24,21 @@ struct Client<'a> {
 
 impl Client<'_> {
     async fn send(&self, method: Method, headers: &[(&str, &str)], body: &Value) -> (u16, HeaderMap, String) {
+        self.exchange(method, "/mcp", headers, body.to_string()).await
+    }
+
+    /// Headers go before the usual ones; one with an empty value is not sent.
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> (u16, HeaderMap, String) {
         let stream = self.harness.network.connect("127.0.0.1", 8679).await.expect("it listens");
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri("/mcp");
+        let mut request = Request::builder().method(method).uri(path);
         if let Some(session) = &self.session {
             request = request.header("mcp-session-id", session);
         }
@@ -38,10 +50,10 @@ impl Client<'_> {
         for (name, value) in usual.iter().filter(|(name, _)| !headers.iter().any(|(other, _)| other == name)) {
             request = request.header(*name, *value);
         }
-        for (name, value) in headers {
+        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
             request = request.header(*name, *value);
         }
-        let response = sender.send_request(request.body(Full::<Bytes>::from(body.to_string())).unwrap()).await.unwrap();
+        let response = sender.send_request(request.body(Full::<Bytes>::from(body)).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
         let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
         (head.status.as_u16(), head.headers, body)

@@ -233,6 +233,8 @@ impl Drop for Measured<'_> {
         });
         let version = match self.over {
             Over::Session(session) => session.map(|session| session.protocol_version.as_str()),
+            // It measures each of its messages.
+            Over::Handshake(handshake) if handshake.began() => return,
             Over::Handshake(_) => None,
         };
         self.core.operations.record(self.step, self.started.elapsed(), done.as_ref().err(), version);

@@ -39,6 +39,7 @@ impl Operations {
         }
     }
 
+    /// One attempt of one request.
     pub(crate) fn record(
         &self,
         step: &Step,
@@ -46,13 +47,26 @@ impl Operations {
         failure: Option<&Cause>,
         protocol_version: Option<&str>,
     ) {
+        let tool = if let Step::Call(tool) = step { Some(tool) } else { None };
+        self.record_method(method(step), tool, duration, failure, protocol_version);
+    }
+
+    /// The same of any message.
+    pub(crate) fn record_method(
+        &self,
+        method: &'static str,
+        tool: Option<&Arc<str>>,
+        duration: Duration,
+        failure: Option<&Cause>,
+        protocol_version: Option<&str>,
+    ) {
         let mut attributes = self.place.to_vec();
         attributes.push(protocol());
-        if let Step::Call(tool) = step {
+        if let Some(tool) = tool {
             attributes.push(execute_tool());
-            attributes.push(KeyValue::new("gen_ai.tool.name", tool.clone()));
+            attributes.push(KeyValue::new("gen_ai.tool.name", Arc::clone(tool)));
         }
-        attributes.push(KeyValue::new("mcp.method.name", method(step)));
+        attributes.push(KeyValue::new("mcp.method.name", method));
         if let Some(cause) = failure {
             attributes.push(KeyValue::new("error.type", cause.error_type()));
             // A code that a server makes up would make a series of its own.

@@ -17,6 +17,29 @@ pub(super) fn wrong(tool: &str, arguments: &Map<String, Value>) -> Option<String
     (!found.is_empty()).then(|| format!("{} validation {errors} for call[{tool}]\n{}", found.len(), found.join("\n")))
 }
 
+/// The kinds of messages that the server knows, with what each must have.
+const MESSAGES: [(&str, &[&str]); 4] = [
+    ("JSONRPCRequest", &["method", "jsonrpc", "id"]),
+    ("JSONRPCNotification", &["method", "jsonrpc"]),
+    ("JSONRPCResponse", &["jsonrpc", "id", "result"]),
+    ("JSONRPCError", &["jsonrpc", "id", "error"]),
+];
+
+/// What is wrong with a body that is no message of JSON-RPC: what it lacks to be one of each kind.
+pub(super) fn no_message(message: &Value) -> String {
+    let (shown, of) = python(message);
+    let page = "    For further information visit https://errors.pydantic.dev/2.14/v/missing";
+    let lacks = MESSAGES.iter().flat_map(|(kind, fields)| fields.iter().map(move |field| (kind, field)));
+    let lines: Vec<String> = lacks
+        .filter(|(_, field)| message.get(field).is_none())
+        .map(|(kind, field)| {
+            format!("{kind}.{field}\n  Field required [type=missing, input_value={shown}, input_type={of}]\n{page}")
+        })
+        .collect();
+    let count = lines.len();
+    format!("Validation error: {count} validation errors for JSONRPCMessage\n{}", lines.join("\n"))
+}
+
 fn fault(declared: Option<&Value>, value: &Value) -> Option<String> {
     let (words, kind) = match (declared.map(type_of), value) {
         (None, _) => ("Unexpected keyword argument", "unexpected_keyword_argument"),
@@ -59,7 +82,12 @@ fn python(value: &Value) -> (String, &'static str) {
         Value::Number(number) if number.is_f64() => (number.to_string(), "float"),
         Value::Number(number) => (number.to_string(), "int"),
         Value::String(text) => (format!("'{text}'"), "str"),
-        Value::Array(_) => (value.to_string(), "list"),
-        Value::Object(_) => (value.to_string(), "dict"),
+        Value::Array(items) => {
+            (format!("[{}]", items.iter().map(|item| python(item).0).collect::<Vec<_>>().join(", ")), "list")
+        }
+        Value::Object(members) => {
+            let members = members.iter().map(|(name, value)| format!("'{name}': {}", python(value).0));
+            (format!("{{{}}}", members.collect::<Vec<_>>().join(", ")), "dict")
+        }
     }
 }

@@ -95,11 +95,7 @@ impl Process {
         };
         let method = message.get("method").and_then(Value::as_str);
         if message["jsonrpc"] != "2.0" || (method.is_none() && message.get("id").is_none()) {
-            return refusal(
-                StatusCode::BAD_REQUEST,
-                -32602,
-                "Validation error: 11 validation errors for JSONRPCMessage",
-            );
+            return refusal(StatusCode::BAD_REQUEST, -32602, &arguments::no_message(&message));
         }
         if method == Some("initialize") {
             return self.initialize(shared, &message, known, session);
@@ -217,17 +213,25 @@ fn get(parts: &Parts, known: bool, end: &CancellationToken) -> Response<Answer> 
 
 /// An error of the transport: its id is a text that belongs to no request.
 fn refusal(status: StatusCode, code: i32, message: &str) -> Response<Answer> {
-    let error = json!({"jsonrpc": "2.0", "id": "server-error", "error": {"code": code, "message": message}});
-    plain(status, JSON, error.to_string())
+    let message = Value::from(message);
+    let error =
+        format!("{{\"jsonrpc\":\"2.0\",\"id\":\"server-error\",\"error\":{{\"code\":{code},\"message\":{message}}}}}");
+    plain(status, JSON, error)
 }
 
 fn invalid(id: &Value) -> Response<Answer> {
     event(id, "error", "{\"code\":-32602,\"message\":\"Invalid request parameters\",\"data\":\"\"}")
 }
 
+/// As Python's parser says it, of the two mistakes that were recorded.
 fn parse_error(error: &serde_json::Error) -> String {
     let at = error.column().saturating_sub(1);
-    format!("Parse error: Expecting value: line {} column {} (char {at})", error.line().max(1), error.column().max(1))
+    let what = if error.to_string().starts_with("key must be a string") {
+        "Expecting property name enclosed in double quotes"
+    } else {
+        "Expecting value"
+    };
+    format!("Parse error: {what}: line {} column {} (char {at})", error.line().max(1), error.column().max(1))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -15,8 +15,8 @@ pub(super) struct Provider {
     pub(super) token_url: Url,
     /// Whom a signed assertion is for.
     pub(super) audience: String,
-    /// Whether the secret goes into the body: only where the server takes it in no header.
-    pub(super) secret_in_body: bool,
+    /// Whether the secret goes into the body: only where the server takes it in no header. `None`: that is to be found out.
+    pub(super) secret_in_body: Option<bool>,
     /// The resource that the token shall be for, as its metadata names it.
     pub(super) resource: Option<String>,
     /// The scopes to ask for where the user names none.
@@ -101,7 +101,7 @@ fn provider(
     Ok(Provider {
         token_url: parse(&token_url, "its token endpoint")?,
         audience: server.issuer,
-        secret_in_body: takes("client_secret_post") && !takes("client_secret_basic"),
+        secret_in_body: Some(takes("client_secret_post") && !takes("client_secret_basic")),
         resource,
         scopes,
     })

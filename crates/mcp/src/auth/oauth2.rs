@@ -1,18 +1,25 @@
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderValue;
-use minicol_plugin::{Clock, Random, Scope};
+use minicol_plugin::{Clock, Random, Scope, config::Secret};
 use tokio::sync::Mutex;
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use super::{
     Authorize, Challenge,
     assertion::{Claims, SigningKey},
     bearer_file::read_secret,
     discovery::{Provider, discover, untrusted},
-    token::{Fetch, Granted},
+    token::{Fetch, Granted, NotGranted},
 };
 use crate::{Cause, Endpoint, HttpClient};
 
@@ -38,8 +45,10 @@ pub struct OAuth2Settings {
     pub issuer: Option<Endpoint>,
     /// The scopes to ask for; empty: those that the server names.
     pub scopes: Vec<String>,
-    /// What the token shall be for (RFC 8707); `None`: what the server's metadata names, else the endpoint.
+    /// What the token shall be for (RFC 8707); `None`: what the server's metadata names, else the endpoint. Empty: nothing is said of that.
     pub resource: Option<String>,
+    /// Sent beside the rest to the token endpoint, such as `audience`.
+    pub endpoint_params: BTreeMap<String, Secret>,
     /// Whether secrets may go over plain `http://` to another machine.
     pub allow_insecure: bool,
 }
@@ -97,20 +106,21 @@ impl OAuth2 {
         self
     }
 
-    async fn grant(&self, provider: &Provider) -> Result<Granted, Cause> {
-        let OAuth2Settings { endpoint, client_id, credential, resource, scopes, .. } = &self.settings;
+    async fn grant(&self, provider: &mut Provider) -> Result<Granted, Cause> {
+        let OAuth2Settings { endpoint, credential, resource, scopes, endpoint_params, .. } = &self.settings;
         let resource = resource.as_ref().or(provider.resource.as_ref()).cloned().unwrap_or_else(|| endpoint.shown());
-        let mut form = vec![("grant_type", "client_credentials"), ("resource", &resource)];
+        let mut form = vec![("grant_type", "client_credentials")];
+        form.extend((!resource.is_empty()).then_some(("resource", resource.as_str())));
+        form.extend(endpoint_params.iter().map(|(name, value)| (name.as_str(), value.expose())));
         let scope = if scopes.is_empty() { provider.scopes.clone() } else { Some(scopes.join(" ")) };
         form.extend(scope.as_deref().map(|scope| ("scope", scope)));
         match credential {
             ClientCredential::SecretFile(path) => {
                 let secret = read_secret("client_secret_file", path).await?;
-                if provider.secret_in_body {
-                    form.extend([("client_id", client_id.as_str()), ("client_secret", &secret)]);
-                    return self.fetch.token(&provider.token_url, &form, None).await;
-                }
-                self.fetch.token(&provider.token_url, &form, basic(client_id, &secret)).await
+                let Some(in_body) = provider.secret_in_body else {
+                    return self.find_out(provider, &form, &secret).await;
+                };
+                self.by_secret(&provider.token_url, &form, &secret, in_body).await.map_err(|refused| refused.cause)
             }
             ClientCredential::KeyFile(path) => {
                 let pem = read_secret("private_key_file", path).await?;
@@ -119,8 +129,45 @@ impl OAuth2 {
                 let assertion = signed.map_err(wrong)?;
                 form.push(("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"));
                 form.push(("client_assertion", &assertion));
-                self.fetch.token(&provider.token_url, &form, None).await
+                self.fetch.token(&provider.token_url, &form, None).await.map_err(|refused| refused.cause)
             }
+        }
+    }
+
+    async fn by_secret(
+        &self,
+        token_url: &Url,
+        form: &[(&str, &str)],
+        secret: &str,
+        in_body: bool,
+    ) -> Result<Granted, NotGranted> {
+        let client_id = self.settings.client_id.as_str();
+        if !in_body {
+            return self.fetch.token(token_url, form, basic(client_id, secret)).await;
+        }
+        let form = [form, &[("client_id", client_id), ("client_secret", secret)]].concat();
+        self.fetch.token(token_url, &form, None).await
+    }
+
+    /// Nobody says how the server takes the secret: in the header, else in the body. What it took is kept to.
+    async fn find_out(&self, provider: &mut Provider, form: &[(&str, &str)], secret: &str) -> Result<Granted, Cause> {
+        let first = match self.by_secret(&provider.token_url, form, secret, false).await {
+            Ok(granted) => {
+                provider.secret_in_body = Some(false);
+                return Ok(granted);
+            }
+            Err(NotGranted { cause, of_client: None }) => return Err(cause),
+            Err(NotGranted { of_client: Some(said), .. }) => said,
+        };
+        match self.by_secret(&provider.token_url, form, secret, true).await {
+            Ok(granted) => {
+                provider.secret_in_body = Some(true);
+                Ok(granted)
+            }
+            Err(NotGranted { cause: Cause::NoToken(second), .. }) => {
+                Err(Cause::NoToken(format!("{second}; and with the secret in the header ({first})")))
+            }
+            Err(refused) => Err(refused.cause),
         }
     }
 
@@ -136,7 +183,7 @@ impl OAuth2 {
     /// Gets a token and keeps it.
     async fn fetch(&self, known: &mut Known) -> Result<Option<HeaderValue>, Cause> {
         known.token = None;
-        let Some(provider) = &known.provider else { return Ok(None) };
+        let Some(provider) = &mut known.provider else { return Ok(None) };
         let granted = self.grant(provider).await?;
         let renew_at = granted.expires_in.map(|life| {
             let life = life.min(LONGEST_LIFE);
@@ -150,8 +197,13 @@ impl OAuth2 {
 #[async_trait]
 impl Authorize for OAuth2 {
     fn identity(&self) -> String {
-        let OAuth2Settings { client_id, credential, token_url, issuer, scopes, resource, .. } = &self.settings;
-        format!("oauth2 {client_id} {credential:?} {token_url:?} {issuer:?} {scopes:?} {resource:?}")
+        let OAuth2Settings { client_id, credential, token_url, issuer, scopes, resource, endpoint_params, .. } =
+            &self.settings;
+        // Their values may be secrets.
+        let mut params = DefaultHasher::new();
+        endpoint_params.iter().for_each(|(name, value)| (name, value.expose()).hash(&mut params));
+        let params = params.finish();
+        format!("oauth2 {client_id} {credential:?} {token_url:?} {issuer:?} {scopes:?} {resource:?} {params:x}")
     }
 
     async fn header(&self) -> Result<Option<HeaderValue>, Cause> {
@@ -191,7 +243,7 @@ impl OAuth2Settings {
         Some(Provider {
             audience: token_url.as_str().to_owned(),
             token_url,
-            secret_in_body: false, // every server takes the header (RFC 6749, 2.3.1)
+            secret_in_body: None,
             resource: None,
             scopes: None,
         })

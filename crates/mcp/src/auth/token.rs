@@ -25,6 +25,19 @@ pub(super) struct Fetch {
     pub(super) allow_insecure: bool,
 }
 
+/// Why there is no token.
+pub(super) struct NotGranted {
+    pub(super) cause: Cause,
+    /// Set where the server may not have understood who asked: what it said (`http 401, invalid_client`).
+    pub(super) of_client: Option<String>,
+}
+
+impl From<Cause> for NotGranted {
+    fn from(cause: Cause) -> Self {
+        Self { cause, of_client: None }
+    }
+}
+
 /// A token, and how long it holds.
 pub(super) struct Granted {
     pub(super) header: HeaderValue,
@@ -62,7 +75,7 @@ impl Fetch {
         url: &Url,
         form: &[(&str, &str)],
         authorization: Option<HeaderValue>,
-    ) -> Result<Granted, Cause> {
+    ) -> Result<Granted, NotGranted> {
         let encoded = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let mut request = request(url, Method::POST, encoded.into())?;
         let headers = request.headers_mut();
@@ -80,7 +93,7 @@ impl Fetch {
         let no_token = || Cause::NoToken(format!("the token endpoint {} answered without a bearer token", shown(url)));
         let grant: Grant = serde_json::from_slice(&bytes).map_err(|_| no_token())?;
         if grant.token_type.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
-            return Err(no_token());
+            return Err(no_token().into());
         }
         // Some servers give the number as text.
         let seconds = grant.expires_in.and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()));
@@ -134,18 +147,27 @@ fn lost(cause: Cause, url: &Url) -> Cause {
     }
 }
 
-fn not_granted(url: &Url, status: StatusCode, body: &[u8]) -> Cause {
-    let place = shown(url);
+fn not_granted(url: &Url, status: StatusCode, body: &[u8]) -> NotGranted {
+    let (place, code) = (shown(url), status.as_u16());
     if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-        return Cause::ProxyAuth(format!("a proxy before the token endpoint {place} answered http 407"));
+        return Cause::ProxyAuth(format!("a proxy before the token endpoint {place} answered http 407")).into();
     }
     if status.is_server_error() {
-        return Cause::Unreachable(format!("the token endpoint {place} answered http {}", status.as_u16()));
+        return Cause::Unreachable(format!("the token endpoint {place} answered http {code}")).into();
     }
-    let why = match serde_json::from_slice::<Refusal>(body) {
-        Ok(Refusal { error, error_description: None }) => foreign(&error),
-        Ok(Refusal { error, error_description: Some(more) }) => format!("{}: {}", foreign(&error), foreign(&more)),
-        Err(_) => "without a reason".to_owned(),
+    let refusal = serde_json::from_slice::<Refusal>(body).ok();
+    // RFC 6749, 5.2: what may become of a client that is named where the server does not look.
+    let of_client = refusal.as_ref().is_none_or(|refusal| {
+        matches!(refusal.error.as_str(), "invalid_client" | "invalid_request" | "unauthorized_client")
+    });
+    let why = match refusal {
+        Some(Refusal { error, error_description: None }) => foreign(&error),
+        Some(Refusal { error, error_description: Some(more) }) => format!("{}: {}", foreign(&error), foreign(&more)),
+        None => "without a reason".to_owned(),
     };
-    Cause::NoToken(format!("the token endpoint {place} refused (http {}, {why})", status.as_u16()))
+    let said = format!("http {code}, {why}");
+    NotGranted {
+        cause: Cause::NoToken(format!("the token endpoint {place} refused ({said})")),
+        of_client: (of_client && status.is_client_error()).then_some(said),
+    }
 }

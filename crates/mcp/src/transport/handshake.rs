@@ -1,8 +1,8 @@
-//! The spans of the messages that make a session. rmcp sends them from a task of its own, so what they belong to is remembered here.
+//! The messages that make a session, measured and traced one by one. rmcp sends them from a task of its own, so what they belong to is remembered here.
 
 use std::{
     borrow::Cow,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use minicol_plugin::{
@@ -17,60 +17,75 @@ use rmcp::{
     },
     transport::streamable_http_client::StreamableHttpPostResponse,
 };
+use tokio::time::Instant;
 
 use crate::{
     Cause,
     telemetry::{Operations, failed},
 };
 
-/// One handshake. Its messages go one after the other, so one span at most is open. Nothing where tracing is off; clones are the same one.
+/// One handshake. Its messages go one after the other, so one at most is open. Clones are the same one.
 #[derive(Clone)]
-pub(crate) struct Handshake(Option<Arc<Inner>>);
+pub(crate) struct Handshake(Arc<Inner>);
 
 struct Inner {
     operations: Operations,
-    /// What was current where the handshake began.
-    parent: Context,
-    open: Mutex<Option<Span>>,
+    /// What was current where the handshake began; nothing where tracing is off.
+    parent: Option<Context>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// A message was sent, or was about to be.
+    began: bool,
+    open: Option<Open>,
+}
+
+/// A message that nothing is known of yet.
+struct Open {
+    method: &'static str,
+    since: Instant,
+    span: Span,
 }
 
 impl Handshake {
     /// Below the current span.
     pub(crate) fn of(operations: &Operations) -> Self {
-        Self(operations.traces().then(|| {
-            let open = Mutex::default();
-            Arc::new(Inner { operations: operations.clone(), parent: Context::current(), open })
-        }))
+        let parent = operations.traces().then(Context::current);
+        Self(Arc::new(Inner { operations: operations.clone(), parent, state: Mutex::default() }))
     }
 
-    /// Begins the span of `message`, where it is one of a handshake; gives the message, with the span's context where it can carry it.
+    /// Begins to measure `message`, where it is one of a handshake, and its span; gives the message, with the span's context.
     pub(super) fn begun<'a>(&self, message: &'a ClientJsonRpcMessage) -> Cow<'a, ClientJsonRpcMessage> {
-        let (Some(inner), Some(method)) = (&self.0, method(message)) else { return Cow::Borrowed(message) };
-        let span = {
-            let _parent = inner.parent.clone().attach();
-            inner.operations.span(|| method.into())
-        };
-        span.set(|| [KeyValue::new("mcp.method.name", method)]);
-        let mut message = message.clone();
-        if let ClientJsonRpcMessage::Request(request) = &mut message {
-            span.set(|| [KeyValue::new("jsonrpc.request.id", request.id.to_string())]);
-            if let Some(context) = span.run(current_trace_context) {
-                carry(&context, request.request.get_meta_mut());
+        let Some(method) = method(message) else { return Cow::Borrowed(message) };
+        let inner = &*self.0;
+        let (message, span) = match &inner.parent {
+            None => (Cow::Borrowed(message), Span::default()),
+            Some(parent) => {
+                let (message, span) = inner.traced(parent, method, message.clone());
+                (Cow::Owned(message), span)
             }
-        }
-        *inner.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(span);
-        Cow::Owned(message)
+        };
+        let mut state = self.state();
+        state.began = true;
+        state.open = Some(Open { method, since: Instant::now(), span });
+        message
     }
 
-    /// Ends the span that is open, if one is.
+    /// Ends what is open, if something is.
     pub(crate) fn ended(&self, how: Result<&StreamableHttpPostResponse, &Cause>) {
-        let open = |inner: &Arc<Inner>| inner.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(span) = self.0.as_ref().and_then(open) else { return };
+        let Some(Open { method, since, span }) = self.state().open.take() else { return };
+        let (mut error_type, mut version) = (None, None);
+        let mut fails = |cause: &Cause| {
+            failed(&span, cause);
+            error_type = Some(cause.error_type());
+        };
         match how {
-            Err(cause) => failed(&span, cause),
+            Err(cause) => fails(cause),
             Ok(StreamableHttpPostResponse::Json(ServerJsonRpcMessage::Error(error), _)) => {
                 let error = &error.error;
-                failed(&span, &Cause::Rpc { code: error.code.0, message: foreign(&error.message) });
+                fails(&Cause::Rpc { code: error.code.0, message: foreign(&error.message) });
             }
             Ok(StreamableHttpPostResponse::Json(ServerJsonRpcMessage::Response(response), _)) => {
                 let spoken = match &response.result {
@@ -80,10 +95,48 @@ impl Handshake {
                     }
                     _ => None,
                 };
-                span.set(|| spoken.map(|version| KeyValue::new("mcp.protocol.version", known(Some(version)))));
+                version = spoken.map(|version| known(Some(version)));
+                span.set(|| version.clone().map(|version| KeyValue::new("mcp.protocol.version", version)));
             }
             Ok(_) => {}
         }
+        self.0.operations.record_method(method, None, since.elapsed(), error_type, version.as_deref());
+    }
+
+    /// Whether a message was measured, or is being.
+    pub(crate) fn began(&self) -> bool {
+        self.state().began
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn traced(
+        &self,
+        parent: &Context,
+        method: &'static str,
+        mut message: ClientJsonRpcMessage,
+    ) -> (ClientJsonRpcMessage, Span) {
+        let span = {
+            let _parent = parent.clone().attach();
+            self.operations.span(|| method.into())
+        };
+        span.set(|| [KeyValue::new("mcp.method.name", method)]);
+        let context = span.run(current_trace_context);
+        match &mut message {
+            ClientJsonRpcMessage::Request(request) => {
+                span.set(|| [KeyValue::new("jsonrpc.request.id", request.id.to_string())]);
+                context.iter().for_each(|context| carry(context, request.request.get_meta_mut()));
+            }
+            ClientJsonRpcMessage::Notification(notification) => {
+                context.iter().for_each(|context| carry(context, notification.notification.get_meta_mut()));
+            }
+            _ => {}
+        }
+        (message, span)
     }
 }
 
@@ -109,7 +162,7 @@ pub(crate) fn known(version: Option<&ProtocolVersion>) -> String {
     version.map_or_else(|| "other".to_owned(), ToString::to_string)
 }
 
-/// Puts a trace context into a request's `_meta`, under the names that MCP reserves for it (SEP-414).
+/// Puts a trace context into a message's `_meta`, under the names that MCP reserves for it (SEP-414).
 pub(crate) fn carry((traceparent, tracestate): &(String, String), meta: &mut MetaObject) {
     meta.set_traceparent(traceparent);
     if !tracestate.is_empty() {

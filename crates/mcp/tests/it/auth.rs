@@ -1,7 +1,7 @@
 //! Tokens: from a file, and by OAuth 2.1 client credentials.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -18,7 +18,7 @@ use minicol_mcp::{
     Target, TargetSettings, TargetState,
     testing::{FaultServer, Reply, Seen},
 };
-use minicol_plugin::net::HttpConnector;
+use minicol_plugin::{config::Secret, net::HttpConnector};
 use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey},
@@ -108,6 +108,7 @@ impl Protected {
             issuer: Some(ISSUER.parse().unwrap()),
             scopes: Vec::new(),
             resource: None,
+            endpoint_params: BTreeMap::new(),
             allow_insecure: true,
         }
     }
@@ -229,6 +230,77 @@ async fn a_secret_goes_into_the_header_and_into_the_body_only_where_no_header_is
         let in_form = form.get("client_secret").map(String::as_str);
         assert_eq!((in_form, form.contains_key("client_id")), (in_body.then_some("hunter/2 &"), in_body));
     }
+}
+
+/// With `token_url` nobody says how the server takes the secret.
+#[tokio::test(start_paused = true)]
+async fn where_no_metadata_says_it_the_header_is_tried_then_the_body_and_what_works_is_kept_to() {
+    let file = TempFile::new("hunter2");
+    for (refusal, in_body) in [
+        (None, false),
+        (Some((401, json!({"error": "invalid_client"}))), true),
+        (Some((400, json!({"error": "invalid_request"}))), true),
+        (Some((401, json!("who are you?"))), true),
+    ] {
+        let protected = Protected::new().await;
+        if let Some((status, said)) = refusal {
+            let granted = Arc::clone(&protected.granted);
+            protected.issuer.guard(move |seen| {
+                let named = seen.text.contains("client_secret=hunter2") && seen.text.contains("client_id=min%3Aicol");
+                if !named || seen.header("authorization").is_some() {
+                    return Some(Reply::status(status).chunk(said.to_string()));
+                }
+                let token = format!("token-{}", granted.fetch_add(1, Ordering::Relaxed) + 1);
+                Some(Reply::json(&json!({"access_token": token, "expires_in": 60}).to_string()))
+            });
+        }
+        let token_url = Some(format!("{ISSUER}/token").parse().unwrap());
+        let target = protected.target(OAuth2Settings { token_url, ..protected.settings(secret(&file)) });
+        protected.works(&target).await;
+        protected.revoke();
+        protected.works(&target).await;
+        let sent: Vec<bool> = protected.posted().iter().map(|(_, header)| header.is_none()).collect();
+        assert_eq!(sent, if in_body { vec![false, true, true] } else { vec![false, false] });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_the_secret_nowhere_is_told_with_what_it_said_to_both() {
+    let file = TempFile::new("hunter2");
+    for (errors, says, asked) in [
+        (
+            ["invalid_request", "invalid_client"],
+            "refused (http 400, invalid_client); and with the secret in the header (http 400, invalid_request)",
+            2,
+        ),
+        (["invalid_scope", "none"], "refused (http 400, invalid_scope)", 1),
+    ] {
+        let protected = Protected::new().await;
+        protected.issuer.guard(move |seen| {
+            let error = errors[usize::from(seen.header("authorization").is_none())];
+            Some(Reply::status(400).chunk(json!({"error": error}).to_string()))
+        });
+        let token_url = Some(format!("{ISSUER}/token").parse().unwrap());
+        let target = protected.target(OAuth2Settings { token_url, ..protected.settings(secret(&file)) });
+        let failure = protected.refused(&target).await;
+        assert!(failure.to_string().contains(says), "{failure}");
+        assert_eq!(protected.posted().len(), asked, "a refusal for another reason is not tried again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn further_parameters_are_sent_and_the_resource_can_be_left_away() {
+    let file = TempFile::new("hunter2");
+    let protected = Protected::new().await;
+    let endpoint_params = [("audience".to_owned(), Secret::new("buddy & co"))].into();
+    let resource = Some(String::new());
+    let settings = OAuth2Settings { endpoint_params, resource, ..protected.settings(secret(&file)) };
+    let oauth2 = OAuth2::new(settings, protected.http(), &protected.world.scope);
+    let seen = format!("{oauth2:?} {}", oauth2.identity());
+    assert!(!seen.contains("buddy &"), "{seen}");
+    protected.works(&protected.authorized(Arc::new(oauth2))).await;
+    let (form, _) = protected.posted().remove(0);
+    assert_eq!((form["audience"].as_str(), form.contains_key("resource")), ("buddy & co", false));
 }
 
 fn pem(label: &str, der: &[u8]) -> String {

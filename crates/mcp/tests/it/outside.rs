@@ -87,7 +87,9 @@ async fn each_attempt_is_measured_by_the_conventions() {
         counts.insert(name.join(" "), point.count());
     }
     let expected = [
-        ("initialize    ", 1),
+        ("initialize    2025-11-25", 1),
+        ("notifications/initialized    ", 1),
+        ("server/discover  400  ", 1),
         ("tools/call get_a   2025-11-25", 1),
         ("tools/call get_a 502  2025-11-25", 1),
         ("tools/call get_b timeout  2025-11-25", 1),

@@ -1,10 +1,10 @@
 //! How the server is reached and what is shown to it: tokens, TLS, proxies.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use minicol_mcp::{ClientCredential, Endpoint, Proxies, Proxy};
 use minicol_plugin::{
-    config::{Problems, without_query_if_set},
+    config::{Problems, Secret, without_query_if_set},
     net::{ClientTls, is_credential},
 };
 use schemars::JsonSchema;
@@ -38,10 +38,13 @@ pub struct OAuth2Config {
     /// The scopes to ask for. Default: those that the server names.
     #[schemars(extend("examples" = [["mcp:read"]]))]
     pub scopes: Vec<String>,
-    /// What the token shall be for. Default: what the server's metadata says, else the endpoint.
+    /// What the token shall be for. Default: what the server's metadata says, else the endpoint. Empty: nothing is said of that.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["https://buddy.example.com/mcp"]))]
     pub resource: Option<String>,
+    /// Sent to the token endpoint beside the rest, such as `audience`. Values are never printed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub endpoint_params: BTreeMap<String, Secret>,
     /// How an authorization server that is not at the endpoint's own origin is checked, and what is shown to it. Default: the system's
     /// authorities, and nothing; whatever `tls` of the receiver says.
     #[serde(skip_serializing_if = "is_default")]
@@ -51,6 +54,10 @@ pub struct OAuth2Config {
 fn is_default(tls: &ClientTls) -> bool {
     *tls == ClientTls::default()
 }
+
+/// What each request for a token says already.
+const OWN_PARAMS: [&str; 7] =
+    ["grant_type", "scope", "resource", "client_id", "client_secret", "client_assertion", "client_assertion_type"];
 
 impl OAuth2Config {
     /// What proves who the poller is.
@@ -112,7 +119,18 @@ impl OAuth2Config {
             }
         });
         problems.within("tls", |problems| check_tls(&self.tls, self.token_url.as_deref(), "token_url", problems));
-        if self.resource.as_ref().is_some_and(|resource| resource.parse::<Endpoint>().is_err()) {
+        problems.within("endpoint_params", |problems| {
+            for name in self.endpoint_params.keys() {
+                if let Some(own) = OWN_PARAMS.iter().find(|own| *own == name) {
+                    let message = format!("`{own}` is sent already");
+                    problems
+                        .error(name, message)
+                        .help("`scopes` and `resource` are keys of `oauth2`; the others cannot be changed");
+                }
+            }
+        });
+        if self.resource.as_ref().is_some_and(|resource| !resource.is_empty() && resource.parse::<Endpoint>().is_err())
+        {
             problems
                 .error("resource", "must be an http(s) URL, without fragment")
                 .help("the endpoint, or a URL above it");
@@ -265,6 +283,7 @@ mod tests {
                 "would be sent to `buddy` unencrypted: the endpoint is http://",
             ),
             (oauth2("client_id", json!("")), "is missing: the authorization server must know whom it gives a token"),
+            (oauth2("endpoint_params", json!({"scope": "x"})), "`scope` is sent already"),
             (oauth2("private_key_file", json!("k")), "has both `client_secret_file` and `private_key_file`"),
             (oauth2("client_secret_file", Value::Null), "needs one of `client_secret_file` and `private_key_file`"),
             (

@@ -93,6 +93,7 @@ fn authorize(
         issuer,
         scopes: oauth2.scopes.clone(),
         resource: oauth2.resource.clone(),
+        endpoint_params: oauth2.endpoint_params.clone(),
         allow_insecure: config.allow_insecure_auth,
     };
     Ok(Some(Arc::new(OAuth2::new(settings, own.clone(), scope).elsewhere(elsewhere))))

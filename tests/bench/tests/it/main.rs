@@ -8,6 +8,8 @@
 use std::{alloc::System, sync::Arc};
 
 use minicol_bench::{Mapper, poll};
+use minicol_plugin::trace::{SpanIds, Tracer, current_trace_context, set_on_current};
+use opentelemetry::{KeyValue, trace::SpanKind};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -76,6 +78,26 @@ async fn a_poll_is_made_with_few_allocations() {
     .await;
     assert_eq!(world.served() - before, 40, "four calls each");
     at_most("a poll of four calls, server and mapping included", count / 10, POLL);
+}
+
+/// What a call does for tracing, with tracing off: the tracer has no clock that it could read, nothing that a span would show is asked for, and
+/// nothing is allocated.
+#[tokio::test]
+async fn tracing_that_is_off_allocates_nothing_and_asks_for_nothing() {
+    let _turn = TURN.lock().await;
+    let (tracer, mut made) = (Tracer::default(), 0);
+    let (count, ()) = counted(async {
+        for _ in 0..1_000 {
+            let span = tracer.span(SpanKind::Client, || unreachable!("a name"));
+            span.set(|| -> [KeyValue; 0] { unreachable!("attributes") });
+            set_on_current(|| -> [KeyValue; 0] { unreachable!("attributes of the current span") });
+            assert!(current_trace_context().is_none() && SpanIds::current().is_none());
+            made += span.around(async { 1 }).await + span.run(|| 1);
+            span.fail("timeout", || unreachable!("why"));
+        }
+    })
+    .await;
+    assert_eq!((made, count, tracer.is_on()), (2_000, 0, false));
 }
 
 const MAPPING: usize = 150;
