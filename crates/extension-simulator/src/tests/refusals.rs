@@ -36,6 +36,9 @@ struct Recorded {
     message_has: Option<BTreeMap<String, Value>>,
 }
 
+/// What the server lets in and the simulator does not: whatever listens here is out of reach of web pages.
+const STRICTER: [&str; 2] = ["host_evil", "origin_evil"];
+
 fn post() -> String {
     "POST".into()
 }
@@ -83,6 +86,10 @@ async fn each_odd_request_is_answered_as_recorded() {
         let sent: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let (status, heads, said) = client.exchange(method.parse().unwrap(), &path, &sent, text).await;
 
+        if STRICTER.contains(&name.as_str()) {
+            assert_eq!((answer.status, status), (200, 403), "{name}");
+            continue;
+        }
         assert_eq!(status, answer.status, "{name}: {said}");
         for (header, value) in &answer.headers {
             assert_eq!(heads.get(header).and_then(|one| one.to_str().ok()), Some(value.as_str()), "{name}: {header}");
