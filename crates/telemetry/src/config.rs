@@ -104,6 +104,7 @@ pub enum MetricsLevel {
 /// One way out for the program's metrics.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[allow(clippy::large_enum_variant)] // a few, read once
 pub enum Reader {
     /// Somebody asks for them.
     Pull(Pull),

@@ -201,7 +201,9 @@ impl Authorize for OAuth2 {
             &self.settings;
         // Their values may be secrets.
         let mut params = DefaultHasher::new();
-        endpoint_params.iter().for_each(|(name, value)| (name, value.expose()).hash(&mut params));
+        for (name, value) in endpoint_params {
+            (name, value.expose()).hash(&mut params);
+        }
         let params = params.finish();
         format!("oauth2 {client_id} {credential:?} {token_url:?} {issuer:?} {scopes:?} {resource:?} {params:x}")
     }

@@ -129,10 +129,14 @@ impl Inner {
         match &mut message {
             ClientJsonRpcMessage::Request(request) => {
                 span.set(|| [KeyValue::new("jsonrpc.request.id", request.id.to_string())]);
-                context.iter().for_each(|context| carry(context, request.request.get_meta_mut()));
+                if let Some(context) = &context {
+                    carry(context, request.request.get_meta_mut());
+                }
             }
             ClientJsonRpcMessage::Notification(notification) => {
-                context.iter().for_each(|context| carry(context, notification.notification.get_meta_mut()));
+                if let Some(context) = &context {
+                    carry(context, notification.notification.get_meta_mut());
+                }
             }
             _ => {}
         }
