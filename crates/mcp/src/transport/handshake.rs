@@ -76,16 +76,12 @@ impl Handshake {
     /// Ends what is open, if something is.
     pub(crate) fn ended(&self, how: Result<&StreamableHttpPostResponse, &Cause>) {
         let Some(Open { method, since, span }) = self.state().open.take() else { return };
-        let (mut error_type, mut version) = (None, None);
-        let mut fails = |cause: &Cause| {
-            failed(&span, cause);
-            error_type = Some(cause.error_type());
-        };
+        let (mut cause, mut version) = (None, None);
         match how {
-            Err(cause) => fails(cause),
+            Err(failure) => cause = Some(Cow::Borrowed(failure)),
             Ok(StreamableHttpPostResponse::Json(ServerJsonRpcMessage::Error(error), _)) => {
                 let error = &error.error;
-                fails(&Cause::Rpc { code: error.code.0, message: foreign(&error.message) });
+                cause = Some(Cow::Owned(Cause::Rpc { code: error.code.0, message: foreign(&error.message) }));
             }
             Ok(StreamableHttpPostResponse::Json(ServerJsonRpcMessage::Response(response), _)) => {
                 let spoken = match &response.result {
@@ -100,7 +96,10 @@ impl Handshake {
             }
             Ok(_) => {}
         }
-        self.0.operations.record_method(method, None, since.elapsed(), error_type, version.as_deref());
+        if let Some(cause) = &cause {
+            failed(&span, cause);
+        }
+        self.0.operations.record_method(method, None, since.elapsed(), cause.as_deref(), version.as_deref());
     }
 
     /// Whether a message was measured, or is being.

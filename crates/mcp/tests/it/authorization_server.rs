@@ -34,6 +34,7 @@ fn target(
         token_url: Some(token_url.parse().unwrap()),
         issuer: None,
         scopes: Vec::new(),
+        endpoint_params: std::collections::BTreeMap::new(),
         resource: None,
         allow_insecure: false,
     };
