@@ -44,6 +44,7 @@ pub struct OAuth2Config {
     pub resource: Option<String>,
     /// Sent to the token endpoint beside the rest, such as `audience`. Values are never printed.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("examples" = [{"audience": "session-buddy"}]))]
     pub endpoint_params: BTreeMap<String, Secret>,
     /// How an authorization server that is not at the endpoint's own origin is checked, and what is shown to it. Default: the system's
     /// authorities, and nothing; whatever `tls` of the receiver says.
