@@ -18,7 +18,7 @@ struct Files(TempDir);
 impl Files {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["bearer", "client", "header", "push"] {
+        for name in ["bearer", "client", "header", "push", "poller", "traces"] {
             std::fs::write(folder.path().join(name), format!("{MARK}-in-file-{name}\n")).unwrap();
         }
         Self(folder)
@@ -47,7 +47,8 @@ fn holds_none(what: &str, text: &str) {
     }
 }
 
-const VARIABLES: [(&str, &str); 5] = [
+const VARIABLES: [(&str, &str); 6] = [
+    ("OTEL_EXPORTER_OTLP_HEADERS", "x-variable=hunter2-by-variable"),
     ("RUST_LOG", "trace"),
     ("PLANTED_HEADER", "hunter2-by-reference"),
     ("PLANTED_TOKEN", "Bearer hunter2-by-reference"),
@@ -59,11 +60,13 @@ const VARIABLES: [(&str, &str); 5] = [
 fn pipeline(files: &Files, buddy: &str, [grpc, http]: [&str; 2], nobody: &str, [health, page]: [u16; 2]) -> String {
     let path = |name: &str| files.path(name).display().to_string();
     let (bearer, client, header, push) = (path("bearer"), path("client"), path("header"), path("push"));
+    let (poller, traces) = (path("poller"), path("traces"));
     let poll = "interval_seconds: 1, timeout_seconds: 1, max_retries: 0";
     format!(
         "receivers:
   session_buddy: {{endpoint: 'http://{buddy}/mcp?key=hunter2-query', {poll}, headers: {{Authorization: 'Bearer hunter2-header', X-Ref: '${{env:PLANTED_HEADER}}'}}}}
   session_buddy/file: {{endpoint: 'http://{buddy}/mcp', {poll}, bearer_token_file: '{bearer}'}}
+  session_buddy/header: {{endpoint: 'http://{buddy}/mcp', {poll}, header_files: {{authorization: '{poller}', x-file: '{poller}'}}}}
   session_buddy/proxy: {{endpoint: 'http://elsewhere.example/mcp', {poll}, proxy_url: 'http://u:hunter2-proxy@{nobody}'}}
   session_buddy/tunnel: {{endpoint: 'https://elsewhere.example/mcp', {poll}, proxy_url: 'http://u:hunter2-proxy@{http}', headers: {{authorization: hunter2-tunnel}}}}
   session_buddy/oauth2: {{endpoint: 'http://{buddy}/mcp', {poll}, oauth2: {{client_id: minicol, client_secret_file: '{client}', token_url: 'http://{http}/token?key=hunter2-query'}}}}
@@ -73,6 +76,9 @@ processors:
 exporters:
   otlp: {{endpoint: 'http://{grpc}', headers: {{authorization: '${{env:PLANTED_TOKEN}}', x-secret-bin: hunter2-binary}}, header_files: {{x-file: '{header}'}}}}
   otlphttp: {{metrics_endpoint: 'http://{http}/v1/metrics?key=hunter2-query', headers: {{x-api-key: hunter2-header}}, header_files: {{authorization: '{header}'}}}}
+  otlp/signal: {{endpoint: 'http://{grpc}', metrics: {{headers: {{authorization: 'Bearer hunter2-of-a-signal-grpc'}}}}}}
+  otlphttp/signal: {{endpoint: 'http://{http}', metrics: {{headers: {{authorization: 'Bearer hunter2-of-a-signal-http'}}}}, logs: {{headers: {{x-api-key: hunter2-logs}}}}}}
+  otlphttp/variable: {{endpoint: 'http://{http}'}}
   otlphttp/wrong: {{metrics_endpoint: 'http://{http}/nowhere?key=hunter2-query', headers: {{x-api-key: hunter2-header}}}}
   otlphttp/lost: {{metrics_endpoint: 'http://{nobody}/v1/metrics?key=hunter2-query', headers: {{x-api-key: hunter2-header}}}}
   otlp/lost: {{endpoint: 'http://{nobody}', headers: {{x-api-key: hunter2-header}}}}
@@ -88,11 +94,15 @@ service:
         - pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: {page}}}}}}}
         - periodic: {{interval: 1s, exporter: {{otlp: {{protocol: http/protobuf, endpoint: 'http://{http}', headers: {{authorization: 'Bearer hunter2-push'}}, header_files: {{x-file: '{push}'}}}}}}}}
         - periodic: {{interval: 1s, exporter: {{otlp: {{endpoint: 'http://{nobody}', headers: {{x-api-key: hunter2-push}}}}}}}}
+    traces:
+      processors:
+        - batch: {{schedule_delay: 100ms, exporter: {{otlp: {{protocol: http/protobuf, endpoint: 'http://{http}', headers: {{authorization: 'Bearer hunter2-traces'}}, header_files: {{x-file: '{traces}'}}}}}}}}
+        - batch: {{schedule_delay: 100ms, exporter: {{otlp: {{endpoint: 'http://{nobody}', headers: {{x-api-key: hunter2-traces}}}}}}}}
   pipelines:
     metrics:
-      receivers: [session_buddy, session_buddy/file, session_buddy/proxy, session_buddy/tunnel, session_buddy/oauth2, session_buddy/lost]
+      receivers: [session_buddy, session_buddy/file, session_buddy/header, session_buddy/proxy, session_buddy/tunnel, session_buddy/oauth2, session_buddy/lost]
       processors: [mapping]
-      exporters: [otlp, otlphttp, otlphttp/wrong, otlphttp/lost, otlp/lost, otlp/plain, debug]
+      exporters: [otlp, otlphttp, otlp/signal, otlphttp/signal, otlphttp/variable, otlphttp/wrong, otlphttp/lost, otlp/lost, otlp/plain, debug]
 "
     )
 }
@@ -152,6 +162,11 @@ async fn no_log_no_page_and_no_printed_configuration_shows_a_secret() {
         "hunter2-header",
         "Bearer hunter2-push",
         "hunter2-in-file-push",
+        "Bearer hunter2-of-a-signal-grpc",
+        "Bearer hunter2-of-a-signal-http",
+        "hunter2-by-variable",
+        "Bearer hunter2-traces",
+        "hunter2-in-file-traces",
     ] {
         assert!(seen.iter().any(|(_, value)| value == planted), "{planted} was not sent: {seen:?}");
     }
@@ -163,6 +178,9 @@ async fn no_error_of_a_configuration_shows_a_secret() {
     let exporter = |body: &str| format!("exporters:\n  otlphttp:\n{}\n", indented(body));
     let push = |body: &str| {
         format!("service:\n  telemetry: {{metrics: {{readers: [{{periodic: {{exporter: {{otlp: {{{body}}}}}}}}}]}}}}\n")
+    };
+    let traces = |body: &str| {
+        format!("service:\n  telemetry: {{traces: {{processors: [{{batch: {{exporter: {{otlp: {{{body}}}}}}}}}]}}}}\n")
     };
     let wrong = [
         receiver("endpoint: http://u:hunter2@buddy.example/mcp"),
@@ -192,8 +210,14 @@ async fn no_error_of_a_configuration_shows_a_secret() {
         exporter("endpoint: 'http://otel.example?key=hunter2'"),
         exporter("endpoint: http://otel.example\nheaders: {x-api-key: hunter2}"),
         exporter("endpoint: http://localhost:1\nheaders: {Host: hunter2}"),
+        exporter("endpoint: http://otel.example\nmetrics: {headers: {x-api-key: hunter2}}"),
+        exporter("endpoint: http://localhost:1\nlogs: {headers: {'x y': hunter2}}"),
+        exporter("endpoint: http://localhost:1\ntraces: {headers: [hunter2]}"),
         exporter("endpoint: http://localhost:1\nheaders: {a: {b: hunter2}}"),
         exporter("endpoint: http://localhost:1\nheader: {a: hunter2}"),
+        traces("endpoint: 'http://u:hunter2@otel.example:4317'"),
+        traces("endpoint: 'http://otel.example:4317', headers: {authorization: hunter2}"),
+        traces("endpoint: 'http://localhost:4317', headers: {a: [hunter2]}"),
         push("endpoint: 'http://u:hunter2@otel.example:4317'"),
         push("endpoint: 'http://otel.example:4317', headers: {authorization: hunter2}"),
         push("endpoint: 'http://localhost:4317', headers: {'x y': hunter2}"),

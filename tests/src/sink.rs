@@ -95,8 +95,10 @@ impl OtlpSink {
         let service = MetricsServiceServer::new(Service(Arc::clone(&received), Arc::clone(&headers)))
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(64 << 20);
-        let router =
-            Router::new().route("/v1/metrics", post(take)).with_state((Arc::clone(&received), Arc::clone(&headers)));
+        let router = Router::new()
+            .route("/v1/metrics", post(take))
+            .route("/v1/traces", post(pass))
+            .with_state((Arc::clone(&received), Arc::clone(&headers)));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let (grpc, http) = (grpc.into_std().expect("a socket"), http.into_std().expect("a socket"));
@@ -213,6 +215,12 @@ async fn take(State((received, kept)): State<(Received, Headers)>, headers: Head
     received.lock().unwrap().extend(read_points(body));
     let reply = ExportMetricsServiceResponse::default().encode_to_vec();
     ([(header::CONTENT_TYPE, "application/x-protobuf")], reply).into_response()
+}
+
+/// Traces are taken and forgotten; what they came with is not.
+async fn pass(State((_, kept)): State<(Received, Headers)>, headers: HeaderMap) -> HttpResponse {
+    keep(&headers, &kept);
+    ([(header::CONTENT_TYPE, "application/x-protobuf")], Vec::new()).into_response()
 }
 
 async fn bind(address: SocketAddr) -> TcpListener {

@@ -72,10 +72,12 @@ pub enum Cause {
     #[error("the session is lost ({0})")]
     SessionLost(Box<Cause>),
     /// 401 or 403.
-    #[error("http {0}: not allowed in; check the Authorization header in headers, bearer_token_file or oauth2")]
+    #[error(
+        "http {0}: not allowed in; check the Authorization header in headers, header_files, bearer_token_file or oauth2"
+    )]
     Refused(u16),
     /// No token to send: a file that cannot be read, an authorization server that gives none.
-    #[error("{0}; check bearer_token_file or oauth2")]
+    #[error("{0}; check header_files, bearer_token_file or oauth2")]
     NoToken(String),
     /// Another HTTP status that is no success.
     #[error("http {status}{}: {}", said(.text), cure_of(*.status))]

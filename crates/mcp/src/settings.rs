@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -13,6 +13,8 @@ pub struct TargetSettings {
     pub endpoint: Endpoint,
     /// Headers of each request. Their values never stand in a message.
     pub headers: HeaderMap,
+    /// Headers whose values stand in files, which are read again when they change; in place of those of `headers` of the same name.
+    pub header_files: Vec<(HeaderName, PathBuf)>,
     /// Gives the `Authorization` header instead, where it is not the same for ever. Default none.
     pub authorize: Option<Arc<dyn Authorize>>,
     /// The time of one attempt of one request. Default 10 s.
@@ -38,6 +40,7 @@ impl TargetSettings {
             name: endpoint.shown().into(),
             endpoint,
             headers: HeaderMap::new(),
+            header_files: Vec::new(),
             authorize: None,
             timeout: Duration::from_secs(10),
             max_retries: 3,
@@ -65,6 +68,7 @@ impl fmt::Debug for TargetSettings {
             .field("name", &self.name)
             .field("endpoint", &self.endpoint.shown())
             .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("header_files", &self.header_files)
             .field("authorize", &self.authorize)
             .field("timeout", &self.timeout)
             .field("max_retries", &self.max_retries)

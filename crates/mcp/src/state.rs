@@ -3,10 +3,11 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 
 use crate::{
@@ -45,6 +46,7 @@ pub(crate) struct Known {
 struct Identity {
     endpoint: Endpoint,
     headers: HeaderMap,
+    header_files: Vec<(HeaderName, PathBuf)>,
     authorize: Option<String>,
     max_response_bytes: usize,
 }
@@ -69,6 +71,7 @@ impl TargetState {
         let identity = Identity {
             endpoint: settings.endpoint.clone(),
             headers: settings.headers.clone(),
+            header_files: settings.header_files.clone(),
             authorize: settings.authorize.as_ref().map(|authorize| authorize.identity()),
             max_response_bytes: settings.max_response_bytes,
         };

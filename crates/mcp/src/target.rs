@@ -12,6 +12,7 @@ use tower::ServiceExt;
 use crate::{
     Class, CycleOutcome, CyclePlan, Failure, HttpClient, PollTarget, TargetSettings, TargetSnapshot, TargetState,
     ToolResult, Undeclared,
+    auth::HeaderFiles,
     breaker::Admission,
     cycle::Cycle,
     document::says_unknown_tool,
@@ -39,6 +40,7 @@ impl Target {
             http,
             endpoint: settings.endpoint.clone(),
             headers: settings.headers.clone(),
+            header_files: HeaderFiles::new(&settings.header_files, scope.clock()),
             authorize: settings.authorize.clone(),
             max_response_bytes: settings.max_response_bytes,
             clock: Arc::clone(scope.clock()),

@@ -9,6 +9,7 @@ pub mod config;
 mod consumer;
 mod environment;
 mod factory;
+pub mod files;
 mod host_view;
 mod memory;
 pub mod net;

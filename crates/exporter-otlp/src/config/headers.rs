@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use minicol_plugin::{
     ExportError,
     config::{Problems, Secret},
+    files,
 };
 use tonic::metadata::{BinaryMetadataKey, BinaryMetadataValue, MetadataMap};
 
@@ -84,8 +85,8 @@ impl Headers {
                 let message = format!("the header `{name}` cannot be read from {}: {why}", path.display());
                 ExportError::retryable("header_file", message)
             };
-            let text = tokio::fs::read_to_string(path).await.map_err(|error| failed(&error))?;
-            let value = parse_value(name, text.trim()).map_err(|error| failed(&error))?;
+            let text = files::read_secret(path).await.map_err(|error| failed(&error))?;
+            let value = parse_value(name, &text).map_err(|error| failed(&error))?;
             map.try_insert(name.clone(), value).map_err(|error| failed(&error))?;
         }
         Ok(map)
@@ -104,7 +105,7 @@ pub(super) fn validate(headers: &BTreeMap<String, Secret>, files: &BTreeMap<Stri
     problems.within("header_files", |problems| {
         for (written, path) in files {
             tell(written, check_name(written, &mut seen).map(drop), problems);
-            if let Err(error) = std::fs::metadata(path) {
+            if let Err(error) = files::read(path, files::MAX_SECRET) {
                 problems
                     .warning(written, format!("{} cannot be read: {error}", path.display()))
                     .help("nothing is delivered until it is there");

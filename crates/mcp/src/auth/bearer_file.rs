@@ -6,16 +6,14 @@ use std::{
 
 use async_trait::async_trait;
 use http::HeaderValue;
-use minicol_plugin::Clock;
-use tokio::{io::AsyncReadExt, sync::Mutex};
+use minicol_plugin::{Clock, files};
+use tokio::sync::Mutex;
 
 use super::{Authorize, Challenge, bearer};
 use crate::Cause;
 
 /// How long what was read is taken for granted.
-const FRESH: Duration = Duration::from_secs(1);
-/// No token, secret or key is longer.
-const MAX_FILE: u64 = 64 * 1024;
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 
 /// A bearer token in a file, read again when it may have changed: at most once a second, and when the server refuses it.
 pub struct BearerFile {
@@ -70,12 +68,7 @@ impl std::fmt::Debug for BearerFile {
 
 /// A small file's text without the white space around it. `key` is what the user calls it.
 pub(super) async fn read_secret(key: &str, path: &Path) -> Result<String, Cause> {
-    let wrong = |why: &dyn std::fmt::Display| Cause::NoToken(format!("{key} {} cannot be read: {why}", path.display()));
-    let mut text = String::new();
-    let file = tokio::fs::File::open(path).await.map_err(|error| wrong(&error))?;
-    file.take(MAX_FILE + 1).read_to_string(&mut text).await.map_err(|error| wrong(&error))?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(wrong(&"it is longer than 64 KiB"));
-    }
-    Ok(text.trim().to_owned())
+    files::read_secret(path)
+        .await
+        .map_err(|why| Cause::NoToken(format!("{key} {} cannot be read: {why}", path.display())))
 }

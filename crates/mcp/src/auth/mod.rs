@@ -4,6 +4,7 @@ mod assertion;
 mod bearer_file;
 mod challenge;
 mod discovery;
+mod header_files;
 mod oauth2;
 mod token;
 
@@ -16,6 +17,8 @@ pub use assertion::KeyError;
 pub use bearer_file::BearerFile;
 pub use challenge::Challenge;
 pub use oauth2::{ClientCredential, OAuth2, OAuth2Settings};
+
+pub(crate) use header_files::HeaderFiles;
 
 use crate::Cause;
 

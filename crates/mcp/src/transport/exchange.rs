@@ -73,8 +73,17 @@ impl Link {
             None => None,
         };
         let mut may_renew = server.authorize.as_ref();
+        let files = server.header_files.as_ref();
+        let mut from_files = match files {
+            Some(files) => files.headers().await?,
+            None => HeaderMap::new(),
+        };
+        let mut may_read_again = files;
         loop {
             let mut request = outgoing.request(uri.clone())?;
+            for (name, value) in &from_files {
+                request.headers_mut().insert(name.clone(), value.clone());
+            }
             if let Some(authorization) = &authorization {
                 request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
             }
@@ -92,6 +101,13 @@ impl Link {
                     authorization = other;
                     continue;
                 }
+            }
+            if matches!(status.as_u16(), 401 | 403)
+                && let Some(files) = may_read_again.take()
+                && let Some(other) = files.renew(&from_files).await?
+            {
+                from_files = other;
+                continue;
             }
             if !status.is_redirection() {
                 return Err(self.refusal(response, outgoing.heads.in_session()).await);

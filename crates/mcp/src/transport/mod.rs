@@ -30,7 +30,7 @@ pub(crate) use self::{
     heads::Heads,
     reply::Envelope,
 };
-use crate::{Authorize, Cause, Endpoint, HttpClient};
+use crate::{Authorize, Cause, Endpoint, HttpClient, auth::HeaderFiles};
 
 /// How long the DELETE that ends a session may take: it is a courtesy.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,6 +40,7 @@ pub(crate) struct Server {
     pub(crate) http: HttpClient,
     pub(crate) endpoint: Endpoint,
     pub(crate) headers: HeaderMap,
+    pub(crate) header_files: Option<HeaderFiles>,
     pub(crate) authorize: Option<Arc<dyn Authorize>>,
     pub(crate) max_response_bytes: usize,
     pub(crate) clock: Arc<dyn Clock>,

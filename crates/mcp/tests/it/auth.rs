@@ -13,9 +13,10 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
+use http::{HeaderName, header::AUTHORIZATION};
 use minicol_mcp::{
     Authorize, BearerFile, Class, ClientCredential, CyclePlan, Failure, HttpClient, OAuth2, OAuth2Settings, PollTarget,
-    Target, TargetSettings, TargetState,
+    Proxy, Target, TargetSettings, TargetState,
     testing::{FaultServer, Reply, Seen},
 };
 use minicol_plugin::{config::Secret, net::HttpConnector};
@@ -502,8 +503,21 @@ async fn a_secret_is_not_sent_unencrypted_to_another_machine_and_no_token_is_eve
     let file = TempFile::new("hunter2");
     let target = protected.target(OAuth2Settings { allow_insecure: false, ..protected.settings(secret(&file)) });
     let failure = protected.refused(&target).await;
-    assert!(failure.to_string().contains("unencrypted: use https"), "{failure}");
+    assert!(failure.to_string().contains("to `buddy` unencrypted: use https"), "{failure}");
     assert_eq!(protected.posted().len(), 0);
+    assert_eq!(protected.issuer.requests().len(), 0, "not even its metadata is asked for");
+
+    // An authorization server of this machine, by a proxy of another one: the proxy would see the secret.
+    let network = Arc::clone(protected.world.scope.network());
+    let proxy = FaultServer::start(&*network, "proxy:3128").await;
+    let through = HttpClient::with(network, None, Some(Proxy::parse("http://proxy:3128").unwrap()));
+    let token_url = Some("http://localhost:9000/token".parse().unwrap());
+    let settings = OAuth2Settings { allow_insecure: false, token_url, ..protected.settings(secret(&file)) };
+    let failure = protected
+        .refused(&protected.authorized(Arc::new(OAuth2::new(settings, through, &protected.world.scope))))
+        .await;
+    assert!(failure.to_string().contains("through the proxy `http://proxy:3128` unencrypted: use https"), "{failure}");
+    assert_eq!(proxy.requests().len(), 0);
 
     let authorize = Arc::new(OAuth2::new(protected.settings(secret(&file)), protected.http(), &protected.world.scope));
     let target = protected.authorized(authorize.clone());
@@ -516,6 +530,22 @@ async fn a_secret_is_not_sent_unencrypted_to_another_machine_and_no_token_is_eve
 /// Not even where every library tells all that it does.
 #[tokio::test(start_paused = true)]
 async fn no_token_and_no_secret_is_ever_logged() {
+    // A test beside this one can make the libraries silent for a moment.
+    for _ in 0..50 {
+        let logged = all_that_is_logged().await;
+        let basic = STANDARD.encode("min%3Aicol:hunter2");
+        for secret in ["hunter", "token-1", "token-3", &basic] {
+            let line = logged.lines().find(|line| line.contains(secret));
+            assert_eq!(line, None, "{secret}");
+        }
+        if logged.contains("initialize") && logged.contains("TRACE") {
+            return;
+        }
+    }
+    panic!("nothing was ever logged");
+}
+
+async fn all_that_is_logged() -> String {
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(lines.clone());
     let _guard = subscriber.finish().set_default();
@@ -528,13 +558,7 @@ async fn no_token_and_no_secret_is_ever_logged() {
     let bearer = TempFile::new("hunter3");
     let target = protected.authorized(Arc::new(BearerFile::new(&bearer.0, protected.world.scope.clock().clone())));
     target.cycle(&protected.plan(&["a"])).await;
-    let logged = lines.text();
-    assert!(logged.contains("initialize"), "nothing was logged: {logged:.2000}");
-    let basic = STANDARD.encode("min%3Aicol:hunter2");
-    for secret in ["hunter", "token-1", "token-3", &basic] {
-        let line = logged.lines().find(|line| line.contains(secret));
-        assert_eq!(line, None, "{secret}");
-    }
+    lines.text()
 }
 
 #[tokio::test(start_paused = true)]
@@ -593,5 +617,63 @@ async fn a_token_file_is_read_again_when_it_changes() {
     std::fs::remove_file(&file.0).unwrap();
     advance(Duration::from_secs(2)).await;
     let failure = protected.refused_call(&target).await;
-    assert!(failure.contains("cannot be read") && failure.contains("check bearer_token_file"), "{failure}");
+    assert!(
+        failure.contains("cannot be read") && failure.contains("check header_files, bearer_token_file"),
+        "{failure}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_from_files_are_read_again_when_they_change_and_stand_in_each_request() {
+    let protected = Protected::new().await;
+    protected.granted.store(1, Ordering::Relaxed);
+    let (token, team) = (TempFile::new("Bearer token-1\n"), TempFile::new("tools"));
+    let header_files = vec![(AUTHORIZATION, token.0.clone()), (HeaderName::from_static("x-team"), team.0.clone())];
+    let settings = TargetSettings { header_files, ..protected.world.target.settings().clone() };
+    let target = Target::new(settings, protected.http(), Arc::new(TargetState::default()), &protected.world.scope);
+    protected.works(&target).await;
+    let requests = protected.world.server.requests();
+    assert!(requests.len() > 2 && requests.iter().all(|seen| seen.header("x-team") == Some("tools")), "{requests:?}");
+
+    // Changed before the server changes its mind: a second later it is sent. Changed with it: after the first 401.
+    for wait in [2, 0] {
+        let next = protected.granted.fetch_add(1, Ordering::Relaxed) + 1;
+        token.write(&format!("Bearer token-{next}"));
+        advance(Duration::from_secs(wait)).await;
+        protected.world.server.forget_requests();
+        protected.works(&target).await;
+        let sent = protected.world.server.requests();
+        let old = sent.iter().filter(|seen| seen.header("authorization") != Some(&format!("Bearer token-{next}")));
+        assert_eq!(old.count() > 0, wait == 0, "{sent:?}");
+    }
+    for (text, says) in [("", "holds nothing that can stand in the header `authorization`"), ("a\nb", "holds nothing")]
+    {
+        token.write(text);
+        advance(Duration::from_secs(2)).await;
+        let failure = protected.refused_call(&target).await;
+        assert!(failure.contains("header_files") && failure.contains(says), "{failure}");
+    }
+    std::fs::remove_file(&token.0).unwrap();
+    advance(Duration::from_secs(2)).await;
+    assert!(protected.refused_call(&target).await.contains("cannot be read"));
+    assert!(!format!("{target:?}").contains("token-"), "{target:?}");
+}
+
+/// A pipe that nobody writes into would hold the cycle for ever, a device that never ends would fill the memory.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_never_ends_is_refused_at_once() {
+    let protected = Protected::new().await;
+    let endless = std::path::Path::new("/dev/zero");
+    let token = Arc::new(BearerFile::new(endless, protected.world.scope.clock().clone()));
+    for credential in [ClientCredential::SecretFile(endless.into()), ClientCredential::KeyFile(endless.into())] {
+        let failure = protected.refused(&protected.target(protected.settings(credential))).await;
+        assert!(failure.to_string().contains("it is a pipe, a socket or a device"), "{failure}");
+    }
+    let header_files = vec![(AUTHORIZATION, endless.into())];
+    let settings = TargetSettings { header_files, ..protected.world.target.settings().clone() };
+    let by_file = Target::new(settings, protected.http(), Arc::new(TargetState::default()), &protected.world.scope);
+    for target in [protected.authorized(token), by_file] {
+        let failure = protected.refused(&target).await;
+        assert!(failure.to_string().contains("it is a pipe, a socket or a device"), "{failure}");
+    }
 }

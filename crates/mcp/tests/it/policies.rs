@@ -26,6 +26,27 @@ async fn a_call_is_tried_again_after_waits_that_double_and_are_jittered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_one_session_no_more_than_256_calls_are_out_at_once() {
+    let world = World::new().await;
+    let names: Vec<String> = (0..300).map(|nth| format!("get_{nth}")).collect();
+    for name in &names {
+        world.server.tool(name, Reply::structured(json!({})).after(Duration::from_secs(2)));
+    }
+    let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+    let plan = world.plan(&wanted);
+    let calls = || world.server.kinds().iter().filter(|kind| kind.starts_with("tools/call")).count();
+    let watched = async {
+        sleep(Duration::from_secs(1)).await;
+        calls()
+    };
+    let (outcome, at_once) = tokio::join!(world.target.cycle(&plan), watched);
+    assert_eq!((at_once, calls()), (256, 300));
+    for name in &names {
+        answer(&outcome, name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn retries_end_with_their_number() {
     let quick = |settings| TargetSettings { retry_delay: Duration::ZERO, max_retries: 2, ..settings };
     let world = World::with(quick).await;

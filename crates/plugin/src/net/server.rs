@@ -47,6 +47,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const PING: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 /// How many bytes of headers an HTTP/2 request may have.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
+/// How long the head of an HTTP/1 request may be. It is what a connection reads at once, too, so that less would slow large bodies down.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 impl HttpServer {
     /// A server on `listener`: HTTP/1 in plain text, for at most 256 connections at once.
@@ -149,7 +151,7 @@ impl HttpServer {
 
     fn opening(&self) -> Opening {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.head_timeout);
+        builder.http1().timer(TokioTimer::new()).max_buf_size(MAX_HEAD_BYTES).header_read_timeout(self.head_timeout);
         builder
             .http2()
             .timer(TokioTimer::new())

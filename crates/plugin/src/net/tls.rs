@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::unverified::Unverified;
-use crate::config::Problems;
+use crate::{config::Problems, files};
 
 /// How a client checks whom it talks to, and shows who it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -272,15 +272,19 @@ fn check_identity(
 
 fn read_identity(cert: &Path, key: &Path) -> Result<Identity, TlsError> {
     let chain = read_certificates("cert_file", cert)?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file("key_file", key, error))?;
+    let pem = read("key_file", key)?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| file("key_file", key, error))?;
     Ok((chain, key))
 }
 
 fn read_certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let wrong = |error: rustls_pki_types::pem::Error| file(key, path, error);
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(wrong)?.collect();
-    let chain = chain.map_err(wrong)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(key, path)?).collect();
+    let chain = chain.map_err(|error| file(key, path, error))?;
     if chain.is_empty() { Err(file(key, path, "it holds no certificate")) } else { Ok(chain) }
+}
+
+fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    files::read(path, files::MAX_PEM).map_err(|error| file(key, path, error))
 }
 
 fn read_authorities(key: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {

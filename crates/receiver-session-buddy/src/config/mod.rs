@@ -58,6 +58,8 @@ pub struct SessionBuddyConfig {
     /// HTTP headers that go with every request, such as `Authorization`. Their values are secrets.
     #[schemars(extend("examples" = [{"Authorization": "Bearer ${env:BUDDY_TOKEN}"}]))]
     pub headers: BTreeMap<String, Secret>,
+    /// Headers whose values stand in files, which are read again when they change: name to path.
+    pub header_files: BTreeMap<String, PathBuf>,
     /// A file that holds a bearer token, which goes with every request; read again when it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["/run/secrets/token"]))]
@@ -118,6 +120,7 @@ impl Default for SessionBuddyConfig {
             tools: ToolTable::default(),
             discovery_interval_seconds: Seconds(600.0),
             headers: BTreeMap::new(),
+            header_files: BTreeMap::new(),
             bearer_token_file: None,
             oauth2: None,
             allow_insecure_auth: false,

@@ -142,7 +142,9 @@ impl OAuth2Config {
 impl SessionBuddyConfig {
     /// The key that brings an `Authorization` header, where one does.
     pub(super) fn authorization_key(&self) -> Option<&'static str> {
-        let headers = self.headers.keys().any(|name| name.eq_ignore_ascii_case("authorization")).then_some("headers");
+        let authorization = |name: &String| name.eq_ignore_ascii_case("authorization");
+        let headers = self.headers.keys().any(authorization).then_some("headers");
+        let headers = headers.or(self.header_files.keys().any(authorization).then_some("header_files"));
         let file = self.bearer_token_file.as_ref().map(|_| "bearer_token_file");
         headers.or(file).or(self.oauth2.as_ref().map(|_| "oauth2"))
     }
@@ -189,11 +191,14 @@ impl SessionBuddyConfig {
 
     fn refuse_credentials(&self, way: &str, problems: &mut Problems) {
         let help = "use an https:// endpoint, or set `allow_insecure_auth: true` where the network is trusted";
-        problems.within("headers", |problems| {
-            for name in self.headers.keys().filter(|name| is_credential(name)) {
-                problems.error(name, format!("would be sent {way}: the endpoint is http://")).help(help);
+        let of_files = self.header_files.keys().map(|name| ("header_files", name));
+        for (key, name) in self.headers.keys().map(|name| ("headers", name)).chain(of_files) {
+            if is_credential(name) {
+                problems.within(key, |problems| {
+                    problems.error(name, format!("would be sent {way}: the endpoint is http://")).help(help);
+                });
             }
-        });
+        }
         if let Some(key @ ("bearer_token_file" | "oauth2")) = self.authorization_key() {
             problems.error(key, format!("its token would be sent {way}: the endpoint is http://")).help(help);
         }
@@ -282,6 +287,14 @@ mod tests {
             (
                 json!({"endpoint": "http://buddy/mcp", "headers": {"x-api-key": "x"}}),
                 "would be sent to `buddy` unencrypted: the endpoint is http://",
+            ),
+            (
+                json!({"endpoint": "http://buddy/mcp", "header_files": {"x-api-key": "/dev/null/x"}}),
+                "would be sent to `buddy` unencrypted: the endpoint is http://",
+            ),
+            (
+                json!({"header_files": {"authorization": "f"}, "bearer_token_file": "t"}),
+                "would bring another Authorization header than `header_files`",
             ),
             (oauth2("client_id", json!("")), "is missing: the authorization server must know whom it gives a token"),
             (oauth2("endpoint_params", json!({"scope": "x"})), "`scope` is sent already"),

@@ -5,6 +5,7 @@ use minicol_mcp::Endpoint;
 use minicol_pdata::POLL_REPORT;
 use minicol_plugin::{
     config::{ComponentConfig, Problems},
+    files,
     text::foreign,
 };
 
@@ -111,20 +112,21 @@ impl SessionBuddyConfig {
         let mut known = HashMap::new();
         problems.within("headers", |problems| {
             for (name, value) in &self.headers {
-                let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
-                    problems.error(name, "is no HTTP header's name: it may hold letters, digits and `-` only");
-                    continue;
-                };
-                if RESERVED_HEADERS.contains(&parsed.as_str()) {
-                    problems.error(name, "this header is set by the MCP transport itself").help("take it away");
-                }
+                check_header_name(name, &mut known, problems);
                 if HeaderValue::from_str(value.expose()).is_err() {
                     problems
                         .error(name, "its value cannot stand in a header: it holds a line break or a control character")
                         .help("a secret that was read from a file often ends in a line break");
                 }
-                if let Some(earlier) = known.insert(parsed, name) {
-                    problems.error(name, format!("is the same header as `{earlier}`")).help("write it once");
+            }
+        });
+        problems.within("header_files", |problems| {
+            for (name, path) in &self.header_files {
+                check_header_name(name, &mut known, problems);
+                if let Err(error) = files::read(path, files::MAX_SECRET) {
+                    problems
+                        .warning(name, format!("{} cannot be read: {error}", path.display()))
+                        .help("nothing is polled until it is there");
                 }
             }
         });
@@ -138,6 +140,19 @@ impl SessionBuddyConfig {
                 }
             }
         });
+    }
+}
+
+fn check_header_name<'a>(name: &'a str, known: &mut HashMap<HeaderName, &'a str>, problems: &mut Problems) {
+    let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
+        problems.error(name, "is no HTTP header's name: it may hold letters, digits and `-` only");
+        return;
+    };
+    if RESERVED_HEADERS.contains(&parsed.as_str()) {
+        problems.error(name, "this header is set by the MCP transport itself").help("take it away");
+    }
+    if let Some(earlier) = known.insert(parsed, name) {
+        problems.error(name, format!("is the same header as `{earlier}`")).help("write it once");
     }
 }
 
@@ -245,6 +260,22 @@ mod tests {
         let expected =
             "headers::authorization: would be sent to `buddy.example.com` unencrypted: the endpoint is http://";
         assert_eq!(told, [expected]);
+    }
+
+    #[test]
+    fn header_files_are_checked_like_headers_and_must_be_small_files() {
+        let told = problems(json!({"headers": {"x-a": "1"}, "header_files":
+            {"X-A": "Cargo.toml", "Accept": "Cargo.toml", "x-endless": "/dev/zero", "x-late": "is-not-there-yet"}}));
+        let why = "it is a pipe, a socket or a device, where a regular file is wanted";
+        assert_eq!(
+            told[..2],
+            [
+                "header_files::Accept: this header is set by the MCP transport itself".to_owned(),
+                "header_files::X-A: is the same header as `x-a`".to_owned(),
+            ]
+        );
+        assert_eq!(told[2], format!("header_files::x-endless: /dev/zero cannot be read: {why}"));
+        assert!(told[3].starts_with("header_files::x-late: is-not-there-yet cannot be read: No such file"), "{told:?}");
     }
 
     #[test]

@@ -55,6 +55,10 @@ pub(crate) fn target(config: &SessionBuddyConfig, scope: &Scope) -> Result<Arc<d
         let (header, value) = parsed.ok_or_else(|| PollerError::Header(name.clone()))?;
         settings = settings.with_header(header, value);
     }
+    for (name, path) in &config.header_files {
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| PollerError::Header(name.clone()))?;
+        settings.header_files.push((header, path.clone()));
+    }
     Ok(Arc::new(Target::new(settings, client, state, scope)))
 }
 

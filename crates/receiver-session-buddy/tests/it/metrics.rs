@@ -1,7 +1,12 @@
 use std::collections::BTreeMap;
 
 use minicol_mcp::testing::Reply;
-use minicol_plugin::testing::Harness;
+use minicol_pdata::Batch;
+use minicol_plugin::{
+    ComponentKind, Consumer, Next, Rejected, async_trait,
+    testing::{Harness, Sink},
+};
+use minicol_receiver_session_buddy::{SessionBuddyConfig, SessionBuddyPoller};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::metrics::{
     InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
@@ -76,4 +81,40 @@ async fn the_own_metrics_are_these() {
     ];
     let expected: BTreeMap<_, _> = expected.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     assert_eq!(series(&provider, &exporter), expected);
+}
+
+/// A component that never answers.
+struct Never;
+
+#[async_trait]
+impl Consumer for Never {
+    async fn consume(&self, _: Batch) -> Result<(), Rejected> {
+        std::future::pending().await
+    }
+}
+
+/// Promise: observations that the next component does not take are counted as lost, under its reason; and those of a cycle that finds it still busy
+/// with the cycle before.
+#[tokio::test(start_paused = true)]
+async fn observations_that_are_not_taken_are_counted_as_lost() {
+    let sink = Sink::new();
+    sink.refuse(Some(Rejected::retryable("queue_full", "full")));
+    // Two tools and the report: three observations a cycle, in three cycles. Of a component that hangs the first cycle is on its way, the second waits.
+    for (next, reason, lost) in [(sink.next(), "queue_full", 9.0), (Next::new(Never), "busy", 3.0)] {
+        let exporter = InMemoryMetricExporter::default();
+        let provider =
+            SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter.clone()).build()).build();
+        let mut harness = Harness::default();
+        harness.meter = provider.meter("test");
+        let _buddy = recorded(&harness).await;
+        let config: SessionBuddyConfig =
+            serde_json::from_value(json!({"metrics_to_collect": ["liveness", "metrics_summary"]})).unwrap();
+        let scope = harness.scope(ComponentKind::Receiver, "session_buddy");
+        let poller = SessionBuddyPoller::new(&config, next, scope).unwrap();
+        poller.start().unwrap();
+        seconds(63).await;
+        let name = "session_buddy_poller.lost_observations_total";
+        let series = series(&provider, &exporter);
+        assert_eq!(series.get(&format!("{name}{{reason={reason},receiver=session_buddy}}")), Some(&lost), "{series:?}");
+    }
 }

@@ -23,7 +23,11 @@ fn the_factorys_example_holds_and_names_every_key() {
     let written: Value = serde_yaml::from_str(SessionBuddyFactory::EXAMPLE).unwrap();
     let config = holds(SessionBuddyFactory::EXAMPLE);
     assert_eq!(config.interval(), config.cooldown());
-    assert_eq!(written.as_object().unwrap().len(), 18 - 1, "bearer_token_file stands in a comment: it excludes oauth2");
+    assert_eq!(
+        written.as_object().unwrap().len(),
+        19 - 2,
+        "header_files and bearer_token_file stand in a comment: the one excludes the others"
+    );
 }
 
 #[test]
@@ -32,7 +36,11 @@ fn the_readmes_example_holds_and_names_every_key() {
     let example: Vec<_> = from.lines().take_while(|line| line.starts_with("    ") || line.is_empty()).collect();
     let mut written: Value = serde_yaml::from_str(&example.join("\n")).unwrap();
     let body = written["session_buddy"].take();
-    assert_eq!(body.as_object().unwrap().len(), 18 - 1, "bearer_token_file stands in a comment: it excludes oauth2");
+    assert_eq!(
+        body.as_object().unwrap().len(),
+        19 - 2,
+        "header_files and bearer_token_file stand in a comment: the one excludes the others"
+    );
     holds(&serde_json::to_string(&body).unwrap());
 }
 
