@@ -290,3 +290,27 @@ fn metric_name(ruleset: &Ruleset, rule: &Rule, place: Place) -> Option<Arc<str>>
     let metric = rule.metrics.get(place.1?)?;
     Some(ruleset.instruments.get(metric.instrument)?.descriptor.name.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use minicol_pdata::Resource;
+
+    use super::*;
+
+    #[test]
+    fn of_very_many_sources_the_one_silent_longest_is_forgotten() {
+        let mut complaints = Complaints::default();
+        let source = |nth: usize| Source {
+            resource: Resource::default(),
+            receiver: format!("session_buddy/{nth}"),
+            interval: Duration::from_secs(1),
+        };
+        let at = |millis: usize| Arrival { monotonic: Duration::from_millis(millis as u64), ..Arrival::default() };
+        for nth in 0..MAX_SOURCES + 3 {
+            complaints.of(&source(nth), at(nth));
+        }
+        assert_eq!(complaints.0.len(), MAX_SOURCES);
+        let there = |nth: usize| complaints.0.values().any(|told| told.receiver == format!("session_buddy/{nth}"));
+        assert!(!there(0) && !there(2) && there(3) && there(MAX_SOURCES + 2));
+    }
+}

@@ -91,6 +91,21 @@ impl ComponentConfig for MemoryLimiterConfig {
 }
 
 impl Limits {
+    /// From here on the process's memory counts: half of the way from the soft to the hard limit. Who waits for the hard one has passed it.
+    pub(crate) const fn guard(&self) -> u64 {
+        self.hard - (self.hard - self.soft) / 2
+    }
+
+    /// By less the process has not grown.
+    pub(crate) const fn tolerance(&self) -> u64 {
+        (self.hard - self.soft) / 16
+    }
+
+    /// After so much was taken the process's memory is looked at, whatever the time.
+    pub(crate) const fn step(&self) -> u64 {
+        (self.hard - self.soft) / 16
+    }
+
     /// `total` is the memory that the process may have. The hard limit stays a tenth below it: at it, the system ends the process before anything is
     /// shed.
     pub(crate) fn resolve(config: &MemoryLimiterConfig, total: Option<u64>) -> Option<Self> {

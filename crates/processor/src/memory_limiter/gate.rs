@@ -31,13 +31,24 @@ pub(crate) struct Gate {
 
 #[derive(Default)]
 struct State {
-    /// Resident memory when the newest was shed last, as long as it is above the hard limit.
-    shed_at: Option<u64>,
+    /// As long as the process is above the guard: what it may take without being taken to grow.
+    level: Option<u64>,
+    /// The most that was in flight since then.
+    held: u64,
     /// Items refused since it was told that it refuses.
     refusing: Option<u64>,
     /// Of these, since the last look.
     lately: u64,
     all: u64,
+}
+
+/// Why memory is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// It is time.
+    Timed,
+    /// Much has come since.
+    Taken,
 }
 
 /// No ceiling.
@@ -48,25 +59,41 @@ impl Gate {
         Self { ceiling: AtomicU64::new(OPEN), state: Mutex::default(), scope }
     }
 
-    /// What may be in flight while the process is above the hard limit.
+    /// What may be in flight while the process comes near the hard limit.
     pub(crate) fn ceiling(&self) -> u64 {
         self.ceiling.load(Ordering::Relaxed)
     }
 
-    /// Judges the process's memory. Above the hard limit and growing, a quarter less than now may be in flight: the newest is shed. Above it and
-    /// not growing, a little more than before may be: what is free of it is used again, whatever the allocator keeps.
-    pub(crate) fn look(&self, resident: Option<u64>, in_flight: u64, limits: Limits) {
+    /// Judges the process's memory. Near the hard limit and growing, a quarter less than now may be in flight: the newest is shed. Near it and not
+    /// growing, a little more than before may be: what is free of it is used again, whatever the allocator keeps.
+    pub(crate) fn look(&self, why: Look, resident: Option<u64>, in_flight: u64, limits: Limits) {
         let mut state = self.state();
-        let above = resident.filter(|resident| *resident > limits.hard);
-        let (ceiling, shed_at) = match (above, state.shed_at) {
-            (None, _) => (OPEN, None),
-            (Some(now), Some(before)) if now <= before.saturating_add(before / 100) => {
-                (self.ceiling().min(limits.soft).saturating_add(limits.soft / 50), Some(before))
+        let near = resident.filter(|resident| *resident > limits.guard());
+        state.held = if near.is_some() { state.held.max(in_flight) } else { 0 };
+        match (near, state.level) {
+            (None, _) => {
+                state.level = None;
+                self.ceiling.store(OPEN, Ordering::Relaxed);
             }
-            (Some(now), _) => (in_flight / 4 * 3, Some(now)),
-        };
-        self.ceiling.store(ceiling, Ordering::Relaxed);
-        state.shed_at = shed_at;
+            (Some(now), Some(level)) if now <= level.saturating_add(limits.tolerance()) => {
+                if why == Look::Timed {
+                    let ceiling = self.ceiling().min(limits.soft).saturating_add(limits.soft / 50);
+                    self.ceiling.store(ceiling, Ordering::Relaxed);
+                }
+            }
+            (Some(now), level) => {
+                // The level rises only where much of what was in flight is gone, and the allocator keeps its pages all the same. Else what is held
+                // would let in a little more at every look, for ever.
+                if level.is_none() || in_flight <= state.held / 2 {
+                    state.level = Some(now);
+                    state.held = in_flight;
+                }
+                self.ceiling.store(in_flight / 4 * 3, Ordering::Relaxed);
+            }
+        }
+        if why == Look::Taken {
+            return;
+        }
         // It takes again when nothing was refused for the whole time between two looks.
         if std::mem::take(&mut state.lately) == 0
             && let Some(refused) = state.refusing.take()

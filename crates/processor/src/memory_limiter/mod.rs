@@ -10,7 +10,10 @@ mod system;
 mod tests;
 
 use std::{
-    sync::{Arc, Once},
+    sync::{
+        Arc, Once,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -24,7 +27,7 @@ use serde_json::json;
 use account::{Account, NoRoom, Reservation};
 use config::Limits;
 pub use config::MemoryLimiterConfig;
-use gate::{Gate, Refusal};
+use gate::{Gate, Look, Refusal};
 use meters::Meters;
 use system::{Memory, SystemMemory};
 
@@ -47,6 +50,8 @@ struct Watch {
     shared: Arc<SharedMemory>,
     _limit: MemoryLimit,
     memory: Box<dyn Memory>,
+    /// Bytes let through since memory was looked at.
+    taken: AtomicU64,
     gate: Gate,
     meters: Meters,
     interval: Duration,
@@ -72,6 +77,17 @@ impl Factory for MemoryLimiterFactory {
     }
 }
 
+impl MemoryLimiterFactory {
+    /// A processor for which `resident` says how much memory the process takes: a simulation, or a program that knows better than the system.
+    pub fn over(
+        config: &MemoryLimiterConfig,
+        resident: impl Fn() -> Option<u64> + Send + Sync + 'static,
+        scope: &Scope,
+    ) -> Result<Box<dyn Processor>, ComponentError> {
+        Ok(Box::new(MemoryLimiter::new(config, Box::new(system::Told(resident)), scope)?))
+    }
+}
+
 impl MemoryLimiter {
     fn new(config: &MemoryLimiterConfig, memory: Box<dyn Memory>, scope: &Scope) -> Result<Self, ComponentError> {
         let total = memory.total();
@@ -91,7 +107,7 @@ impl MemoryLimiter {
         let meters = Meters::new(scope, &account, limits);
         let interval = config.check_interval.0;
         let gate = Gate::new(scope.clone());
-        let watch = Arc::new(Watch { limits, account, shared, _limit: limit, memory, gate, meters, interval });
+        let watch = Arc::new(Watch { limits, account, shared, _limit: limit, memory, taken: AtomicU64::new(0), gate, meters, interval });
         let shown = Arc::downgrade(&watch);
         scope.show(move || shown.upgrade().map(|watch| watch.to_json()).unwrap_or_default());
         Ok(Self { watch, interval, ticking: Once::new() })
@@ -105,7 +121,7 @@ impl MemoryLimiter {
                 loop {
                     tokio::time::sleep(interval).await;
                     let Some(watch) = watch.upgrade() else { return };
-                    watch.look();
+                    watch.look(Look::Timed);
                 }
             });
         });
@@ -140,6 +156,10 @@ impl Watch {
     fn admit(&self, bytes: u64) -> Result<Reservation, Refusal> {
         if bytes > self.limits.soft {
             return Err(Refusal::TooLarge(bytes));
+        }
+        // Within one interval a fast sender fills any memory.
+        if self.taken.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) >= self.limits.step() {
+            self.look(Look::Taken);
         }
         let limit = self.limits.soft.min(self.gate.ceiling());
         self.account.reserve(bytes, limit, &self.shared).map_err(|none| match none {
@@ -182,16 +202,17 @@ impl Watch {
             Refusal::Hard => Rejected::retry_after(
                 "memory",
                 after,
-                format!("the process takes more memory than the hard limit of {} MiB: come again later", mib(hard)),
+                format!("the process's memory is near the hard limit of {} MiB: come again later", mib(hard)),
             ),
         };
         self.gate.refused(items, &rejected.message);
         rejected
     }
 
-    fn look(&self) {
+    fn look(&self, why: Look) {
+        self.taken.store(0, Ordering::Relaxed);
         let resident = self.memory.resident();
-        self.gate.look(resident, self.account.in_flight(), self.limits);
+        self.gate.look(why, resident, self.account.in_flight(), self.limits);
     }
 
     fn to_json(&self) -> serde_json::Value {
@@ -200,6 +221,7 @@ impl Watch {
             "held_bytes": self.shared.held(),
             "soft_limit_bytes": self.limits.soft,
             "hard_limit_bytes": self.limits.hard,
+            "guard_bytes": self.limits.guard(),
             "resident_bytes": self.memory.resident(),
             "refused_items": self.gate.all_refused(),
             "check_interval": GoDuration(self.interval).to_string(),

@@ -65,8 +65,9 @@ fn statuses(harness: &Harness) -> Vec<String> {
 }
 
 async fn fill(limiter: &MemoryLimiter, next: &Next) -> (usize, Rejected) {
+    let batch = mib_of_metrics();
     for taken in 0..1_000 {
-        if let Err(rejected) = limiter.process(mib_of_metrics(), next).await {
+        if let Err(rejected) = limiter.process(batch.clone(), next).await {
             return (taken, rejected);
         }
     }
@@ -191,7 +192,7 @@ async fn above_the_hard_limit_the_newest_is_shed_and_after_the_peak_all_is_taken
     resident.0.store(30 * MIB, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let rejected = limiter.process(mib_of_metrics(), &sink.next()).await.unwrap_err();
-    assert!(rejected.message.contains("more memory than the hard limit of 20 MiB"), "{rejected}");
+    assert!(rejected.message.contains("memory is near the hard limit of 20 MiB"), "{rejected}");
     // Most of what was in flight is gone, and its pages are used again.
     std::mem::forget(sink.take().pop());
     assert_eq!(fill(&limiter, &sink.next()).await.0, 2);
@@ -221,6 +222,60 @@ async fn where_the_allocator_keeps_its_pages_for_ever_everything_is_taken_again_
     resident.0.store(40 * MIB, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(fill(&limiter, &sink.next()).await.0, 1);
+}
+
+/// A process whose memory is what it needs for itself, what is in flight and a tenth more; pages stay with it, or go back.
+struct Modelled {
+    own: u64,
+    account: Arc<Account>,
+    keeps: bool,
+    peak: AtomicU64,
+}
+
+impl Memory for Arc<Modelled> {
+    fn total(&self) -> Option<u64> {
+        None
+    }
+
+    fn resident(&self) -> Option<u64> {
+        let now = self.own + self.account.in_flight() / 10 * 11;
+        let peak = self.peak.fetch_max(now, Ordering::Relaxed).max(now);
+        Some(if self.keeps { peak } else { now })
+    }
+}
+
+/// The program itself takes much, so that the soft limit alone lets the process pass the hard one.
+#[tokio::test(start_paused = true)]
+async fn under_full_load_with_a_backend_that_is_gone_the_process_stays_below_the_hard_limit_and_recovers() {
+    for (own, keeps) in [(10, false), (10, true), (100, false), (100, true), (160, true)] {
+        let harness = Harness::default();
+        let scope = harness.scope(ComponentKind::Processor, "memory_limiter");
+        let account = scope.shared("minicol_processor.memory_in_flight", Account::default);
+        let memory = Arc::new(Modelled { own: own * MIB, account, keeps, peak: AtomicU64::new(0) });
+        let config = MemoryLimiterConfig { limit_mib: 256, ..MemoryLimiterConfig::default() };
+        let limiter = MemoryLimiter::new(&config, Box::new(Arc::clone(&memory)), &scope).unwrap();
+        let sink = Sink::new();
+        let (mut taken, mut refused, batch) = (0, 0, mib_of_metrics());
+        // Five minutes of senders that come again at once, five times as much as there is room for in each second.
+        for _ in 0..600 {
+            for _ in 0..100 {
+                match limiter.process(batch.clone(), &sink.next()).await {
+                    Ok(()) => taken += 1,
+                    Err(_) => refused += 1,
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let resident = memory.resident().unwrap() / MIB;
+            assert!(resident < 256, "{resident} MiB with {own} of its own, pages kept: {keeps}, after {taken} batches");
+        }
+        assert!(refused > 50_000 && taken >= 50, "{taken} {refused}, {own} of its own, pages kept: {keeps}");
+        // It is back, and takes all there is. What the limits leave beside the program's own is taken again.
+        sink.take();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let (again, _) = fill(&limiter, &sink.next()).await;
+        assert!(again >= taken * 9 / 10, "{again} of {taken}, {own} of its own, pages kept: {keeps}");
+        assert!(memory.resident().unwrap() < 256 * MIB);
+    }
 }
 
 #[tokio::test(start_paused = true)]
