@@ -2,10 +2,12 @@
 
 use std::{fs, path::Path};
 
+use crate::promises::Tests;
+
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What a row begins with, what it says, and where the code says the same.
-const HELD: [(&str, &str, &str, &str); 44] = [
+const HELD: [(&str, &str, &str, &str); 47] = [
     ("sending queue of an exporter", "1000 requests", "crates/delivery/src/config.rs", "queue_size: 1000"),
     ("deliveries at once", "10", "crates/delivery/src/config.rs", "num_consumers: 10"),
     ("one attempt", "5s", "crates/delivery/src/config.rs", "timeout: GoDuration::from_secs(5)"),
@@ -47,7 +49,8 @@ const HELD: [(&str, &str, &str, &str); 44] = [
     ("memory that one zstd frame", "8 MiB", "crates/receiver-otlp/src/body.rs", "MAX_WINDOW_LOG: u32 = 23"),
     ("requests on one connection", "100", "crates/receiver-otlp/src/config.rs", "max_concurrent_streams: 100"),
     ("connections of one protocol", "256", "crates/receiver-otlp/src/config.rs", "max_connections: 256"),
-    ("head of a request", "16 KiB", "crates/plugin/src/net/server.rs", "MAX_HEADER_BYTES: u32 = 16 * 1024"),
+    ("head of a request", "16 KiB, 64 KiB", "crates/plugin/src/net/server.rs", "MAX_HEADER_BYTES: u32 = 16 * 1024"),
+    ("head of a request", "16 KiB, 64 KiB", "crates/plugin/src/net/server.rs", "MAX_HEAD_BYTES: usize = 64 * 1024"),
     ("idle connection", "100s", "crates/receiver-otlp/src/receiver.rs", "IDLE: Duration = Duration::from_secs(100)"),
     (
         "one answer, unpacked",
@@ -79,8 +82,88 @@ const HELD: [(&str, &str, &str, &str); 44] = [
     ("events that are remembered", "200", "crates/host/src/events.rs", "RECENT: usize = 200"),
     ("events that a reader may lag", "256", "crates/host/src/events.rs", "LIVE: usize = 256"),
     ("body of a backend's answer", "64 KiB", "crates/exporter-otlp/src/lib.rs", "MAX_ANSWER_BYTES: usize = 64 * 1024"),
+    ("a token, a secret", "64 KiB, a regular file", "crates/plugin/src/files.rs", "MAX_SECRET: u64 = 64 * 1024"),
+    ("a PEM file", "4 MiB, a regular file", "crates/plugin/src/files.rs", "MAX_PEM: u64 = 4 * 1024 * 1024"),
     ("connections of the metrics page", "16", "crates/telemetry/src/serve.rs", "MAX_CONNECTIONS: usize = 16"),
 ];
+
+/// What a row begins with, and the test in which its bound bites.
+const BITES: [(&str, &str); 52] = [
+    ("sending queue of an exporter", "a_full_queue_refuses_and_says_that_trying_again_may_help"),
+    ("one batch in it", "a_request_that_is_too_large_is_not_asked_to_come_again"),
+    ("deliveries at once", "consumers_deliver_at_the_same_time"),
+    ("one attempt", "each_attempt_has_its_own_timeout"),
+    ("trying one batch", "a_batch_is_given_up_when_the_next_attempt_would_come_too_late"),
+    ("a wait that a backend asks for", "a_wait_that_the_far_end_asked_for_is_kept"),
+    ("queue on disk", "at_max_size_it_refuses_until_something_is_gone_and_the_file_keeps_to_it"),
+    ("memory of what is in flight", "what_is_held_anywhere_counts_until_its_last_part_is_gone"),
+    ("waiting for a second arrow", "a_dead_exporter_that_makes_senders_wait_delays_no_other"),
+    ("cycles of a poller", "observations_that_are_not_taken_are_counted_as_lost"),
+    ("reasons that an exporter's books", "reasons_are_bounded"),
+    ("stored records of one", "at_max_size_it_refuses_until_something_is_gone_and_the_file_keeps_to_it"),
+    ("room of the disk", "on_a_full_disk_it_refuses_and_recovers_by_itself"),
+    ("a stored queue's batches", "what_waits_is_in_the_storage_and_not_in_memory"),
+    ("damaged stores", "of_stores_that_could_not_be_opened_a_few_are_kept"),
+    ("requests of a receiver at once", "what_is_beyond_the_memory_of_all_requests_shall_come_again"),
+    ("one request, packed", "each_request_that_is_refused_is_counted_under_its_reason"),
+    ("arrival of one request", "each_request_that_is_refused_is_counted_under_its_reason"),
+    ("memory that one zstd frame", "a_zstd_frame_that_asks_for_too_much_memory_is_refused"),
+    ("depth of a Protobuf message", "what_nests_too_deep_is_refused"),
+    ("connections of one protocol", "connections_beyond_their_bound_wait"),
+    ("head of a request", "a_head_beyond_its_bound_is_refused"),
+    ("one answer, unpacked", "a_body_that_never_ends_is_cut_at_the_largest_reply"),
+    ("one call, and its tries", "retries_end_with_their_number"),
+    ("one cycle", "a_cycle_that_overruns_is_cut_at_the_next_tick_which_is_on_time"),
+    ("calls at once", "of_one_session_no_more_than_256_calls_are_out_at_once"),
+    ("list of tools", "a_list_without_end_is_cut"),
+    ("redirects", "a_redirect_on_the_same_origin_is_followed_and_one_to_another_never_sees_the_headers"),
+    ("a wait that it asks for", "retry_after_is_seconds_or_a_date"),
+    ("series of one metric", "what_finds_no_room_is_counted"),
+    ("keys of counted items", "the_longest_unseen_are_forgotten_first_and_never_those_of_the_latest_answers"),
+    ("items of one answer", "a_hundred_thousand_members_and_items_are_cut_at_the_bounds_and_told"),
+    ("text of one attribute", "long_attributes_are_cut_at_a_character"),
+    ("texts of attributes", "what_is_seen_again_lives_on_and_what_is_not_is_forgotten"),
+    ("life of a series", "what_got_no_more_values_is_forgotten_and_counted"),
+    ("labels of one line", "pages_of_prometheus_are_bounded"),
+    ("sources of which", "of_very_many_sources_the_one_silent_longest_is_forgotten"),
+    ("series of one of the program's own", "more_series_than_the_sdks_own_limit_are_kept_apart"),
+    ("one field of a log line", "a_long_field_is_cut"),
+    ("message of a status", "what_is_kept_is_bounded_and_foreign_text_harmless"),
+    ("text of a server", "long_text_is_cut_at_a_character"),
+    ("lines about one kind of loss", "losses_are_told_by_their_exact_number_at_most_once_a_minute"),
+    ("events that are remembered", "what_is_kept_is_bounded_and_foreign_text_harmless"),
+    ("body of a backend's answer", "an_answer_beyond_its_bound_is_cut_and_taken_for_what_its_status_says"),
+    ("connections of the metrics page", "a_connection_that_says_nothing_is_closed_and_too_many_wait"),
+    ("one file of configuration", "a_file_that_is_too_large_is_refused_unread"),
+    ("its depth", "what_nests_too_deep_is_refused"),
+    ("a token, a secret", "a_secret_that_never_ends_is_refused_at_once"),
+    ("a PEM file", "what_is_no_small_file_is_refused_at_once_and_fills_no_memory"),
+    ("one receiver's or extension's start", "a_component_that_never_gets_ready_fails_the_start"),
+    ("the shutdown", "at_the_deadline_everything_left_is_dropped_and_counted"),
+    ("records in quarantine", "flipped_bytes_cost_what_they_hit_and_nothing_else"),
+];
+
+/// Rows whose bound is a library's, set by us: that it holds is the library's to test.
+const OF_LIBRARIES: [(&str, &str); 5] = [
+    ("pages of the store", "redb's cache"),
+    ("calls that wait for the store", "tokio's bounded channel"),
+    ("requests on one connection at once", "h2's streams"),
+    ("idle connection (HTTP/1)", "hyper's timer"),
+    ("events that a reader may lag", "tokio's broadcast channel"),
+];
+
+#[test]
+fn for_every_row_there_is_a_test_in_which_its_bound_bites() {
+    let (page, tests) = (read("docs/bounds.md"), Tests::all());
+    for row in rows(&page) {
+        let own = BITES.iter().find(|(what, _)| row[0].starts_with(what));
+        let library = OF_LIBRARIES.iter().any(|(what, _)| row[0].starts_with(what));
+        assert!(own.is_some() != library, "one thing holds it: {row:?}");
+        if let Some((_, test)) = own {
+            assert!(tests.has(&[], test), "`{test}` is no test: {row:?}");
+        }
+    }
+}
 
 fn read(path: &str) -> String {
     let path = Path::new(ROOT).join(path);

@@ -14,6 +14,7 @@ mod house;
 mod otlp;
 mod otlp_environment;
 mod program;
+mod promises;
 mod reload;
 mod schema;
 mod secrets;

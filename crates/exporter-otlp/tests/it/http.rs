@@ -50,6 +50,22 @@ async fn a_large_batch_arrives_whole_and_uncompressed_where_so_configured() {
     assert!(!received[0].gzip && received[0].message == encoded(&batch));
 }
 
+/// What a server says beyond 64 KiB is not read: what its status says holds.
+#[tokio::test]
+async fn an_answer_beyond_its_bound_is_cut_and_taken_for_what_its_status_says() {
+    let harness = in_memory();
+    let sink = Sink::start(&harness.network, "localhost:4318").await;
+    let exporter = otlphttp(&harness, "endpoint: 'http://localhost:4318'");
+    for (status, retry) in [(200, None), (503, Some(Retry::Backoff)), (400, Some(Retry::Never))] {
+        let kind = vec![("content-type", "application/x-protobuf".to_owned())];
+        sink.answer(Answer::Http(status, kind, vec![0xff; 4 << 20]));
+        let result = exporter.export(metrics(1)).await;
+        assert_eq!(result.as_ref().err().map(|error| error.retry), retry, "{status}: {result:?}");
+        assert!(result.map_or(0, |delivered| delivered.rejected) == 0);
+        assert_eq!(sink.take().len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn what_the_server_says_is_shown_escaped_and_shortened() {
     let harness = in_memory();

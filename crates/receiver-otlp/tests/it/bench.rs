@@ -62,7 +62,11 @@ pub(crate) fn build(harness: &Harness, yaml: &str) -> (Vec<Problem>, Option<Box<
 
 /// Runs a receiver from the YAML of its body until it serves.
 pub(crate) async fn run(yaml: &str) -> Running {
-    let harness = Harness::default();
+    run_in(Harness::default(), yaml).await
+}
+
+/// The same in a harness that is there.
+pub(crate) async fn run_in(harness: Harness, yaml: &str) -> Running {
     let (problems, receiver) = build(&harness, yaml);
     assert!(problems.is_empty(), "{problems:?}");
     let sink = Sink::new();

@@ -51,7 +51,7 @@ async fn every_bound_is_checked_where_it_is_written() {
         ("protocols: {grpc: {tls: {}}}", "protocols::grpc::tls::cert_file: is required where tls is set"),
         (
             "protocols: {grpc: {tls: {cert_file: /none.pem, key_file: /none.pem}}}",
-            "protocols::grpc::tls::cert_file: cert_file /none.pem cannot be used: I/O error: No such file or directory (os error 2)",
+            "protocols::grpc::tls::cert_file: cert_file /none.pem cannot be used: No such file or directory (os error 2)",
         ),
     ] {
         let found = errors(yaml);

@@ -1,14 +1,19 @@
 //! What is refused is told as OTLP wants it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use minicol_plugin::{Rejected, net::MemoryNetwork};
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::metrics::{
+    InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
+    data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics},
+};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::bench::{GRPC, HTTP, PROTOBUF, framed, gzip, requests, run, zstd};
+use crate::bench::{GRPC, HTTP, PROTOBUF, framed, gzip, requests, run, run_in, zstd};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -136,6 +141,52 @@ async fn what_is_beyond_the_memory_of_all_requests_shall_come_again() {
     assert_eq!(receiver.post(HTTP[0], &[PROTOBUF], message.clone()).await.status, 200);
 }
 
+/// A frame says how much memory it takes to unpack it; a few bytes could ask for all there is.
+#[tokio::test]
+async fn a_zstd_frame_that_asks_for_too_much_memory_is_refused() {
+    use std::io::Write;
+    let receiver = run("").await;
+    let packed = |window: u32| {
+        let mut encoder = ::zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(window).unwrap();
+        encoder.write_all(&requests()[0].0).unwrap();
+        encoder.finish().unwrap()
+    };
+    for (window, status) in [(23, 200), (24, 400), (27, 400)] {
+        let told = receiver.post(HTTP[0], &[PROTOBUF, ("content-encoding", "zstd")], packed(window)).await;
+        assert_eq!(told.status, status, "a window of 2^{window} bytes: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_beyond_its_bound_is_refused() {
+    let receiver = run("").await;
+    let (message, _) = &requests()[0];
+    for (length, status) in [(60 * 1024, 200), (65 * 1024, 431)] {
+        let value = "x".repeat(length);
+        let told = receiver.post(HTTP[0], &[PROTOBUF, ("x-long", &value)], message.clone()).await;
+        assert_eq!(told.status, status, "HTTP/1, {length}");
+    }
+    for (length, status) in [(8 * 1024, 200), (17 * 1024, 431)] {
+        let value = "x".repeat(length);
+        let told = receiver.call(GRPC[0], &[("x-long", &value)], framed(0, message)).await;
+        assert_eq!(told.status, status, "HTTP/2, {length}");
+    }
+}
+
+/// The one beyond the bound is served once another has gone.
+#[tokio::test(start_paused = true)]
+async fn connections_beyond_their_bound_wait() {
+    let receiver = run("protocols: {http: {max_connections: 1}}").await;
+    let first = receiver.connect(4318).await;
+    let (message, _) = &requests()[0];
+    let waiting = receiver.post(HTTP[0], &[PROTOBUF], message.clone());
+    tokio::pin!(waiting);
+    assert!(tokio::time::timeout(Duration::from_secs(5), &mut waiting).await.is_err(), "it waits");
+    drop(first);
+    assert_eq!(waiting.await.status, 200);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_that_never_ends_is_given_up() {
     let receiver = run("protocols: {http: {read_timeout: 5s}}").await;
@@ -147,6 +198,68 @@ async fn a_request_that_never_ends_is_given_up() {
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 503");
     assert_eq!(began.elapsed().as_secs(), 5);
+}
+
+/// Every reason, and how often; of one transport.
+fn refused(provider: &SdkMeterProvider, exporter: &InMemoryMetricExporter, transport: &str) -> BTreeMap<String, u64> {
+    exporter.reset();
+    provider.force_flush().unwrap();
+    let collected = exporter.get_finished_metrics().unwrap();
+    let metrics = collected.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(ScopeMetrics::metrics);
+    let mut found = BTreeMap::new();
+    for metric in metrics.filter(|metric| metric.name() == "minicol_otlp_receiver_refused_requests") {
+        let AggregatedMetrics::U64(MetricData::Sum(sum)) = metric.data() else { panic!("{metric:?}") };
+        for point in sum.data_points() {
+            let of = |key: &str| point.attributes().find(|one| one.key.as_str() == key).unwrap().value.to_string();
+            if of("transport") == transport {
+                found.insert(of("reason"), point.value());
+            }
+        }
+    }
+    found
+}
+
+/// Each bound of the receiver counts when it bites, under its own reason.
+#[tokio::test(start_paused = true)]
+async fn each_request_that_is_refused_is_counted_under_its_reason() {
+    let exporter = InMemoryMetricExporter::default();
+    let provider = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter.clone()).build()).build();
+    let mut harness = minicol_plugin::testing::Harness::default();
+    harness.meter = provider.meter("test");
+    let yaml = "{max_in_flight_mib: 1, protocols: {grpc: {max_recv_msg_size_mib: 1}, http: {max_request_body_size: 1048576, read_timeout: 5s}}}";
+    let receiver = run_in(harness, yaml).await;
+    let garbage = b"\xff\xff\xff";
+    let large = vec![0; (1 << 20) + 1];
+    let random = minicol_plugin::SeededRandom::from_seed(1);
+    let plain: Vec<u8> = (0..125_000).flat_map(|_| minicol_plugin::Random::next_u64(&random).to_be_bytes()).collect();
+    let (deep, packed) = ("[".repeat(200), [PROTOBUF, ("content-encoding", "gzip")]);
+
+    for (headers, body, status) in [
+        (&[PROTOBUF][..], garbage.to_vec(), 400),
+        (&[JSON], deep.into_bytes(), 400),
+        (&packed, garbage.to_vec(), 400),
+        (&[PROTOBUF], large.clone(), 413),
+        (&packed, gzip(&plain), 429),
+    ] {
+        assert_eq!(receiver.post(HTTP[0], headers, body).await.status, status, "{headers:?}");
+    }
+    let mut stream = receiver.connect(4318).await;
+    let head = "POST /v1/metrics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\ncontent-length: 100\r\n\r\nhalf";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.read_exact(&mut [0; 12]).await.unwrap();
+    let expected = [("exhausted", 1), ("invalid", 3), ("too_large", 1), ("too_slow", 1)];
+    let expected: BTreeMap<_, _> = expected.into_iter().map(|(reason, times)| (reason.to_owned(), times)).collect();
+    assert_eq!(refused(&provider, &exporter, "http"), expected);
+
+    receiver.call(GRPC[0], &[], framed(0, garbage)).await;
+    receiver.call(GRPC[0], &[], framed(0, &large)).await;
+    receiver.call(GRPC[0], &[("grpc-encoding", "gzip")], framed(1, &gzip(&plain))).await;
+    // What a pipeline refuses for now counts as what is beyond the memory.
+    receiver.sink.refuse(Some(Rejected::retryable("queue_full", "full")));
+    receiver.call(GRPC[0], &[], framed(0, &requests()[0].0)).await;
+    let expected = [("exhausted", 2), ("invalid", 1), ("too_large", 1)];
+    let expected: BTreeMap<_, _> = expected.into_iter().map(|(reason, times)| (reason.to_owned(), times)).collect();
+    assert_eq!(refused(&provider, &exporter, "grpc"), expected);
 }
 
 #[tokio::test]
