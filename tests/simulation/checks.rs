@@ -1,6 +1,9 @@
 //! What must hold at the end of every simulation.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use minicol_delivery::DeliveryCounts;
 use minicol_plugin::Event;
@@ -8,7 +11,7 @@ use minicol_tests::{Point, Received, Value, breaches, repeated};
 
 use crate::{
     scenario::{ExporterPlan, Run, Scenario},
-    world::{RunStory, Story},
+    world::{IntakeStory, RunStory, Story},
 };
 
 /// Everything that does not hold, in words.
@@ -27,6 +30,9 @@ pub(crate) fn judge(scenario: &Scenario, story: &Story) -> Vec<String> {
         found.extend(cycles(scenario, &points));
         wrong.extend(found.into_iter().map(|what| format!("{}: {what}", exporter.id)));
     }
+    if let (Some(plan), Some(intake)) = (&scenario.intake, &story.intake) {
+        wrong.extend(what_was_acknowledged_arrives(scenario, &plan.exporter, intake));
+    }
     if story.after_the_end > 0 {
         wrong.push(format!("{} requests came after minicol had ended", story.after_the_end));
     }
@@ -40,8 +46,9 @@ pub(crate) fn judge(scenario: &Scenario, story: &Story) -> Vec<String> {
 fn the_end(scenario: &Scenario, run: &Run, told: &RunStory) -> Vec<String> {
     let mut wrong: Vec<String> = told.unbalanced.clone();
     let Some(report) = &told.report else { return wrong };
-    if report.took > run.shutdown + GRACE {
-        wrong.push(format!("the shutdown took {:?} of {:?}", report.took, run.shutdown));
+    let took = report.took.max(told.took);
+    if took > run.shutdown + GRACE {
+        wrong.push(format!("the shutdown took {took:?} of {:?}", run.shutdown));
     }
     wrong.extend(report.errors.iter().chain(&report.broken).map(|what| format!("not well at the end: {what}")));
     wrong.extend(report.books.check_at_end().err().map(|unbalanced| unbalanced.to_string()));
@@ -58,6 +65,48 @@ fn the_end(scenario: &Scenario, run: &Run, told: &RunStory) -> Vec<String> {
     }
     wrong
 }
+
+/// Over all lives: what a sender was told to be taken arrives, nothing arrives that was not sent, and comes again only where its sender could not know.
+fn what_was_acknowledged_arrives(scenario: &Scenario, exporter: &ExporterPlan, intake: &IntakeStory) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut breach = |is: bool, what: String| wrong.extend(is.then_some(what));
+    let mut arrived: BTreeMap<&str, u64> = BTreeMap::new();
+    for item in intake.received.iter().flat_map(|one| &one.items) {
+        *arrived.entry(item).or_default() += 1;
+    }
+    let sent: BTreeSet<&str> = intake.told.iter().flat_map(|one| &one.items).map(String::as_str).collect();
+    let invented = arrived.keys().filter(|item| !sent.contains(*item)).count();
+    breach(invented > 0, format!("{invented} items arrived that nobody sent"));
+    let acknowledged = intake.told.iter().filter(|one| one.taken).flat_map(|one| &one.items);
+    let missing: Vec<_> = acknowledged.filter(|item| !arrived.contains_key(item.as_str())).collect();
+    breach(!missing.is_empty(), format!("{} items were acknowledged and never arrived: {missing:?}", missing.len()));
+    breach(intake.left_on_disk > 0, format!("{} records are left on disk", intake.left_on_disk));
+
+    // A request is known by its first item.
+    let mut requests: BTreeMap<&str, u64> = BTreeMap::new();
+    for first in intake.received.iter().filter_map(|one| one.items.first()) {
+        *requests.entry(first).or_default() += 1;
+    }
+    let twice: u64 = requests.values().map(|times| times - 1).sum();
+    let ambiguous = intake.received.iter().filter(|one| one.ambiguous).count() as u64;
+    let outages = exporter.deaths.len() + exporter.network.outages.len();
+    // Each life leaves at most what was in delivery, for each of the two signals; so does a backend that goes.
+    let ends = (outages + scenario.runs.len()) as u64 * 2;
+    let excuses = if scenario.calm { 0 } else { ambiguous + exporter.consumers * (intake.struck + ends) };
+    breach(twice > excuses, format!("{twice} requests of senders came again, with {excuses} reasons"));
+
+    // Where nothing is wrong any more, everything is taken: no refusal sticks.
+    let settled = intake.mended_at + SETTLED;
+    // Between two lives nobody is there to take anything.
+    let always = scenario.calm && scenario.runs.len() == 1;
+    let never = scenario.calm && !always;
+    let refused = intake.told.iter().filter(|one| !one.taken && !never && (always || one.at > settled)).count();
+    breach(refused > 0, format!("{refused} requests of senders were refused although nothing was wrong any more"));
+    wrong
+}
+
+/// By then what was wrong is forgotten: the limiter has looked, and what is full has drained.
+const SETTLED: Duration = Duration::from_secs(8);
 
 /// What a component gets after the deadline to drop what it does.
 const GRACE: Duration = Duration::from_millis(500);
@@ -112,8 +161,8 @@ fn repetitions(scenario: &Scenario, exporter: &ExporterPlan, received: &[Receive
     let ambiguous = received.iter().filter(|one| one.ambiguous).count() as u64;
     let outages = exporter.deaths.len() + exporter.network.outages.len();
     let excuses = ambiguous + exporter.consumers * (struck + outages as u64);
-    let excuses =
-        excuses + exporter.consumers * scenario.runs.iter().filter(|run| run.cancelled.is_some()).count() as u64;
+    let excuses = excuses
+        + exporter.consumers * scenario.runs.iter().filter(|run| run.cancelled.is_some() || run.crashes).count() as u64;
     if twice as u64 > excuses {
         return vec![format!("{twice} of {all} requests came again, with {excuses} reasons")];
     }

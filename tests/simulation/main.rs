@@ -8,7 +8,9 @@
 
 mod buddy;
 mod checks;
+mod intake;
 mod reloads;
+mod sabotage;
 mod scenario;
 mod world;
 
@@ -25,13 +27,16 @@ use std::{
 
 use minicol_plugin::Event;
 
+use sabotage::Sabotage;
 use scenario::Scenario;
 use world::Story;
 
 /// How many seeds are run where nobody says otherwise.
 const SEEDS: u64 = 2_000;
 /// How many of them are run twice.
-const TWICE: u64 = 40;
+const TWICE: usize = 40;
+/// How many are tried for a planted bug.
+const PLANTED: u64 = 200;
 /// No simulation lasts longer, in simulated time.
 const NEVER: Duration = Duration::from_secs(3 * 3600);
 
@@ -39,15 +44,26 @@ const NEVER: Duration = Duration::from_secs(3 * 3600);
 struct Outcome {
     wrong: Vec<String>,
     trace: Vec<String>,
+    met: Seen,
+}
+
+/// What happened at all: a simulation in which nothing of it happens proves nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    crashes: u64,
+    acknowledged: u64,
+    refused: u64,
+    out_of_memory: u64,
+    restored: u64,
 }
 
 thread_local! {
     static PANICS: Cell<u64> = const { Cell::new(0) };
 }
 
-fn run(seed: u64) -> Outcome {
+fn run(seed: u64, planted: Option<Sabotage>) -> Outcome {
     count_panics();
-    let scenario = Scenario::of(seed);
+    let scenario = Scenario::of(seed, planted);
     let before = PANICS.get();
     let story = catch_unwind(AssertUnwindSafe(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -61,10 +77,29 @@ fn run(seed: u64) -> Outcome {
         if story.is_ok() {
             wrong.push(format!("it has not ended after {NEVER:?}"));
         }
-        return Outcome { wrong, trace: Vec::new() };
+        return Outcome { wrong, trace: Vec::new(), met: Seen::default() };
     };
     wrong.extend(checks::judge(&scenario, &story));
-    Outcome { wrong, trace: trace(&story) }
+    let crashes = scenario.runs.iter().filter(|run| run.crashes).count() as u64;
+    let mut met = Seen { crashes, ..Seen::default() };
+    for run in &story.runs {
+        met.out_of_memory += run.out_of_memory;
+        met.restored += run.restored;
+    }
+    for told in story.intake.iter().flat_map(|intake| &intake.told) {
+        *if told.taken { &mut met.acknowledged } else { &mut met.refused } += 1;
+    }
+    Outcome { wrong, trace: trace(&story), met }
+}
+
+impl Seen {
+    fn add(&mut self, more: Self) {
+        self.crashes += more.crashes;
+        self.acknowledged += more.acknowledged;
+        self.refused += more.refused;
+        self.out_of_memory += more.out_of_memory;
+        self.restored += more.restored;
+    }
 }
 
 /// What happened, in an order that does not depend on which of two things at one moment came first.
@@ -81,6 +116,9 @@ fn trace(story: &Story) -> Vec<String> {
                 one.rejected
             )
         }));
+    }
+    for one in story.intake.iter().flat_map(|intake| &intake.received) {
+        trace.push(format!("{:012.3} keeper took {:?}", one.at.as_secs_f64(), one.items));
     }
     for event in story.runs.iter().flat_map(|run| &run.events) {
         let since =
@@ -120,7 +158,7 @@ fn seeds() -> std::ops::Range<u64> {
 fn whatever_goes_wrong_everything_is_accounted_for() {
     let seeds = seeds();
     let alone = seeds.end - seeds.start == 1;
-    let (next, failed) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
+    let (next, failed, met) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()), Mutex::new(Seen::default()));
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -130,9 +168,10 @@ fn whatever_goes_wrong_everything_is_accounted_for() {
                     if seed >= seeds.end {
                         return;
                     }
-                    let outcome = run(seed);
+                    let outcome = run(seed, None);
+                    met.lock().unwrap().add(outcome.met);
                     if alone {
-                        println!("{:#?}\n{}", Scenario::of(seed), outcome.trace.join("\n"));
+                        println!("{:#?}\n{}", Scenario::of(seed, None), outcome.trace.join("\n"));
                     }
                     if !outcome.wrong.is_empty() {
                         failed.lock().unwrap().push((seed, outcome.wrong));
@@ -149,12 +188,31 @@ fn whatever_goes_wrong_everything_is_accounted_for() {
         println!("  MINICOL_SEED={seed} cargo test -p minicol-tests --test simulation -- --nocapture whatever");
     }
     assert!(failed.is_empty(), "{} of {} seeds failed", failed.len(), seeds.end - seeds.start);
+    let met = met.into_inner().unwrap();
+    println!("{met:?}");
+    let Seen { crashes, acknowledged, refused, out_of_memory, restored } = met;
+    if seeds.end - seeds.start >= SEEDS {
+        let all = [crashes, acknowledged, refused, out_of_memory, restored];
+        assert!(all.iter().all(|times| *times > 50), "something hardly ever happens: {met:?}");
+    }
+}
+
+/// Each of the checks above finds what it is there for: bugs are planted, one at a time, and each is found by what it is.
+#[test]
+fn every_planted_bug_is_found() {
+    for (bug, complaint) in sabotage::ALL {
+        let found = (0..PLANTED).find(|seed| run(*seed, Some(bug)).wrong.iter().any(|what| what.contains(complaint)));
+        let found =
+            found.unwrap_or_else(|| panic!("{bug:?} was planted, and no seed below {PLANTED} says `{complaint}`"));
+        println!("{bug:?}: found by seed {found}");
+    }
 }
 
 #[test]
 fn a_seed_tells_the_same_story_twice() {
-    for seed in 0..TWICE {
-        let (one, other) = (run(seed).trace, run(seed).trace);
+    // Where other programs send, too, more meets in one millisecond, and either of two things may come first.
+    for seed in (0..).filter(|seed| Scenario::of(*seed, None).intake.is_none()).take(TWICE) {
+        let (one, other) = (run(seed, None).trace, run(seed, None).trace);
         let differ = one.iter().zip(&other).find(|(one, other)| one != other);
         assert!(one == other, "seed {seed} went another way: {differ:?}, {} and {} lines", one.len(), other.len());
     }

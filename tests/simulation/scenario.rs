@@ -6,6 +6,8 @@ use minicol_plugin::net::{NetworkFaults, Outage, OutageKind};
 
 use minicol_tests::Chance;
 
+use crate::{intake::INTAKE, sabotage::Sabotage};
+
 /// Everything of one simulation, drawn from its seed.
 #[derive(Debug)]
 pub(crate) struct Scenario {
@@ -17,6 +19,10 @@ pub(crate) struct Scenario {
     pub(crate) exporters: Vec<ExporterPlan>,
     /// What is polled goes through a second pipeline of the same program, by OTLP, before it reaches the backend.
     pub(crate) relay: bool,
+    /// Other programs send logs and traces, which a queue on disk takes.
+    pub(crate) intake: Option<IntakePlan>,
+    /// A bug that is planted, to see that it is found.
+    pub(crate) planted: Option<Sabotage>,
     /// Lives of minicol, one after the other.
     pub(crate) runs: Vec<Run>,
     /// When the wall clock is set, and by how many seconds.
@@ -54,9 +60,24 @@ pub(crate) struct ExporterPlan {
     pub(crate) deaths: Vec<(Duration, Duration)>,
 }
 
+/// What is sent by others, where it goes, and what goes wrong there.
+#[derive(Debug)]
+pub(crate) struct IntakePlan {
+    pub(crate) senders: usize,
+    pub(crate) exporter: ExporterPlan,
+    /// The disk fails and is full now and then.
+    pub(crate) bad_disk: bool,
+    /// The process takes much memory now and then.
+    pub(crate) hungry: bool,
+}
+
 /// One life of minicol.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
+    /// It ends without a shutdown, as by SIGKILL.
+    pub(crate) crashes: bool,
+    /// Nothing goes wrong any more where logs and traces go: all that was acknowledged arrives.
+    pub(crate) mended: bool,
     pub(crate) lasting: Duration,
     pub(crate) shutdown: Duration,
     /// The shutdown is broken off after this, as by a second signal.
@@ -67,25 +88,34 @@ pub(crate) struct Run {
 pub(crate) const RELAY: &str = "relay:4317";
 
 impl Scenario {
-    pub(crate) fn of(seed: u64) -> Self {
+    pub(crate) fn of(seed: u64, planted: Option<Sabotage>) -> Self {
         let chance = Chance::of(seed, "scenario", 0);
         let calm = seed.is_multiple_of(16);
         let interval = Duration::from_secs(chance.pick(&[3, 5, 10]));
         let cycles = 2 + chance.below(4);
         let lives = if chance.share(0.25) { 2 } else { 1 };
         let lasting = interval * u32::try_from(cycles).unwrap() / lives;
-        let runs = (0..lives).map(|_| Run::of(&chance, calm, lasting)).collect();
+        let mut runs: Vec<_> = (0..lives).map(|_| Run::of(&chance, calm, lasting)).collect();
         let relay = chance.share(0.2);
         let targets = (0..=chance.below(3)).map(|nth| TargetPlan::of(seed, nth, calm, lasting * lives)).collect();
         let exporters =
             (0..=chance.below(2)).map(|nth| ExporterPlan::of(seed, nth, calm, relay, lasting * lives)).collect();
         // A program that begins anew cannot know that the clock was set back meanwhile.
-        let steps = if !calm && lives == 1 && chance.share(0.15) {
+        let intake = IntakePlan::of(seed, calm, lasting * lives);
+        if intake.is_some() && !calm {
+            let crashes = Chance::of(seed, "crashes", 0);
+            for run in &mut runs {
+                run.crashes = crashes.share(0.5);
+            }
+            let (lasting, shutdown) = (Duration::from_secs(18), Duration::from_secs(60));
+            runs.push(Run { lasting, shutdown, cancelled: None, crashes: false, mended: true });
+        }
+        let steps = if !calm && runs.len() == 1 && chance.share(0.15) {
             vec![(chance.millis(1000, 20_000), chance.between(-4.0, 4.0))]
         } else {
             Vec::new()
         };
-        Self { seed, calm, interval, targets, exporters, relay, runs, steps }
+        Self { seed, calm, interval, targets, exporters, relay, intake, planted, runs, steps }
     }
 
     /// The pipeline file.
@@ -114,23 +144,41 @@ impl Scenario {
         let polled: Vec<_> = (0..self.targets.len()).map(|nth| format!("session_buddy/{nth}")).collect();
         let (polled, ids) = (polled.join(", "), ids.join(", "));
         let mut pipelines = String::new();
+        let mapping = if self.planted.is_some() { "mapping, bend" } else { "mapping" };
         if self.relay {
             let _ = writeln!(receivers, "  otlp: {{protocols: {{grpc: {{endpoint: \"{RELAY}\"}}}}}}");
             let _ = writeln!(exporters, "  otlp/hop: {{endpoint: \"http://{RELAY}\", {}}}", delivery(&polling).0);
             let _ = writeln!(
                 pipelines,
-                "    metrics/hop: {{receivers: [{polled}], processors: [mapping], exporters: [otlp/hop]}}"
+                "    metrics/hop: {{receivers: [{polled}], processors: [{mapping}], exporters: [otlp/hop]}}"
             );
             let _ = writeln!(pipelines, "    metrics: {{receivers: [otlp], exporters: [{ids}]}}");
         } else {
             let _ = writeln!(
                 pipelines,
-                "    metrics: {{receivers: [{polled}], processors: [mapping], exporters: [{ids}]}}"
+                "    metrics: {{receivers: [{polled}], processors: [{mapping}], exporters: [{ids}]}}"
             );
         }
+        let mut extensions = "spy";
+        if let Some(intake) = &self.intake {
+            extensions = "spy, disk";
+            let (host, port) = INTAKE;
+            let one = &intake.exporter;
+            let _ = writeln!(receivers, "  otlp/intake: {{protocols: {{http: {{endpoint: \"{host}:{port}\"}}}}}}");
+            let _ = writeln!(exporters, "  {}: {{endpoint: \"http://{}\", {}}}", one.id, one.address, one.settings);
+            for signal in ["logs", "traces"] {
+                let _ = writeln!(
+                    pipelines,
+                    "    {signal}: {{receivers: [otlp/intake], processors: [memory_limiter], exporters: [{}]}}",
+                    one.id
+                );
+            }
+        }
+        let bend = if self.planted.is_some() { ", bend: " } else { "" };
         format!(
-            "receivers:\n{receivers}processors: {{mapping: {{presets: [session_buddy]}}}}\nexporters:\n{exporters}\
-             extensions: {{spy: }}\nservice:\n  telemetry: {{metrics: {{level: none}}}}\n  extensions: [spy]\n  pipelines:\n{pipelines}"
+            "receivers:\n{receivers}processors: {{mapping: {{presets: [session_buddy]}}, memory_limiter: {{limit_mib: 1}}{bend}}}\n\
+             exporters:\n{exporters}extensions: {{spy: , disk: }}\nservice:\n  telemetry: {{metrics: {{level: none}}}}\n  \
+             extensions: [{extensions}]\n  pipelines:\n{pipelines}"
         )
     }
 }
@@ -138,11 +186,12 @@ impl Scenario {
 impl Run {
     fn of(chance: &Chance, calm: bool, lasting: Duration) -> Self {
         if calm {
-            return Self { lasting, shutdown: Duration::from_secs(30), cancelled: None };
+            let shutdown = Duration::from_secs(30);
+            return Self { lasting, shutdown, cancelled: None, crashes: false, mended: false };
         }
         let shutdown = chance.pick(&[Duration::from_millis(500), Duration::from_secs(4), Duration::from_secs(20)]);
         let cancelled = chance.share(0.15).then(|| shutdown.mul_f64(chance.between(0.0, 0.9)));
-        Self { lasting: lasting + chance.millis(0, 2000), shutdown, cancelled }
+        Self { lasting: lasting + chance.millis(0, 2000), shutdown, cancelled, crashes: false, mended: false }
     }
 }
 
@@ -177,6 +226,35 @@ impl ExporterPlan {
             network: network(&chance, calm, lasting),
             deaths: deaths(&chance, calm, lasting),
         }
+    }
+}
+
+impl IntakePlan {
+    fn of(seed: u64, calm: bool, lasting: Duration) -> Option<Self> {
+        let chance = Chance::of(seed, "intake", 0);
+        if !chance.share(0.15) {
+            return None;
+        }
+        let consumers = chance.pick(&[1, 3]);
+        let settings = format!(
+            "compression: none, timeout: {}, retry_on_failure: {{initial_interval: {}, max_interval: 2s, max_elapsed_time: 0s}}, \
+             sending_queue: {{storage: disk, num_consumers: {consumers}, queue_size: {}, block_on_overflow: {}}}",
+            chance.pick(&["1s", "5s"]),
+            chance.pick(&["100ms", "1s"]),
+            if calm { 1_000 } else { chance.pick(&[2, 20, 1_000]) },
+            chance.share(0.3),
+        );
+        let exporter = ExporterPlan {
+            id: format!("{}/kept", chance.pick(&["otlp", "otlphttp"])),
+            address: "keeper:4317".to_owned(),
+            settings,
+            consumers,
+            trouble: if calm { 0.0 } else { chance.pick(&[0.1, 0.4, 0.8]) },
+            network: network(&chance, calm, lasting),
+            deaths: deaths(&chance, calm, lasting),
+        };
+        let senders = 1 + chance.below(3);
+        Some(Self { senders, exporter, bad_disk: !calm && chance.share(0.4), hungry: !calm && chance.share(0.5) })
     }
 }
 

@@ -14,7 +14,14 @@ use hyper::{
     header,
 };
 use minicol_plugin::net::{HttpServer, HttpVersions, Listener, Network};
-use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceResponse};
+use opentelemetry_proto::tonic::{
+    collector::{
+        logs::v1::ExportLogsServiceRequest,
+        metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceResponse},
+        trace::v1::ExportTraceServiceRequest,
+    },
+    common::v1::{AnyValue, any_value},
+};
 use prost::Message;
 use tokio::{task::AbortHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -44,6 +51,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     trouble: f64,
+    forgiving: bool,
     script: VecDeque<Fate>,
     arrivals: Vec<Duration>,
     received: Vec<Received>,
@@ -56,6 +64,8 @@ pub struct Received {
     pub at: Duration,
     /// What is stored.
     pub points: Vec<Point>,
+    /// Log records by their text, or spans by their name, where it brought those.
+    pub items: Vec<String>,
     /// Points that were refused out of it.
     pub rejected: u64,
     /// The sender cannot know that it was taken.
@@ -87,7 +97,7 @@ pub enum Fate {
     Refuse(Code, u16, Option<u64>),
 }
 
-/// Refusals in gRPC and in HTTP, and after how many seconds to come back.
+/// Refusals in gRPC and in HTTP, and after how many seconds to come back; those that ask to come back first.
 const REFUSALS: [(Code, u16, Option<u64>); 9] = [
     (Code::Unavailable, 503, None),
     (Code::Unavailable, 503, Some(2)),
@@ -99,6 +109,9 @@ const REFUSALS: [(Code, u16, Option<u64>); 9] = [
     (Code::InvalidArgument, 400, None),
     (Code::Unauthenticated, 401, None),
 ];
+
+/// How many of them ask to come back.
+const RETRYABLE: usize = 6;
 
 impl FaultyBackend {
     /// Listens on `address`. Of all requests the share `trouble` goes wrong.
@@ -135,6 +148,11 @@ impl FaultyBackend {
         lock(&self.shared.state).trouble = share;
     }
 
+    /// From now on nothing is refused for good: who comes again loses nothing.
+    pub fn forgive(&self) {
+        lock(&self.shared.state).forgiving = true;
+    }
+
     /// Every request that was taken, oldest first.
     pub fn received(&self) -> Vec<Received> {
         lock(&self.shared.state).received.clone()
@@ -157,11 +175,12 @@ impl FaultyBackend {
 }
 
 impl Shared {
-    fn fate(chance: &Chance, trouble: f64, points: usize) -> Fate {
+    fn fate(chance: &Chance, (trouble, forgiving): (f64, bool), points: usize) -> Fate {
         if !chance.share(trouble) {
             return Fate::Take;
         }
         match chance.below(12) {
+            1 | 2 if forgiving => Fate::TakeAndBreak,
             0 => Fate::AnswerLate(chance.millis(1, 8_000)),
             1 => Fate::Partial(1 + chance.below(points)),
             2 => Fate::Garble,
@@ -170,7 +189,8 @@ impl Shared {
             5 => Fate::Break,
             6 => Fate::Hang,
             _ => {
-                let (code, status, after) = chance.pick(&REFUSALS);
+                let (code, status, after) =
+                    chance.pick(&REFUSALS[..if forgiving { RETRYABLE } else { REFUSALS.len() }]);
                 Fate::Refuse(code, status, after)
             }
         }
@@ -180,44 +200,43 @@ impl Shared {
         let (parts, body) = request.into_parts();
         let Ok(body) = body.collect().await else { return broken(false) };
         let grpc = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/grpc");
-        let points = read_points(message(&parts, body.to_bytes(), grpc));
+        let content = Content::read(parts.uri.path(), message(&parts, body.to_bytes(), grpc));
         let (nth, trouble, scripted) = {
             let mut state = lock(&self.state);
             state.arrivals.push(self.began.elapsed());
-            (state.arrivals.len() as u64, state.trouble, state.script.pop_front())
+            (state.arrivals.len() as u64, (state.trouble, state.forgiving), state.script.pop_front())
         };
         let chance = Chance::of(self.seed, "request", nth);
         tokio::time::sleep(chance.millis(0, 5)).await;
-        let fate = scripted.unwrap_or_else(|| Self::fate(&chance, trouble, points.len()));
+        let fate = scripted.unwrap_or_else(|| Self::fate(&chance, trouble, content.len()));
         match fate {
             Fate::Take => {
-                self.store(points, 0, false);
+                self.store(content, 0, false);
                 taken(grpc, 0)
             }
             Fate::AnswerLate(after) => {
-                self.store(points, 0, true);
+                self.store(content, 0, true);
                 tokio::time::sleep(after).await;
                 taken(grpc, 0)
             }
             Fate::Partial(rejected) => {
-                let kept = points.into_iter().skip(rejected).collect();
-                self.store(kept, rejected as u64, false);
+                self.store(content.without(rejected), rejected as u64, false);
                 taken(grpc, rejected)
             }
             Fate::Garble => {
-                self.store(points, 0, false);
+                self.store(content, 0, false);
                 ok(grpc, vec![0xff; 7])
             }
             Fate::TakeAndBreak => {
-                self.store(points, 0, true);
+                self.store(content, 0, true);
                 broken(grpc)
             }
             Fate::TakeAndHang => {
-                self.store(points, 0, true);
+                self.store(content, 0, true);
                 std::future::pending().await
             }
             Fate::Drip => {
-                self.store(points, 0, true);
+                self.store(content, 0, true);
                 let drip = stream::unfold((), async |()| {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     Some((Ok(Frame::data(Bytes::from_static(&[0]))), ()))
@@ -230,9 +249,50 @@ impl Shared {
         }
     }
 
-    fn store(&self, points: Vec<Point>, rejected: u64, ambiguous: bool) {
+    fn store(&self, content: Content, rejected: u64, ambiguous: bool) {
         let at = self.began.elapsed();
-        lock(&self.state).received.push(Received { at, points, rejected, ambiguous });
+        let Content { points, items } = content;
+        lock(&self.state).received.push(Received { at, points, items, rejected, ambiguous });
+    }
+}
+
+/// What a request brings.
+#[derive(Default)]
+struct Content {
+    points: Vec<Point>,
+    items: Vec<String>,
+}
+
+impl Content {
+    /// By the path, in gRPC or in HTTP.
+    fn read(path: &str, message: Bytes) -> Self {
+        if path.contains("/v1/logs") || path.contains("logs.v1") {
+            let request = ExportLogsServiceRequest::decode(message).expect("OTLP logs");
+            let scopes = request.resource_logs.into_iter().flat_map(|one| one.scope_logs);
+            let text = |body: Option<AnyValue>| match body.and_then(|body| body.value) {
+                Some(any_value::Value::StringValue(text)) => text,
+                other => format!("{other:?}"),
+            };
+            let items = scopes.flat_map(|scope| scope.log_records).map(|record| text(record.body)).collect();
+            return Self { items, ..Self::default() };
+        }
+        if path.contains("/v1/traces") || path.contains("trace.v1") {
+            let request = ExportTraceServiceRequest::decode(message).expect("OTLP traces");
+            let scopes = request.resource_spans.into_iter().flat_map(|one| one.scope_spans);
+            let items = scopes.flat_map(|scope| scope.spans).map(|span| span.name).collect();
+            return Self { items, ..Self::default() };
+        }
+        Self { points: read_points(message), ..Self::default() }
+    }
+
+    fn len(&self) -> usize {
+        self.points.len() + self.items.len()
+    }
+
+    fn without(mut self, first: usize) -> Self {
+        self.points.drain(..first.min(self.points.len()));
+        self.items.drain(..first.min(self.items.len()));
+        self
     }
 }
 
