@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use minicol_tests::{OtlpSink, Program, Value as Said, free_port, wait_until};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -128,6 +129,69 @@ async fn poll(server: &Server, posts: usize, farewells: usize) -> anyhow::Result
     let seen = (server.requests("POST"), server.requests("DELETE"));
     ensure!(seen == (posts, farewells), "POST and DELETE: {seen:?} instead of {:?}", (posts, farewells));
     ensure!(server.requests("GET") == 0, "a standing stream was opened");
+    Ok(())
+}
+
+/// A server that wants a client's certificate: it lets in who has one of its authority, and who has none is told so.
+pub(crate) async fn mutual_tls() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    certificates(folder.path())?;
+    let path = |file: &str| folder.path().join(file).display().to_string();
+    let wanted = format!("tls={}", folder.path().display());
+    for (version, _) in VERSIONS {
+        let server = Server::start(version, free_port(), &[&wanted]).await?.context("Python is gone")?;
+        let endpoint = format!("receivers.session_buddy.endpoint=https://localhost:{}/mcp", server.port);
+        let ca = format!("receivers.session_buddy.tls.ca_file={}", path("ours.pem"));
+        let poll = [&["poll", "--output", "json"], &POLL[..], &[&endpoint, "--set", &ca]].concat();
+
+        let certified = |name: &str| {
+            ["cert_file", "key_file"].map(|key| {
+                let ending = if key == "cert_file" { "crt" } else { "key" };
+                format!("receivers.session_buddy.tls.{key}={}", path(&format!("{name}.{ending}")))
+            })
+        };
+        let [cert, key] = certified("client");
+        let output = Program::run(&[&poll[..], &["--set", &cert, "--set", &key]].concat(), &[]).await;
+        ensure!(output.code == 0, "FastMCP {version}: {}\n{}", output.stderr, server.said());
+        let polled: Value = serde_json::from_str(&output.stdout)?;
+        let liveness = &polled["receivers"]["session_buddy"]["tools"]["get_liveness"];
+        ensure!(liveness["outcome"] == "answered", "{liveness}");
+        let before = server.requests("POST");
+        ensure!(before > 0, "it was asked: {}", server.said());
+
+        let [cert, key] = certified("stranger");
+        let stranger = [&poll[..], &["--set", &cert, "--set", &key]].concat();
+        for (who, arguments) in [("nobody", &poll), ("a stranger", &stranger)] {
+            let output = Program::run(arguments, &[]).await;
+            let said = format!("{}{}", output.stdout, output.stderr);
+            ensure!(output.code != 0, "FastMCP {version} let {who} in: {said}");
+            ensure!(said.contains("certificate"), "{who} is told why: {said}");
+        }
+        ensure!(server.requests("POST") == before, "nobody else was let in: {}", server.said());
+    }
+    println!("fastmcp: lets in who has a certificate of its authority, and nobody else");
+    Ok(())
+}
+
+/// An authority, `ours.pem`; what it signed for the server and for a client; and a client that somebody else signed.
+fn certificates(folder: &std::path::Path) -> anyhow::Result<()> {
+    let authority = || -> anyhow::Result<_> {
+        let (key, mut params) = (KeyPair::generate()?, CertificateParams::new(Vec::new())?);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // OpenSSL, which Python has, wants to see what an authority's key is for.
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let pem = params.self_signed(&key)?.pem();
+        Ok((Issuer::new(params, key), pem))
+    };
+    let ((ours, pem), (strange, _)) = (authority()?, authority()?);
+    std::fs::write(folder.join("ours.pem"), pem)?;
+    for (name, issuer) in [("server", &ours), ("client", &ours), ("stranger", &strange)] {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;
+        params.use_authority_key_identifier_extension = true;
+        std::fs::write(folder.join(format!("{name}.crt")), params.signed_by(&key, issuer)?.pem())?;
+        std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem())?;
+    }
     Ok(())
 }
 

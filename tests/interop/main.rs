@@ -22,7 +22,8 @@ async fn main() -> anyhow::Result<ExitCode> {
     if wanted("fastmcp") {
         if fastmcp::every_way_of_answering().await? {
             fastmcp::life().await?;
-            passed += 2;
+            fastmcp::mutual_tls().await?;
+            passed += 3;
         } else {
             eprintln!("skipped: FastMCP");
         }
