@@ -107,7 +107,17 @@ impl MemoryLimiter {
         let meters = Meters::new(scope, &account, limits);
         let interval = config.check_interval.0;
         let gate = Gate::new(scope.clone());
-        let watch = Arc::new(Watch { limits, account, shared, _limit: limit, memory, taken: AtomicU64::new(0), gate, meters, interval });
+        let watch = Arc::new(Watch {
+            limits,
+            account,
+            shared,
+            _limit: limit,
+            memory,
+            taken: AtomicU64::new(0),
+            gate,
+            meters,
+            interval,
+        });
         let shown = Arc::downgrade(&watch);
         scope.show(move || shown.upgrade().map(|watch| watch.to_json()).unwrap_or_default());
         Ok(Self { watch, interval, ticking: Once::new() })
