@@ -232,6 +232,10 @@ impl StoredQueue for ForgetfulQueue {
         self.0.holds()
     }
 
+    fn left(&self) -> Option<Held> {
+        self.0.left()
+    }
+
     async fn push(&self, payload: Bytes, items: u64, stored: OnStored) -> Result<(), StorageError> {
         let id = Arc::new(AtomicUsize::new(usize::MAX));
         let seen = Arc::clone(&id);
