@@ -16,7 +16,7 @@ use base64::{
 use http::{HeaderName, header::AUTHORIZATION};
 use minicol_mcp::{
     Authorize, BearerFile, Class, ClientCredential, CyclePlan, Failure, HttpClient, OAuth2, OAuth2Settings, PollTarget,
-    Proxy, Target, TargetSettings, TargetState,
+    Proxies, Proxy, Target, TargetSettings, TargetState,
     testing::{FaultServer, Reply, Seen},
 };
 use minicol_plugin::{config::Secret, net::HttpConnector};
@@ -510,7 +510,7 @@ async fn a_secret_is_not_sent_unencrypted_to_another_machine_and_no_token_is_eve
     // An authorization server of this machine, by a proxy of another one: the proxy would see the secret.
     let network = Arc::clone(protected.world.scope.network());
     let proxy = FaultServer::start(&*network, "proxy:3128").await;
-    let through = HttpClient::with(network, None, Some(Proxy::parse("http://proxy:3128").unwrap()));
+    let through = HttpClient::with(network, None, Proxies::all(Proxy::parse("http://proxy:3128").unwrap()));
     let token_url = Some("http://localhost:9000/token".parse().unwrap());
     let settings = OAuth2Settings { allow_insecure: false, token_url, ..protected.settings(secret(&file)) };
     let failure = protected
