@@ -174,7 +174,7 @@ const USER_AGENT_NOW: &str = concat!("minicol/", env!("CARGO_PKG_VERSION"));
 fn a_token_is_not_sent_unencrypted_to_another_machine() {
     let mut over_http = http("http://otel.example:4318");
     over_http.headers = with_headers(&[("Authorization", "Bearer hunter2"), ("X-Tenant", "a")]);
-    over_http.header_files = BTreeMap::from([("x-api-key".to_owned(), "/dev/null".into())]);
+    over_http.header_files = BTreeMap::from([("x-api-key".to_owned(), "Cargo.toml".into())]);
     let mut over_grpc = grpc("otel.example:4317");
     over_grpc.tls.insecure = true;
     over_grpc.headers = over_http.headers.clone();

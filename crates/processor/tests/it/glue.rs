@@ -189,6 +189,8 @@ async fn what_was_told_of_a_rule_goes_with_the_rule() {
     world.reload(COUNTER);
     assert_eq!(shown(&world), Some(1));
     world.reload("rules: [{tool: t, metrics: [{name: b, type: counter, value: $.y}]}]");
+    // What was there before is taken over with the first batch.
+    world.cycle(&[("t", json!({"y": 1}))]).await;
     assert_eq!(shown(&world), Some(0));
 }
 

@@ -289,11 +289,11 @@ mod tests {
                 "would be sent to `buddy` unencrypted: the endpoint is http://",
             ),
             (
-                json!({"endpoint": "http://buddy/mcp", "header_files": {"x-api-key": "/dev/null/x"}}),
+                json!({"endpoint": "http://buddy/mcp", "header_files": {"x-api-key": "Cargo.toml"}}),
                 "would be sent to `buddy` unencrypted: the endpoint is http://",
             ),
             (
-                json!({"header_files": {"authorization": "f"}, "bearer_token_file": "t"}),
+                json!({"header_files": {"authorization": "Cargo.toml"}, "bearer_token_file": "t"}),
                 "would bring another Authorization header than `header_files`",
             ),
             (oauth2("client_id", json!("")), "is missing: the authorization server must know whom it gives a token"),

@@ -274,8 +274,8 @@ mod tests {
                 "header_files::X-A: is the same header as `x-a`".to_owned(),
             ]
         );
-        assert_eq!(told[2], format!("header_files::x-endless: /dev/zero cannot be read: {why}"));
-        assert!(told[3].starts_with("header_files::x-late: is-not-there-yet cannot be read: No such file"), "{told:?}");
+        assert_eq!(told[2], format!("warning header_files::x-endless: /dev/zero cannot be read: {why}"));
+        assert!(told[3].starts_with("warning header_files::x-late: is-not-there-yet cannot be read: No such file"), "{told:?}");
     }
 
     #[test]
