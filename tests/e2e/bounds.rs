@@ -88,7 +88,7 @@ const HELD: [(&str, &str, &str, &str); 47] = [
 ];
 
 /// What a row begins with, and the test in which its bound bites.
-const BITES: [(&str, &str); 52] = [
+const BITES: [(&str, &str); 53] = [
     ("sending queue of an exporter", "a_full_queue_refuses_and_says_that_trying_again_may_help"),
     ("one batch in it", "a_request_that_is_too_large_is_not_asked_to_come_again"),
     ("deliveries at once", "consumers_deliver_at_the_same_time"),
@@ -132,6 +132,7 @@ const BITES: [(&str, &str); 52] = [
     ("text of a server", "long_text_is_cut_at_a_character"),
     ("lines about one kind of loss", "losses_are_told_by_their_exact_number_at_most_once_a_minute"),
     ("events that are remembered", "what_is_kept_is_bounded_and_foreign_text_harmless"),
+    ("what is gathered before it is sent", "what_waits_is_sent_together_once_it_is_enough"),
     ("body of a backend's answer", "an_answer_beyond_its_bound_is_cut_and_taken_for_what_its_status_says"),
     ("connections of the metrics page", "a_connection_that_says_nothing_is_closed_and_too_many_wait"),
     ("one file of configuration", "a_file_that_is_too_large_is_refused_unread"),

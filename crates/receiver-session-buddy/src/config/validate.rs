@@ -275,7 +275,10 @@ mod tests {
             ]
         );
         assert_eq!(told[2], format!("warning header_files::x-endless: /dev/zero cannot be read: {why}"));
-        assert!(told[3].starts_with("warning header_files::x-late: is-not-there-yet cannot be read: No such file"), "{told:?}");
+        assert!(
+            told[3].starts_with("warning header_files::x-late: is-not-there-yet cannot be read: No such file"),
+            "{told:?}"
+        );
     }
 
     #[test]
