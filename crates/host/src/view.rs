@@ -9,8 +9,8 @@ use arc_swap::ArcSwapOption;
 use indexmap::IndexMap;
 use minicol_pdata::{Signal, Timestamp};
 use minicol_plugin::{
-    Account, Books, Clock, ComponentId, ComponentKind, ComponentSnapshot, HostView, Phase, Reload, ReloadStatus,
-    Reloading, Snapshot, Status, place_among,
+    Account, Books, Clock, ComponentId, ComponentKind, ComponentSnapshot, Event, HostView, Phase, Reload,
+    ReloadStatus, Reloading, Snapshot, Status, place_among,
 };
 
 use crate::{
@@ -213,6 +213,10 @@ impl View {
 impl HostView for View {
     fn place(&self, kind: ComponentKind, id: &ComponentId) -> Option<(usize, usize)> {
         place_among(self.built().components.keys().map(|(kind, id)| (*kind, id)), kind, id)
+    }
+
+    fn events(&self) -> Vec<Event> {
+        self.events.recent()
     }
 
     fn snapshot(&self) -> Snapshot {

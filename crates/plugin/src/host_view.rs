@@ -3,12 +3,15 @@ use std::{collections::BTreeMap, fmt, future::Future, pin::Pin};
 use minicol_pdata::Timestamp;
 use serde::Serialize;
 
-use crate::{Books, ComponentId, ComponentKind, Status, status::seconds};
+use crate::{Books, ComponentId, ComponentKind, Event, Status, status::seconds};
 
 /// What an extension may see of the program it serves.
 pub trait HostView: Send + Sync {
     /// How everything is now.
     fn snapshot(&self) -> Snapshot;
+
+    /// The last status changes and notices, oldest first; a bounded number.
+    fn events(&self) -> Vec<Event>;
 
     /// Which one `id` is among the components of its kind and type, from 0, and how many these are; `None` where it was not built. Cheaper
     /// than a snapshot.

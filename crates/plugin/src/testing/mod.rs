@@ -165,6 +165,10 @@ impl HostView for Harness {
     fn snapshot(&self) -> Snapshot {
         lock(&self.snapshot).clone()
     }
+
+    fn events(&self) -> Vec<Event> {
+        self.events()
+    }
 }
 
 impl Sink {

@@ -19,7 +19,7 @@ use super::{
     instruments::Instruments,
     report::{Ended, observations, report},
     schedule::Schedule,
-    status::Tally,
+    status::{Standing, Tally},
     target::{plan, slot},
     ticks::Tick,
     traces::{self, CycleSpans},
@@ -52,8 +52,7 @@ pub(crate) struct Engine {
 /// What outlives the receiver's instances, beside the target's own.
 #[derive(Debug, Default)]
 struct Memory {
-    /// Whether the target spoke valid MCP when it was last tried.
-    up: Mutex<Option<bool>>,
+    up: Mutex<Standing>,
 }
 
 /// What a cycle brought, and its span.
@@ -204,7 +203,8 @@ impl Engine {
         let missed_ticks = self.count(&outcome, at.wall, took);
         lock(&self.voice).cycle(&outcome, &self.target.snapshot(), missed_ticks);
         let ended = Ended { at, took, missed_ticks };
-        let report = report(&outcome, self.up(&outcome), ended);
+        let up = lock(&self.memory.up).tried(outcome.up, at.wall);
+        let report = report(&outcome, up, ended);
         tracing::debug!(receiver = %self.source.receiver, up = ?report.up, seconds = report.duration_seconds, "polled");
         let observations = observations(outcome, &report, ended, &self.source, self.limit);
         Some((Batch::Observations(observations), report))
@@ -216,7 +216,8 @@ impl Engine {
         let mut tally = lock(&self.tally);
         tally.poll_cycles += 1;
         tally.last_poll_time = Some(at);
-        tally.tools = outcome.tools.iter().map(|(tool, _)| Arc::clone(tool)).collect();
+        tally.last_poll_seconds = Some(took.as_secs_f64());
+        tally.answered(outcome, at);
         for (tool, failure) in failures(outcome) {
             self.instruments.failed(tool, failure);
             tally.failed(tool, failure, at);
@@ -224,12 +225,6 @@ impl Engine {
         std::mem::take(&mut tally.unreported_ticks)
     }
 
-    /// The last value stands where nothing was tried.
-    fn up(&self, outcome: &CycleOutcome) -> Option<bool> {
-        let mut up = lock(&self.memory.up);
-        *up = outcome.up.or(*up);
-        *up
-    }
 
     async fn consume(&self, batch: Batch, cancel: &CancellationToken) -> Result<(), Rejected> {
         let items = batch.items() as u64;

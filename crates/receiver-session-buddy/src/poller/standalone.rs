@@ -73,4 +73,8 @@ impl HostView for NoHost {
             books: Books::default(),
         }
     }
+
+    fn events(&self) -> Vec<Event> {
+        Vec::new()
+    }
 }

@@ -1,0 +1,23 @@
+use minicol_plugin::config::{ComponentConfig, Problems};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The configuration of `status_page`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StatusPageConfig {
+    /// Where it listens, as `host:port`.
+    pub endpoint: String,
+}
+
+impl Default for StatusPageConfig {
+    fn default() -> Self {
+        Self { endpoint: "localhost:55679".to_owned() }
+    }
+}
+
+impl ComponentConfig for StatusPageConfig {
+    fn validate(&self, problems: &mut Problems) {
+        problems.address("endpoint", &self.endpoint, "localhost:55679");
+    }
+}

@@ -1,0 +1,266 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use http_body_util::{BodyExt, Empty};
+use hyper::{Request, Response, body::Bytes, body::Incoming, client::conn::http1::handshake};
+use hyper_util::rt::TokioIo;
+use minicol_pdata::{Signal, Timestamp};
+use minicol_plugin::{
+    Account, Books, ComponentKind, ComponentSnapshot, EdgeSnapshot, Phase, Reasons, Snapshot, Status, testing::Harness,
+};
+use serde_json::{Value, json};
+
+use super::*;
+
+const NOW: u64 = 1_767_225_600;
+
+fn component(kind: ComponentKind, id: &str, status: Status) -> ComponentSnapshot {
+    ComponentSnapshot {
+        kind,
+        id: id.parse().unwrap(),
+        pipelines: vec!["metrics".into()],
+        status,
+        since: Timestamp::from_nanos((NOW - 192) * 1_000_000_000),
+        message: String::new(),
+        details: None,
+    }
+}
+
+fn edge(from: &str, to: &str, signal: Signal, accepted: u64) -> EdgeSnapshot {
+    EdgeSnapshot {
+        pipeline: "metrics".into(),
+        from: from.into(),
+        to: to.into(),
+        signal,
+        offered: accepted,
+        accepted,
+        refused: Reasons::new(),
+        waiting: 0,
+        lost: 0,
+    }
+}
+
+/// Two receivers, two processors listed the wrong way round, two exporters of which one cannot send.
+fn snapshot(accepted: u64) -> Snapshot {
+    let mut poller = component(ComponentKind::Receiver, "session_buddy", Status::RecoverableError);
+    poller.message = "http://localhost:8678/mcp: <b>refused</b>".into();
+    poller.details = Some(json!({
+        "endpoint": "http://localhost:8678/mcp", "running": true, "up": false, "up_changed": NOW - 90, "poll_cycles": 7, "errors": 3,
+        "last_poll_time": NOW - 2, "last_poll_seconds": 0.25,
+        "tools": {
+            "get_activity_summary": {"outcome": "answered", "last_answer": NOW - 2, "last_seconds": 0.02},
+            "get_workflow_metrics": {"outcome": "failed", "last_error": {"at": NOW - 2, "error_type": "tool", "message": "<script>no</script>"}},
+            "gone": {"outcome": "not_offered"},
+        },
+        "breakers": {"get_workflow_metrics": {"state": "open", "failures": 5}},
+    }));
+    let mut limiter = component(ComponentKind::Processor, "memory_limiter", Status::Ok);
+    limiter.details = Some(json!({"soft_limit_bytes": 12, "nested": {"not": "shown"}}));
+    let exporter = component(ComponentKind::Exporter, "otlp/far away", Status::PermanentError);
+    let account = Account {
+        kind: ComponentKind::Exporter,
+        component: "otlp/far away".parse().unwrap(),
+        pipeline: None,
+        signal: Signal::Metrics,
+        emits: None,
+        offered: accepted,
+        taken: accepted,
+        out: accepted - 9,
+        failed: BTreeMap::from([("timeout".to_owned(), 4)]),
+        dropped: Reasons::new(),
+        queued: 5,
+        restored: 0,
+        kept: 0,
+        refused: Reasons::new(),
+        waiting: 0,
+    };
+    Snapshot {
+        phase: Phase::Running,
+        up_since: Timestamp::from_nanos((NOW - 4_000) * 1_000_000_000),
+        now: Timestamp::from_nanos(NOW * 1_000_000_000),
+        components: vec![
+            poller,
+            component(ComponentKind::Receiver, "otlp", Status::Ok),
+            component(ComponentKind::Processor, "mapping", Status::Ok),
+            limiter,
+            component(ComponentKind::Exporter, "debug", Status::Ok),
+            exporter,
+            component(ComponentKind::Extension, "status_page", Status::Ok),
+        ],
+        books: Books {
+            edges: vec![
+                edge("session_buddy", "memory_limiter", Signal::Observations, accepted),
+                edge("otlp", "memory_limiter", Signal::Observations, 0),
+                edge("mapping", "debug", Signal::Metrics, accepted),
+                edge("mapping", "otlp/far away", Signal::Metrics, accepted),
+                edge("memory_limiter", "mapping", Signal::Observations, accepted),
+            ],
+            accounts: vec![account],
+        },
+    }
+}
+
+struct Running {
+    harness: Harness,
+    task: tokio::task::JoinHandle<Result<(), ComponentError>>,
+}
+
+impl Running {
+    async fn with(snapshot: Snapshot) -> Self {
+        let harness = Harness::default();
+        harness.set_snapshot(snapshot);
+        let (ready, scope) = harness.scope_with_ready(ComponentKind::Extension, "status_page");
+        let task = tokio::spawn(Box::new(StatusPage { config: StatusPageConfig::default() }).run(scope));
+        ready.cancelled().await;
+        Self { harness, task }
+    }
+
+    async fn response(&self, path: &str) -> Response<Incoming> {
+        let stream = self.harness.network.connect("localhost", 55_679).await.expect("it listens");
+        let (mut client, connection) = handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::get(path).header("host", "localhost:55679").body(Empty::<Bytes>::new()).unwrap();
+        client.send_request(request).await.unwrap()
+    }
+
+    async fn text(&self, path: &str) -> String {
+        let response = self.response(path).await;
+        assert_eq!(response.status(), 200, "{path}");
+        String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.text(path).await).unwrap()
+    }
+
+    async fn end(self) {
+        self.harness.stopping.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_page_draws_every_component_and_arrow_and_what_is_wrong() {
+    let running = Running::with(snapshot(100)).await;
+    let page = running.text("/").await;
+    for told in [
+        "2 components not", // never: one does not work, one is down and tries
+    ] {
+        assert!(!page.contains(told), "{told}");
+    }
+    for told in [
+        "1 component not working, 1 more with something down, and trying.",
+        "4 items lost since the start.",
+        "session_buddy",
+        "PermanentError",
+        "for 3 min 12 s",
+        "5 queued",
+        "4 (timeout)",
+        "soft limit bytes",
+        "down",
+        "1 min 30 s",
+        "○ not offered",
+        "open (5 failures)",
+    ] {
+        assert!(page.contains(told), "{told}\n{page}");
+    }
+    let order: Vec<_> = ["memory_limiter</a>", "mapping</a>", "debug</a>"].map(|id| page.find(id).unwrap()).into();
+    assert!(order.is_sorted(), "processors stand in the order of the arrows: {order:?}");
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_says_is_shown_as_text_and_nothing_from_elsewhere_runs() {
+    let running = Running::with(snapshot(100)).await;
+    let page = running.text("/").await;
+    assert!(page.contains("&#60;script&#62;no") && !page.contains("<script>no"), "{page}");
+    assert!(page.contains("&#60;b&#62;refused") && !page.contains("<b>refused</b>"), "{page}");
+    let response = running.response("/").await;
+    let policy = response.headers()["content-security-policy"].to_str().unwrap();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert!(!page.contains("style=") && !page.contains("onclick"), "nothing inline, or the policy would forbid it");
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_is_told_as_json() {
+    let running = Running::with(snapshot(100)).await;
+    let status = running.json("/api/v1/status").await;
+    assert_eq!((&status["mood"], &status["lost"], &status["phase"]), (&json!("bad"), &json!(4), &json!("running")));
+    let pipelines = running.json("/api/v1/pipelines").await;
+    let nodes: Vec<_> = pipelines[0]["nodes"].as_array().unwrap().iter().map(|node| node["id"].as_str().unwrap()).collect();
+    assert_eq!(nodes, ["session_buddy", "otlp", "memory_limiter", "mapping", "debug", "otlp/far away"]);
+    assert_eq!(pipelines[0]["arrows"].as_array().unwrap().len(), 5);
+    let targets = running.json("/api/v1/targets").await;
+    assert_eq!((targets.as_array().unwrap().len(), &targets[0]["up"]), (1, &json!(false)));
+    assert_eq!(targets[0]["tools"]["gone"]["outcome"], "not_offered");
+    assert_eq!(running.json("/api/v1/extensions").await[0]["id"], "status_page");
+    let events = running.json("/api/v1/events").await;
+    assert_eq!((&events[0]["what"], &events[0]["id"]), (&json!("OK"), &json!("status_page")));
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_is_over_the_last_minute() {
+    let running = Running::with(snapshot(100)).await;
+    let rate = |pipelines: Value| pipelines[0]["arrows"][0]["rate"].clone();
+    assert_eq!(rate(running.json("/api/v1/pipelines").await), Value::Null, "nothing to compare with");
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    running.harness.set_snapshot(snapshot(300));
+    let per_second = rate(running.json("/api/v1/pipelines").await).as_f64().unwrap();
+    assert!((per_second - 10.0).abs() < 0.6, "{per_second}");
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(rate(running.json("/api/v1/pipelines").await), json!(0.0));
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_looks_is_told_what_changed_and_only_that() {
+    let running = Running::with(snapshot(100)).await;
+    let mut body = running.response("/live").await.into_body();
+    let mut next = async || loop {
+        let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        let text = String::from_utf8(frame.to_vec()).unwrap();
+        if let Some(data) = text.strip_prefix("data: ") {
+            return serde_json::from_str::<Value>(data.trim()).unwrap();
+        }
+    };
+    let first = next().await;
+    assert_eq!(first["changed"].as_array().unwrap().len(), first["parts"].as_array().unwrap().len());
+    let mut healed = snapshot(100);
+    healed.components[5].status = Status::Ok;
+    running.harness.set_snapshot(healed);
+    let second = next().await;
+    let ids: Vec<_> = second["changed"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    assert!(ids.contains(&"banner") && ids.contains(&"node-metrics-exporter-otlp.2f.far.20.away"), "{ids:?}");
+    assert!(!ids.contains(&"node-metrics-exporter-debug"), "{ids:?}");
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_its_own_shape_is_no_target_and_no_error() {
+    let mut odd = snapshot(100);
+    odd.components[0].details = Some(json!({"poll_cycles": "many", "endpoint": 7}));
+    odd.components[1].details = Some(json!(["a", "list"]));
+    let running = Running::with(odd).await;
+    assert_eq!(running.json("/api/v1/targets").await, json!([]));
+    assert!(running.text("/").await.contains("poll cycles"), "it is shown as it is");
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_taken_port_is_an_error_that_names_the_cure_and_other_machines_are_warned_of() {
+    let harness = Harness::default();
+    let _taken = harness.network.listen("localhost:55679").await.unwrap();
+    let scope = harness.scope(ComponentKind::Extension, "status_page");
+    let error = Box::new(StatusPage { config: StatusPageConfig::default() }).run(scope).await.unwrap_err();
+    assert!(error.to_string().contains("set endpoint to a free one"), "{error}");
+
+    let harness = Harness::default();
+    let (ready, scope) = harness.scope_with_ready(ComponentKind::Extension, "status_page");
+    let config = StatusPageConfig { endpoint: "0.0.0.0:55679".into() };
+    let task = tokio::spawn(Box::new(StatusPage { config }).run(scope));
+    ready.cancelled().await;
+    assert!(harness.notices().contains(&"open_to_network"));
+    harness.stopping.cancel();
+    task.await.unwrap().unwrap();
+}

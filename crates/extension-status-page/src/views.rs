@@ -1,0 +1,235 @@
+//! The model as HTML. Everything that comes from outside is escaped by the templates.
+
+use askama::Template;
+use jiff::Timestamp;
+use minicol_plugin::{ComponentKind, Reasons};
+
+use crate::model::{Arrow, Card, Happened, Model, Mood, Node, Pipeline, Program};
+
+/// One part of the page that changes by itself: its id, and its HTML.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fragment {
+    pub(crate) id: String,
+    pub(crate) html: String,
+}
+
+/// The whole page.
+#[derive(Template)]
+#[template(path = "page.html")]
+struct Page {
+    mood: Mood,
+    banner: String,
+    pipelines: Vec<Drawn>,
+    targets: Vec<String>,
+    extensions: Vec<String>,
+    events: String,
+}
+
+/// A pipeline as a chain: legs into the first processor, processors, legs out of the last one; without a processor, each receiver with its
+/// legs.
+struct Drawn {
+    name: String,
+    inputs: Vec<Leg>,
+    chain: Vec<Leg>,
+    outputs: Vec<Leg>,
+    direct: Vec<(String, Vec<Leg>)>,
+}
+
+/// A node, and the arrows beside it.
+struct Leg {
+    node: String,
+    arrows: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "banner.html")]
+struct BannerView<'a> {
+    program: &'a Program,
+}
+
+#[derive(Template)]
+#[template(path = "node.html")]
+struct NodeView<'a> {
+    node: &'a Node,
+}
+
+#[derive(Template)]
+#[template(path = "arrow.html")]
+struct ArrowView<'a> {
+    arrow: &'a Arrow,
+}
+
+#[derive(Template)]
+#[template(path = "target.html")]
+struct CardView<'a> {
+    card: &'a Card,
+    points: String,
+    longest: f64,
+}
+
+#[derive(Template)]
+#[template(path = "events.html")]
+struct EventsView<'a> {
+    events: &'a [Happened],
+}
+
+/// The whole page as text.
+pub(crate) fn page(model: &Model) -> Result<String, askama::Error> {
+    let page = Page {
+        mood: model.program.mood,
+        banner: BannerView { program: &model.program }.render()?,
+        pipelines: model.pipelines.iter().map(drawn).collect::<Result<_, _>>()?,
+        targets: model.targets.iter().map(card).collect::<Result<_, _>>()?,
+        extensions: model.extensions.iter().map(node).collect::<Result<_, _>>()?,
+        events: EventsView { events: &model.events }.render()?,
+    };
+    page.render()
+}
+
+/// Every part that may change while somebody looks.
+pub(crate) fn fragments(model: &Model) -> Result<Vec<Fragment>, askama::Error> {
+    let mut all = vec![
+        Fragment { id: "banner".to_owned(), html: BannerView { program: &model.program }.render()? },
+        Fragment { id: "happened".to_owned(), html: EventsView { events: &model.events }.render()? },
+    ];
+    for pipeline in &model.pipelines {
+        for one in &pipeline.nodes {
+            all.push(Fragment { id: one.anchor.clone(), html: node(one)? });
+        }
+        for one in &pipeline.arrows {
+            all.push(Fragment { id: one.anchor.clone(), html: arrow(one)? });
+        }
+    }
+    for one in &model.extensions {
+        all.push(Fragment { id: one.anchor.clone(), html: node(one)? });
+    }
+    for one in &model.targets {
+        all.push(Fragment { id: one.anchor.clone(), html: card(one)? });
+    }
+    Ok(all)
+}
+
+fn drawn(pipeline: &Pipeline) -> Result<Drawn, askama::Error> {
+    let of_kind = |kind| pipeline.nodes.iter().filter(move |node| node.kind == kind);
+    let processors: Vec<_> = of_kind(ComponentKind::Processor).collect();
+    let between = |from: Option<&str>, to: Option<&str>| {
+        let arrows = pipeline.arrows.iter();
+        let wanted = arrows.filter(|arrow| from.is_none_or(|from| arrow.from == from) && to.is_none_or(|to| arrow.to == to));
+        wanted.map(arrow).collect::<Result<Vec<_>, _>>()
+    };
+    let leg = |one: &Node, arrows| Ok::<_, askama::Error>(Leg { node: node(one)?, arrows });
+    let mut all =
+        Drawn { name: pipeline.name.clone(), inputs: Vec::new(), chain: Vec::new(), outputs: Vec::new(), direct: Vec::new() };
+    match (processors.first(), processors.last()) {
+        (Some(first), Some(last)) => {
+            for receiver in of_kind(ComponentKind::Receiver) {
+                all.inputs.push(leg(receiver, between(Some(&receiver.id), Some(&first.id))?)?);
+            }
+            for (index, processor) in processors.iter().enumerate() {
+                let next = processors.get(index + 1);
+                let arrows = next.map(|next| between(Some(&processor.id), Some(&next.id))).transpose()?;
+                all.chain.push(leg(processor, arrows.unwrap_or_default())?);
+            }
+            for exporter in of_kind(ComponentKind::Exporter) {
+                all.outputs.push(leg(exporter, between(Some(&last.id), Some(&exporter.id))?)?);
+            }
+        }
+        _ => {
+            for receiver in of_kind(ComponentKind::Receiver) {
+                let mut legs = Vec::new();
+                for exporter in of_kind(ComponentKind::Exporter) {
+                    legs.push(leg(exporter, between(Some(&receiver.id), Some(&exporter.id))?)?);
+                }
+                all.direct.push((node(receiver)?, legs));
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn node(node: &Node) -> Result<String, askama::Error> {
+    NodeView { node }.render()
+}
+
+fn arrow(arrow: &Arrow) -> Result<String, askama::Error> {
+    ArrowView { arrow }.render()
+}
+
+fn card(card: &Card) -> Result<String, askama::Error> {
+    let longest = card.polls.iter().copied().fold(0.0, f64::max);
+    CardView { card, points: sparkline(&card.polls, longest), longest }.render()
+}
+
+/// The points of a line in a box of 120 by 24.
+fn sparkline(values: &[f64], longest: f64) -> String {
+    let step = 120.0 / (values.len().max(2) - 1) as f64;
+    let height = |value: f64| if longest > 0.0 { 23.0 - 22.0 * value / longest } else { 23.0 };
+    let points = values.iter().enumerate().map(|(at, value)| format!("{:.1},{:.1}", at as f64 * step, height(*value)));
+    points.collect::<Vec<_>>().join(" ")
+}
+
+/// A number, behind as many references as a template puts before it.
+trait Number {
+    fn plain(&self) -> f64;
+}
+
+impl Number for f64 {
+    fn plain(&self) -> f64 {
+        *self
+    }
+}
+
+impl<T: Number> Number for &T {
+    fn plain(&self) -> f64 {
+        (*self).plain()
+    }
+}
+
+/// `12 items a second` in few signs.
+fn rate(arrow: &Arrow) -> String {
+    match arrow.rate {
+        None => "–".to_owned(),
+        Some(rate) if rate == 0.0 => "0/s".to_owned(),
+        Some(rate) if rate < 0.01 => "<0.01/s".to_owned(),
+        Some(rate) if rate < 10.0 => format!("{rate:.2}/s"),
+        Some(rate) if rate < 10_000.0 => format!("{rate:.0}/s"),
+        Some(rate) => format!("{:.1}k/s", rate / 1_000.0),
+    }
+}
+
+/// `3 min 12 s`: two units at most.
+fn span(seconds: impl Number) -> String {
+    let seconds = seconds.plain().max(0.0);
+    if seconds < 1.0 {
+        return "now".to_owned();
+    }
+    let whole = seconds as u64;
+    match (whole / 86_400, whole / 3_600 % 24, whole / 60 % 60, whole % 60) {
+        (0, 0, 0, seconds) => format!("{seconds} s"),
+        (0, 0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (0, hours, minutes, _) => format!("{hours} h {minutes} min"),
+        (days, hours, ..) => format!("{days} d {hours} h"),
+    }
+}
+
+/// A duration of a call.
+fn took(seconds: impl Number) -> String {
+    let seconds = seconds.plain();
+    if seconds < 1.0 { format!("{:.0} ms", seconds * 1_000.0) } else { format!("{seconds:.1} s") }
+}
+
+/// A moment in UTC, as logs have it.
+fn moment(seconds: impl Number) -> String {
+    Timestamp::from_millisecond((seconds.plain() * 1_000.0) as i64).map(|at| at.to_string()).unwrap_or_default()
+}
+
+/// All reasons together.
+fn total(reasons: &Reasons) -> u64 {
+    reasons.values().sum()
+}
+
+/// `3 (queue_full), 1 (timeout)`.
+fn reasons(reasons: &Reasons) -> String {
+    let each: Vec<_> = reasons.iter().map(|(reason, items)| format!("{items} ({reason})")).collect();
+    each.join(", ")
+}
