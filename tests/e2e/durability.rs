@@ -92,6 +92,7 @@ async fn the_example_is_valid_and_validation_makes_nothing() {
         "receivers.otlp.protocols.grpc.endpoint=127.0.0.1:0",
         &http,
         "extensions.health_check.endpoint=127.0.0.1:0",
+        "extensions.status_page.endpoint=127.0.0.1:0",
         "exporters.otlphttp.compression=none",
         "service.telemetry.metrics.level=none",
     ];

@@ -20,6 +20,7 @@ mod schema;
 mod secrets;
 mod servers;
 mod simulate;
+mod status_page;
 mod targets;
 mod thin_path;
 mod traces;

@@ -11,10 +11,11 @@ use crate::common::File;
 /// Every server that minicol has, on ports of `host`: name, port, and a path that is there.
 struct Servers {
     host: &'static str,
-    ports: [u16; 5],
+    ports: [u16; 6],
 }
 
-const NAMES: [&str; 5] = ["health_check", "session_buddy_simulator", "otlp grpc", "otlp http", "metrics page"];
+const NAMES: [&str; 6] =
+    ["health_check", "session_buddy_simulator", "otlp grpc", "otlp http", "metrics page", "status_page"];
 
 impl Servers {
     fn on(host: &'static str) -> Self {
@@ -22,15 +23,16 @@ impl Servers {
     }
 
     fn pipeline(&self) -> File {
-        let Self { host, ports: [health, simulator, grpc, http, page] } = self;
+        let Self { host, ports: [health, simulator, grpc, http, page, status] } = self;
         File::new(&format!(
             "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '{host}:{grpc}'}}, http: {{endpoint: '{host}:{http}'}}}}}}}}
 exporters: {{debug: {{}}}}
 extensions:
   health_check: {{endpoint: '{host}:{health}'}}
   session_buddy_simulator: {{endpoint: '{host}:{simulator}'}}
+  status_page: {{endpoint: '{host}:{status}'}}
 service:
-  extensions: [health_check, session_buddy_simulator]
+  extensions: [health_check, session_buddy_simulator, status_page]
   telemetry: {{metrics: {{readers: [{{pull: {{exporter: {{prometheus: {{host: {host}, port: {page}}}}}}}}}]}}}}
   pipelines: {{metrics: {{receivers: [otlp], exporters: [debug]}}}}
 "
@@ -113,9 +115,10 @@ async fn a_server_that_other_machines_reach_says_so_and_answers_no_page_all_the_
         assert_eq!(ask(&servers, index, "127.0.0.1", Some("http://evil.example")).await, 403, "{name}");
     }
     let output = program.stop().await;
-    let [health, simulator, grpc, http, page] = servers.ports;
+    let [health, simulator, grpc, http, page, status] = servers.ports;
     for (port, component) in [
         (health, "health_check"),
+        (status, "status_page"),
         (simulator, "session_buddy_simulator"),
         (grpc, "otlp"),
         (http, "otlp"),
@@ -132,7 +135,7 @@ async fn a_server_that_other_machines_reach_says_so_and_answers_no_page_all_the_
 #[tokio::test]
 async fn nothing_written_is_for_this_machine_alone() {
     let config = "yaml:{receivers: {otlp: }, exporters: {debug: }, extensions: {health_check: , session_buddy_simulator: }, service: \
-                  {extensions: [health_check, session_buddy_simulator], pipelines: {metrics: {receivers: [otlp], exporters: [debug]}}}}";
+                  {extensions: [health_check, session_buddy_simulator, status_page], pipelines: {metrics: {receivers: [otlp], exporters: [debug]}}}}";
     let output = Program::run(&["print-config", "--format", "json", "--config", config], &[]).await;
     let printed: serde_json::Value =
         serde_json::from_str(&output.stdout).unwrap_or_else(|_| panic!("{}", output.stderr));

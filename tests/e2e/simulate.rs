@@ -123,8 +123,9 @@ async fn in_chaos_breakers_open_probe_and_close() {
     let reader = format!(
         "service.telemetry.metrics={{readers: [{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: {page}}}}}}}}}]}}"
     );
-    let arguments =
-        ["run", "--config", "pipelines/chaos.yaml", "--set", &simulator, "--set", &receiver, "--set", &reader];
+    let sets = [simulator.as_str(), &receiver, &reader, "extensions.status_page.endpoint=127.0.0.1:0"];
+    let mut arguments = vec!["run", "--config", "pipelines/chaos.yaml"];
+    arguments.extend(sets.into_iter().flat_map(|set| ["--set", set]));
     let program = Program::start(&arguments, &[]);
     let said = |what: &str| program.stderr().contains(what);
     wait_until("a breaker to open", || said("breaker_opened")).await;
