@@ -57,7 +57,13 @@ const VARIABLES: [(&str, &str); 6] = [
 ];
 
 /// A pipeline with a secret at every place that takes one. `buddy`, `sink` and `push` serve; nobody listens at `nobody`.
-fn pipeline(files: &Files, buddy: &str, [grpc, http]: [&str; 2], nobody: &str, [health, page]: [u16; 2]) -> String {
+fn pipeline(
+    files: &Files,
+    buddy: &str,
+    [grpc, http]: [&str; 2],
+    nobody: &str,
+    [health, page, status]: [u16; 3],
+) -> String {
     let path = |name: &str| files.path(name).display().to_string();
     let (bearer, client, header, push) = (path("bearer"), path("client"), path("header"), path("push"));
     let (poller, traces) = (path("poller"), path("traces"));
@@ -86,8 +92,9 @@ exporters:
   debug: {{verbosity: detailed}}
 extensions:
   health_check: {{endpoint: '127.0.0.1:{health}'}}
+  status_page: {{endpoint: '127.0.0.1:{status}'}}
 service:
-  extensions: [health_check]
+  extensions: [health_check, status_page]
   telemetry:
     metrics:
       readers:
@@ -113,7 +120,7 @@ async fn no_log_no_page_and_no_printed_configuration_shows_a_secret() {
     let simulator = simulator(0, SimulatorConfig::default()).await;
     let sink = OtlpSink::start().await;
     let (grpc, http, nobody) = (sink.grpc.to_string(), sink.http.to_string(), format!("127.0.0.1:{}", free_port()));
-    let ports = [free_port(), free_port()];
+    let ports = [free_port(), free_port(), free_port()];
     let file = File::new(&pipeline(&files, simulator.address(), [&grpc, &http], &nobody, ports));
 
     for format in ["yaml", "json"] {
@@ -143,7 +150,9 @@ async fn no_log_no_page_and_no_printed_configuration_shows_a_secret() {
         .await;
     }
     let mut shown = String::new();
-    for (port, path) in [(ports[0], "/"), (ports[0], "/status"), (ports[1], "/metrics")] {
+    let api = ["/", "/api/v1/status", "/api/v1/pipelines", "/api/v1/targets", "/api/v1/extensions", "/api/v1/events"];
+    let pages = [(ports[0], "/"), (ports[0], "/status"), (ports[1], "/metrics")];
+    for (port, path) in pages.into_iter().chain(api.map(|path| (ports[2], path))) {
         let (status, body) = http_get(&format!("127.0.0.1:{port}"), path).await.unwrap();
         assert_eq!(status, 200, "{path}");
         write!(shown, "{body}").unwrap();

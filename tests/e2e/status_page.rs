@@ -31,7 +31,9 @@ async fn the_page_shows_what_status_says_and_turns_with_the_target() {
     let [simulator, health, page] = std::array::from_fn(|_| free_port());
     let simulated = Program::start(&["simulate", "--port", &simulator.to_string()], &[]);
     wait_until("the simulator", || std::net::TcpStream::connect(("127.0.0.1", simulator)).is_ok()).await;
-    let poller = format!("endpoint: 'http://127.0.0.1:{simulator}/mcp', interval_seconds: 1, timeout_seconds: 1, max_retries: 0");
+    let poller = format!(
+        "endpoint: 'http://127.0.0.1:{simulator}/mcp', interval_seconds: 1, timeout_seconds: 1, max_retries: 0"
+    );
     let file = File::new(&format!(
         "receivers: {{session_buddy: {{{poller}, metrics_to_collect: [activity_summary, workflow_metrics]}}}}
 processors: {{mapping: {{presets: [session_buddy]}}}}

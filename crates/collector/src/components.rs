@@ -12,13 +12,12 @@ const PROCESSORS: &[Entry<dyn Processor>] =
 const EXPORTERS: &[Entry<dyn Exporter>] =
     &[minicol_exporter_otlp::OTLP, minicol_exporter_otlp::OTLP_HTTP, minicol_exporter_debug::ENTRY];
 
-const EXTENSIONS: &[Entry<dyn Extension>] =
-    &[
-        minicol_extension_file_storage::ENTRY,
-        minicol_extension_health::ENTRY,
-        minicol_extension_status_page::ENTRY,
-        minicol_extension_simulator::ENTRY,
-    ];
+const EXTENSIONS: &[Entry<dyn Extension>] = &[
+    minicol_extension_file_storage::ENTRY,
+    minicol_extension_health::ENTRY,
+    minicol_extension_status_page::ENTRY,
+    minicol_extension_simulator::ENTRY,
+];
 
 /// What is compiled in.
 pub(crate) const REGISTRY: Registry =

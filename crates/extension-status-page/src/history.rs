@@ -72,8 +72,7 @@ impl History {
     /// Items a second over the last minute, or since the arrow is known; `None` while there is nothing to compare with.
     pub(crate) fn rate(&self, edge: &EdgeSnapshot, at: Duration) -> Option<f64> {
         let key = key(edge);
-        let (then, accepted) =
-            self.samples.iter().find_map(|sample| Some((sample.at, *sample.accepted.get(&key)?)))?;
+        let (then, accepted) = self.samples.iter().find_map(|sample| Some((sample.at, *sample.accepted.get(&key)?)))?;
         let seconds = at.checked_sub(then)?.as_secs_f64();
         // A total that went back is another arrow of the same name.
         let items = edge.accepted.checked_sub(accepted)?;

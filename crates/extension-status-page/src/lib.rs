@@ -33,7 +33,8 @@ impl Factory for StatusPage {
     type Product = dyn Extension;
     type Config = StatusPageConfig;
     const TYPE: &'static str = "status_page";
-    const DESCRIPTION: &'static str = "one page in the browser: what flows, what is down, since when and why; the same as JSON";
+    const DESCRIPTION: &'static str =
+        "one page in the browser: what flows, what is down, since when and why; the same as JSON";
     const STABILITY: Stability = Stability::Alpha;
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const FLOWS: &'static [Flow] = &[];

@@ -1,6 +1,6 @@
 //! What the page shows, made from a snapshot of the program: the same for a browser and under `/api/v1`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use minicol_pdata::Signal;
 use minicol_plugin::{
@@ -248,7 +248,7 @@ impl Seen<'_> {
             }
         };
         if lost > 0 {
-            summary += &format!(" {lost} items lost since the start.");
+            summary = format!("{summary} {lost} items lost since the start.");
         }
         Program {
             phase: *phase,
@@ -319,8 +319,9 @@ impl Seen<'_> {
         pipeline: Option<&'a str>,
     ) -> impl Iterator<Item = &'a Account> {
         let own = self.snapshot.books.accounts.iter();
-        own.filter(move |account| account.kind == component.kind && account.component == component.id)
-            .filter(move |account| account.pipeline.as_deref().is_none_or(|its| pipeline.is_none_or(|name| name == its)))
+        own.filter(move |account| account.kind == component.kind && account.component == component.id).filter(
+            move |account| account.pipeline.as_deref().is_none_or(|its| pipeline.is_none_or(|name| name == its)),
+        )
     }
 
     fn arrow(&self, edge: &EdgeSnapshot) -> Arrow {
@@ -424,7 +425,8 @@ fn anchor(parts: &[&str]) -> String {
             if c.is_ascii_alphanumeric() || c == '_' {
                 anchor.push(c);
             } else {
-                anchor += &format!(".{:x}.", u32::from(c));
+                // Writing to a String cannot fail.
+                let _ = write!(anchor, ".{:x}.", u32::from(c));
             }
         }
     }

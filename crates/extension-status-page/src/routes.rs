@@ -58,7 +58,9 @@ fn asset(media_type: &'static str, text: &'static str) -> axum::routing::MethodR
 fn whole(watch: &Watch) -> Response {
     match views::page(&watch.model()) {
         Ok(page) => Html(page).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("the page cannot be drawn: {error}\n")).into_response(),
+        Err(error) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("the page cannot be drawn: {error}\n")).into_response()
+        }
     }
 }
 

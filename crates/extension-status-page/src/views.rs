@@ -1,7 +1,9 @@
 //! The model as HTML. Everything that comes from outside is escaped by the templates.
 
+use std::time::Duration;
+
 use askama::Template;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp, Unit};
 use minicol_plugin::{ComponentKind, Reasons};
 
 use crate::model::{Arrow, Card, Happened, Model, Mood, Node, Pipeline, Program};
@@ -114,12 +116,18 @@ fn drawn(pipeline: &Pipeline) -> Result<Drawn, askama::Error> {
     let processors: Vec<_> = of_kind(ComponentKind::Processor).collect();
     let between = |from: Option<&str>, to: Option<&str>| {
         let arrows = pipeline.arrows.iter();
-        let wanted = arrows.filter(|arrow| from.is_none_or(|from| arrow.from == from) && to.is_none_or(|to| arrow.to == to));
+        let wanted =
+            arrows.filter(|arrow| from.is_none_or(|from| arrow.from == from) && to.is_none_or(|to| arrow.to == to));
         wanted.map(arrow).collect::<Result<Vec<_>, _>>()
     };
     let leg = |one: &Node, arrows| Ok::<_, askama::Error>(Leg { node: node(one)?, arrows });
-    let mut all =
-        Drawn { name: pipeline.name.clone(), inputs: Vec::new(), chain: Vec::new(), outputs: Vec::new(), direct: Vec::new() };
+    let mut all = Drawn {
+        name: pipeline.name.clone(),
+        inputs: Vec::new(),
+        chain: Vec::new(),
+        outputs: Vec::new(),
+        direct: Vec::new(),
+    };
     match (processors.first(), processors.last()) {
         (Some(first), Some(last)) => {
             for receiver in of_kind(ComponentKind::Receiver) {
@@ -189,7 +197,7 @@ impl<T: Number> Number for &T {
 fn rate(arrow: &Arrow) -> String {
     match arrow.rate {
         None => "–".to_owned(),
-        Some(rate) if rate == 0.0 => "0/s".to_owned(),
+        Some(0.0) => "0/s".to_owned(),
         Some(rate) if rate < 0.01 => "<0.01/s".to_owned(),
         Some(rate) if rate < 10.0 => format!("{rate:.2}/s"),
         Some(rate) if rate < 10_000.0 => format!("{rate:.0}/s"),
@@ -203,7 +211,8 @@ fn span(seconds: impl Number) -> String {
     if seconds < 1.0 {
         return "now".to_owned();
     }
-    let whole = seconds as u64;
+    // More than a double counts exactly is no time that anybody waits.
+    let whole = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).as_secs();
     match (whole / 86_400, whole / 3_600 % 24, whole / 60 % 60, whole % 60) {
         (0, 0, 0, seconds) => format!("{seconds} s"),
         (0, 0, minutes, seconds) => format!("{minutes} min {seconds} s"),
@@ -220,7 +229,9 @@ fn took(seconds: impl Number) -> String {
 
 /// A moment in UTC, as logs have it.
 fn moment(seconds: impl Number) -> String {
-    Timestamp::from_millisecond((seconds.plain() * 1_000.0) as i64).map(|at| at.to_string()).unwrap_or_default()
+    let since_epoch = SignedDuration::try_from_secs_f64(seconds.plain()).ok().map(|at| at.round(Unit::Millisecond));
+    let at = since_epoch.and_then(|at| Timestamp::from_duration(at.ok()?).ok());
+    at.map(|at| at.to_string()).unwrap_or_default()
 }
 
 /// All reasons together.

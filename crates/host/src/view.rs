@@ -9,8 +9,8 @@ use arc_swap::ArcSwapOption;
 use indexmap::IndexMap;
 use minicol_pdata::{Signal, Timestamp};
 use minicol_plugin::{
-    Account, Books, Clock, ComponentId, ComponentKind, ComponentSnapshot, Event, HostView, Phase, Reload,
-    ReloadStatus, Reloading, Snapshot, Status, place_among,
+    Account, Books, Clock, ComponentId, ComponentKind, ComponentSnapshot, Event, HostView, Phase, Reload, ReloadStatus,
+    Reloading, Snapshot, Status, place_among,
 };
 
 use crate::{

@@ -225,7 +225,6 @@ impl Engine {
         std::mem::take(&mut tally.unreported_ticks)
     }
 
-
     async fn consume(&self, batch: Batch, cancel: &CancellationToken) -> Result<(), Rejected> {
         let items = batch.items() as u64;
         let taken = tokio::select! {

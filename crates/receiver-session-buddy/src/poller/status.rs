@@ -177,12 +177,7 @@ impl ToolStatus {
 
 impl LastError {
     fn of(tool: Option<&Arc<str>>, failure: &Failure, at: Timestamp) -> Self {
-        Self {
-            at,
-            tool: tool.cloned(),
-            error_type: failure.error_type().into_owned(),
-            message: failure.to_string(),
-        }
+        Self { at, tool: tool.cloned(), error_type: failure.error_type().into_owned(), message: failure.to_string() }
     }
 }
 
