@@ -134,7 +134,7 @@ async fn a_server_that_other_machines_reach_says_so_and_answers_no_page_all_the_
 
 #[tokio::test]
 async fn nothing_written_is_for_this_machine_alone() {
-    let config = "yaml:{receivers: {otlp: }, exporters: {debug: }, extensions: {health_check: , session_buddy_simulator: }, service: \
+    let config = "yaml:{receivers: {otlp: }, exporters: {debug: }, extensions: {health_check: , session_buddy_simulator: , status_page: }, service: \
                   {extensions: [health_check, session_buddy_simulator, status_page], pipelines: {metrics: {receivers: [otlp], exporters: [debug]}}}}";
     let output = Program::run(&["print-config", "--format", "json", "--config", config], &[]).await;
     let printed: serde_json::Value =
@@ -144,6 +144,7 @@ async fn nothing_written_is_for_this_machine_alone() {
         "/receivers/otlp/protocols/http/endpoint",
         "/extensions/health_check/endpoint",
         "/extensions/session_buddy_simulator/endpoint",
+        "/extensions/status_page/endpoint",
         "/service/telemetry/metrics/readers/0/pull/exporter/prometheus/host",
     ] {
         let host = printed.pointer(place).and_then(serde_json::Value::as_str).unwrap_or_else(|| panic!("{place}"));
