@@ -197,5 +197,10 @@ async fn what_needs_a_restart_is_said_and_is_what_the_page_lists() {
     }
     names.sort();
     assert_eq!(needs_a_restart(), names);
+    fs::write(file.path(), text(first, "").replace("storage: file_storage", "storage: file_storage, sizer: bytes"))
+        .unwrap();
+    program.signal("HUP").await;
+    wait_until("the reload", || reloads(&program) == changes.len() + 1).await;
+    assert!(program.stderr().contains("exporter `debug`: `sizer` or `batch` of a queue in a storage has changed"));
     assert_eq!(program.stop().await.code, 0);
 }

@@ -85,6 +85,13 @@ impl Delivery {
         now.enabled == then.enabled && now.storage == then.storage && now.sizer == then.sizer && gathers_alike
     }
 
+    /// Whether a delivery of its own with `config` would read and write the queue that this one has in a storage: two must not.
+    pub fn would_share_its_queue(&self, config: &DeliveryConfig) -> bool {
+        let (now, then) = (&self.0.current.load_full().config.sending_queue, &config.sending_queue);
+        let same_storage = now.storage.is_some() && now.storage == then.storage;
+        now.enabled && then.enabled && same_storage && !self.can_take_on(config)
+    }
+
     /// From now on delivers through another exporter, also what is queued already and what waits for its next attempt; attempts in flight end as
     /// they began. Books and queues stay; further `signals` get their own. What this returns is to be ended.
     pub fn take_on(

@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use minicol_delivery::{Delivery, DeliveryConfig, Predecessor};
 use minicol_pdata::Signal;
-use minicol_plugin::{ComponentKind, Consumer, Exporter, Retry, Status, testing::Harness};
+use minicol_plugin::{
+    ComponentKind, Consumer, Exporter, Retry, Status,
+    storage::Storage,
+    testing::{Harness, MemoryStorage},
+};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -110,6 +114,28 @@ async fn the_queue_grows_and_shrinks_and_never_loses_its_count() {
     let counts = delivery.counts();
     assert_eq!((counts.sent, counts.queued, counts.refused["too_large"]), (16, 0, 7));
     assert!(counts.is_balanced());
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_that_would_use_one_queue_of_a_storage_are_told_apart() {
+    let stored = |more: &str| {
+        let queue: serde_json::Value = serde_json::from_str(&format!("{{\"storage\": \"s\"{more}}}")).unwrap();
+        config(json!({"sending_queue": queue}))
+    };
+    let (exporter, scope) = (Script::new([Step::Take]), Harness::default().scope(ComponentKind::Exporter, "otlp"));
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
+    let delivery = Delivery::start_stored(exporter, stored(""), &[Signal::Metrics], scope, Some(&storage));
+    for (more, shares) in [
+        (", \"queue_size\": 5", false),
+        (", \"enabled\": false", false),
+        (", \"storage\": \"other\"", false),
+        (", \"sizer\": \"bytes\"", true),
+        (", \"batch\": {}", true),
+    ] {
+        assert_eq!(delivery.would_share_its_queue(&stored(more)), shares, "{more}");
+    }
+    let in_memory = start(&Harness::default(), &Script::new([Step::Take]), steady());
+    assert!(!in_memory.would_share_its_queue(&config(json!({"sending_queue": {"sizer": "bytes"}}))));
 }
 
 #[tokio::test(start_paused = true)]

@@ -71,6 +71,14 @@ impl Diff {
                     self.changes.kept += 1;
                     continue;
                 }
+                Some(node) if node.delivery.would_share_its_queue(&component.beside) => {
+                    self.changes.kept += 1;
+                    self.warnings.push(format!(
+                        "exporter `{id}`: `sizer` or `batch` of a queue in a storage has changed: that takes effect when minicol is started again, \
+                         and until then the exporter runs on as it was"
+                    ));
+                    continue;
+                }
                 Some(_) => self.replace(ComponentKind::Exporter, id),
                 None => self.add(ComponentKind::Exporter, id),
             }

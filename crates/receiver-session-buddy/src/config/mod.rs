@@ -59,6 +59,7 @@ pub struct SessionBuddyConfig {
     #[schemars(extend("examples" = [{"Authorization": "Bearer ${env:BUDDY_TOKEN}"}]))]
     pub headers: BTreeMap<String, Secret>,
     /// Headers whose values stand in files, which are read again when they change: name to path.
+    #[schemars(extend("examples" = [{"X-Api-Key": "/run/secrets/session-buddy"}]))]
     pub header_files: BTreeMap<String, PathBuf>,
     /// A file that holds a bearer token, which goes with every request; read again when it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
