@@ -23,16 +23,15 @@ function put(id, html) {
   if (id === "banner") document.title = `${fresh.querySelector(".sign").textContent} minicol`;
 }
 
-// A component that is new, or gone, changes the drawing itself.
-function drawnAnew(parts) {
-  const drawn = document.querySelectorAll("#banner, #happened, .node, .arrow, .card");
-  return drawn.length !== parts.length || parts.some((id) => document.getElementById(id) === null);
-}
+// What the page is made of. A component that is new, or gone, changes the drawing itself.
+let known = null;
 
 const events = new EventSource("live");
 events.onmessage = (message) => {
   const { parts, changed } = JSON.parse(message.data);
-  if (drawnAnew(parts)) { location.reload(); return; }
+  const made = parts.join(" ");
+  if (known !== null && known !== made) { location.reload(); return; }
+  known = made;
   changed.forEach(({ id, html }) => put(id, html));
   link.textContent = "live";
   link.className = "quiet";

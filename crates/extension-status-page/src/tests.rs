@@ -200,6 +200,23 @@ async fn the_same_is_told_as_json() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_processor_every_arrow_is_drawn_and_every_component_once() {
+    let mut direct = snapshot(100);
+    direct.components.retain(|component| component.kind != ComponentKind::Processor);
+    let (metrics, pairs) = (Signal::Metrics, [("session_buddy", "debug"), ("session_buddy", "otlp/far away")]);
+    direct.books.edges = pairs.map(|(from, to)| edge(from, to, metrics, 1)).into();
+    direct.books.edges.extend(pairs.map(|(_, to)| edge("otlp", to, metrics, 1)));
+    let running = Running::with(direct).await;
+    let page = running.text("/").await;
+    let drawn = |id: &str| page.matches(&format!("id=\"{id}\"")).count();
+    for id in ["node-metrics-receiver-otlp", "node-metrics-exporter-debug", "arrow-metrics-otlp-debug-metrics"] {
+        assert_eq!(drawn(id), 1, "{id}: {page}");
+    }
+    assert!(page.contains("as above"), "{page}");
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rate_is_over_the_last_minute() {
     let running = Running::with(snapshot(100)).await;
     let rate = |pipelines: Value| pipelines[0]["arrows"][0]["rate"].clone();

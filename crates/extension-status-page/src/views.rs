@@ -55,6 +55,13 @@ struct NodeView<'a> {
     node: &'a Node,
 }
 
+/// A node that is drawn already, where another arrow leads to it.
+#[derive(Template)]
+#[template(path = "again.html")]
+struct AgainView<'a> {
+    node: &'a Node,
+}
+
 #[derive(Template)]
 #[template(path = "arrow.html")]
 struct ArrowView<'a> {
@@ -143,10 +150,12 @@ fn drawn(pipeline: &Pipeline) -> Result<Drawn, askama::Error> {
             }
         }
         _ => {
-            for receiver in of_kind(ComponentKind::Receiver) {
+            for (nth, receiver) in of_kind(ComponentKind::Receiver).enumerate() {
                 let mut legs = Vec::new();
                 for exporter in of_kind(ComponentKind::Exporter) {
-                    legs.push(leg(exporter, between(Some(&receiver.id), Some(&exporter.id))?)?);
+                    let arrows = between(Some(&receiver.id), Some(&exporter.id))?;
+                    let node = if nth == 0 { node(exporter)? } else { AgainView { node: exporter }.render()? };
+                    legs.push(Leg { node, arrows });
                 }
                 all.direct.push((node(receiver)?, legs));
             }
