@@ -268,14 +268,16 @@ async fn the_status_tells_cycles_errors_breakers_and_the_last_error() {
     assert_eq!(stage.harness.details(), Some(status.clone()), "the same stands on /status");
     let expected = json!({
         "running": true, "endpoint": ENDPOINT, "server": null, "up": true,
+        "up_changed": 1_767_225_660.0,
         "poll_cycles": 3, "errors": 2, "missed_ticks": 0, "refused_batches": 0,
-        "last_poll_time": 1_767_225_660.0,
+        "last_poll_time": 1_767_225_660.0, "last_poll_seconds": 0.0,
         "last_error": {"at": 1_767_225_630.0, "tool": null, "error_type": "unavailable", "message": refused()},
+        "tools": {"get_liveness": {"outcome": "answered", "last_answer": 0.0, "last_seconds": 0.25, "last_error": null}},
         "breakers": {"get_liveness": {"state": "open", "failures": 5}},
         "offered": [], "missing": [],
     });
     let mut told = status;
-    for pointer in ["/last_poll_time", "/last_error/at"] {
+    for pointer in ["/up_changed", "/last_poll_time", "/last_error/at"] {
         let value = told.pointer_mut(pointer).unwrap();
         *value = json!(value.as_f64().unwrap().round());
     }
