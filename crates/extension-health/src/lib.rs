@@ -5,8 +5,8 @@ mod config;
 mod pages;
 
 use minicol_plugin::{
-    ComponentError, Entry, Extension, Factory, Flow, Level, Scope, Stability, Status, async_trait,
-    net::{HttpServer, exposure},
+    ComponentError, Entry, Extension, Factory, Flow, Scope, Stability, async_trait,
+    net::{HttpServer, listen, serve_while_it_runs},
 };
 
 pub use config::HealthConfig;
@@ -38,24 +38,13 @@ impl Factory for HealthCheck {
 #[async_trait]
 impl Extension for HealthCheck {
     async fn run(self: Box<Self>, scope: Scope) -> Result<(), ComponentError> {
-        let endpoint = &self.config.endpoint;
-        let listener = scope.network().listen(endpoint).await.map_err(|error| {
-            ComponentError::caused(
-                format!("cannot listen on {endpoint}; another program may hold the port: set endpoint to a free one"),
-                error,
-            )
-        })?;
-        let server = HttpServer::new(listener);
-        if let Some(exposure) = exposure(&server.local_address()) {
-            scope.notice(Level::Warn, "open_to_network", exposure);
-        }
-        scope.report(Status::Ok, format!("serves http://{}{}", server.local_address(), self.config.path));
-        scope.ready();
+        let server = HttpServer::new(listen(&**scope.network(), &self.config.endpoint).await?);
+        let address = server.local_address();
         // It goes on answering (503) while the others stop; the host stops extensions last.
         let serving =
             server.serve(pages::router(&self.config.path, scope.host().clone()), scope.stopping_token().clone());
-        // Connections that do not end by themselves are dropped at the deadline.
-        let _ = scope.abandoned_token().run_until_cancelled(serving).await;
+        let told = format!("serves http://{address}{}", self.config.path);
+        serve_while_it_runs(&scope, &address, told, serving).await;
         Ok(())
     }
 }

@@ -16,8 +16,8 @@ mod server;
 use std::sync::Arc;
 
 use minicol_plugin::{
-    ComponentError, Entry, Environment, Extension, Factory, Flow, Level, Scope, Stability, Status, async_trait,
-    net::exposure,
+    ComponentError, Entry, Environment, Extension, Factory, Flow, Level, Scope, Stability, async_trait,
+    net::{listen, serve_while_it_runs},
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -55,13 +55,7 @@ impl Simulator {
         environment: &Environment,
         tell: Tell,
     ) -> Result<Self, ComponentError> {
-        let listener = environment.network.listen(&config.endpoint).await.map_err(|error| {
-            let endpoint = &config.endpoint;
-            ComponentError::caused(
-                format!("cannot listen on {endpoint}; another program may hold the port: set endpoint to a free one"),
-                error,
-            )
-        })?;
+        let listener = listen(&*environment.network, &config.endpoint).await?;
         let address = listener.local_address();
         let shared = Arc::new(Shared::new(config, environment.clone(), tell));
         let stop = CancellationToken::new();
@@ -140,14 +134,13 @@ impl Extension for SimulatorExtension {
         let simulator = Simulator::start_telling(self.config, scope.environment(), tell).await?;
         let what = format!("a simulated Session-Buddy ({}) serves {}", profile.name(), simulator.url());
         scope.notice(Level::Info, "simulator_serves", what);
-        if let Some(exposure) = exposure(simulator.address()) {
-            scope.notice(Level::Warn, "open_to_network", exposure);
-        }
-        scope.report(Status::Ok, "");
-        scope.ready();
-        scope.stopping().await;
+        let address = simulator.address().to_owned();
         // At the deadline the simulator is dropped, which closes what is open.
-        let _ = scope.abandoned_token().run_until_cancelled(simulator.stop()).await;
+        let serving = async {
+            scope.stopping().await;
+            simulator.stop().await;
+        };
+        serve_while_it_runs(&scope, &address, "", serving).await;
         Ok(())
     }
 }

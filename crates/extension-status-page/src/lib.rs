@@ -11,8 +11,8 @@ mod views;
 use std::sync::Arc;
 
 use minicol_plugin::{
-    ComponentError, Entry, Extension, Factory, Flow, Level, Scope, Stability, Status, async_trait,
-    net::{HttpServer, exposure},
+    ComponentError, Entry, Extension, Factory, Flow, Scope, Stability, async_trait,
+    net::{HttpServer, listen, serve_while_it_runs},
 };
 
 pub use config::StatusPageConfig;
@@ -48,25 +48,16 @@ impl Factory for StatusPage {
 #[async_trait]
 impl Extension for StatusPage {
     async fn run(self: Box<Self>, scope: Scope) -> Result<(), ComponentError> {
-        let endpoint = &self.config.endpoint;
-        let listener = scope.network().listen(endpoint).await.map_err(|error| {
-            ComponentError::caused(
-                format!("cannot listen on {endpoint}; another program may hold the port: set endpoint to a free one"),
-                error,
-            )
-        })?;
+        let listener = listen(&**scope.network(), &self.config.endpoint).await?;
         let server = HttpServer::new(listener).max_connections(MAX_CONNECTIONS);
-        if let Some(exposure) = exposure(&server.local_address()) {
-            scope.notice(Level::Warn, "open_to_network", exposure);
-        }
-        scope.report(Status::Ok, format!("serves http://{}/", server.local_address()));
+        let address = server.local_address();
         let watch = Arc::new(live::Watch::new(Arc::clone(scope.host()), Arc::clone(scope.clock())));
-        scope.ready();
         let stop = scope.stopping_token().clone();
         let serving = server.serve(routes::router(Arc::clone(&watch), stop.clone()), stop.clone());
-        // Connections that do not end by themselves are dropped at the deadline.
-        let both = async { tokio::join!(serving, watch.keep(stop)) };
-        let _ = scope.abandoned_token().run_until_cancelled(both).await;
+        let both = async {
+            tokio::join!(serving, watch.keep(stop));
+        };
+        serve_while_it_runs(&scope, &address, format!("serves http://{address}/"), both).await;
         Ok(())
     }
 }

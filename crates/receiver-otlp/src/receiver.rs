@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use minicol_pdata::Signal;
 use minicol_plugin::{
-    ComponentError, Factory, Flow, Level, Next, Receiver, Scope, SharedMemory, Stability, Status, async_trait,
-    net::{HttpServer, HttpVersions, ServerTls, ServerTlsFiles, exposure},
+    ComponentError, Factory, Flow, Next, Receiver, Scope, SharedMemory, Stability, Status, async_trait,
+    net::{self, HttpServer, HttpVersions, ServerTls, ServerTlsFiles},
 };
 use tower::service_fn;
 
@@ -90,15 +90,9 @@ async fn listen(
     let asks_for_certificates = tls.is_some_and(|tls| tls.client_ca_file.is_some());
     let tls = tls.map(|tls| ServerTlsFiles::new(tls.clone(), alpn)).transpose();
     let tls = tls.map_err(|error| ComponentError::caused(error.to_string(), error))?;
-    let listener = scope.network().listen(endpoint).await.map_err(|error| {
-        ComponentError::caused(
-            format!("cannot listen on {endpoint}; another program may hold the port: set endpoint to a free one"),
-            error,
-        )
-    })?;
-    let address = listener.local_address();
-    if !asks_for_certificates && let Some(exposure) = exposure(&address) {
-        scope.notice(Level::Warn, "open_to_network", exposure);
+    let listener = net::listen(&**scope.network(), endpoint).await?;
+    if !asks_for_certificates {
+        net::warn_of_exposure(scope, &listener.local_address());
     }
     Ok(HttpServer::new(listener).tls(tls))
 }

@@ -11,6 +11,7 @@ mod guard;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
 mod server;
+mod serving;
 mod system;
 mod tls;
 mod tls_files;
@@ -26,10 +27,12 @@ pub use credentials::{is_credential, is_plain_text_beyond_here};
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::{FaultyNetwork, NetworkFaults, Outage, OutageKind};
 pub use gathered::Gathered;
-pub use guard::{HostGuard, exposure, is_loopback};
+use guard::exposure;
+pub use guard::{HostGuard, is_loopback};
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryNetwork;
 pub use server::{HttpServer, HttpVersions};
+pub use serving::{listen, serve_while_it_runs, warn_of_exposure};
 pub use system::SystemNetwork;
 pub use tls::{ClientTls, ServerTls, TlsError, TlsVersion};
 pub use tls_files::{ClientTlsFiles, ServerTlsFiles};
