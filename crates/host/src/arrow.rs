@@ -11,7 +11,8 @@ use std::{
 
 use minicol_pdata::{Batch, Signal};
 use minicol_plugin::{
-    ComponentId, ComponentKind, Consumer, EdgeSnapshot, Level, Next, Rejected, Retry, async_trait, text,
+    ComponentId, ComponentKind, Consumer, EdgeName, EdgeSnapshot, Level, Next, Rejected, Retry, Tap, Taps, async_trait,
+    text,
 };
 
 use crate::{
@@ -47,6 +48,9 @@ pub(crate) struct Edge {
     to: ComponentId,
     signal: Signal,
     gate: Gate,
+    taps: Taps,
+    /// It is there now.
+    drawn: AtomicBool,
     /// A reload made or removed it.
     partial: AtomicBool,
     torn: Mutex<Torn>,
@@ -76,6 +80,8 @@ impl Edge {
             to: to.id.clone(),
             signal,
             gate: Gate::default(),
+            taps: Taps::default(),
+            drawn: AtomicBool::new(true),
             partial: AtomicBool::new(false),
             torn: Mutex::default(),
             events,
@@ -90,6 +96,27 @@ impl Edge {
     /// Pipeline, from, to.
     pub(crate) fn names(&self) -> (String, String, String) {
         (self.pipeline.clone(), self.from.clone(), self.to.to_string())
+    }
+
+    pub(crate) fn edge_name(&self) -> EdgeName {
+        let Self { pipeline, from, to, signal, .. } = self;
+        EdgeName { pipeline: pipeline.clone(), from: from.clone(), to: to.to_string(), signal: *signal }
+    }
+
+    pub(crate) fn is_drawn(&self) -> bool {
+        self.drawn.load(Ordering::Relaxed)
+    }
+
+    /// It is there, or not any more: who looked at it is told.
+    pub(crate) fn set_drawn(&self, drawn: bool) {
+        self.drawn.store(drawn, Ordering::Relaxed);
+        if !drawn {
+            self.taps.close();
+        }
+    }
+
+    pub(crate) fn tap(&self) -> Tap {
+        self.taps.open()
     }
 
     /// It is not there for everything that the place where it begins gives.
@@ -146,6 +173,24 @@ impl Arrow {
     }
 
     pub(crate) async fn carry(&self, batch: Batch) -> Result<(), Rejected> {
+        if self.edge.taps.is_open() {
+            // Boxed, so that the future is no larger where nobody looks.
+            return Box::pin(self.carry_watched(batch)).await;
+        }
+        self.pass(batch).await
+    }
+
+    #[cold]
+    async fn carry_watched(&self, batch: Batch) -> Result<(), Rejected> {
+        let watched = self.edge.taps.watch(&batch);
+        let outcome = self.pass(batch).await;
+        if let Some(watched) = watched {
+            watched.passed(outcome.as_ref().copied().map_err(|rejected| rejected.reason));
+        }
+        outcome
+    }
+
+    async fn pass(&self, batch: Batch) -> Result<(), Rejected> {
         self.edge.gate.pass(batch.items() as u64, self.to.consume(batch), |_| ()).await
     }
 

@@ -365,6 +365,7 @@ impl<'a> Draft<'a> {
             return Arc::clone(arrow);
         }
         let (edge, _) = self.workshop.view.edge(pipeline, from, end, signal);
+        edge.set_drawn(true);
         if self.before.later && there.is_none() {
             edge.is_partial();
         }
@@ -373,7 +374,10 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn done(self) -> Arrows {
         let gone = |arrow: &&Arc<Arrow>| !self.drawn.iter().any(|one| Arc::ptr_eq(&one.edge, &arrow.edge));
-        self.before.drawn.iter().filter(gone).for_each(|arrow| arrow.edge.is_partial());
+        for arrow in self.before.drawn.iter().filter(gone) {
+            arrow.edge.is_partial();
+            arrow.edge.set_drawn(false);
+        }
         Arrows { drawn: self.drawn, later: true }
     }
 }

@@ -9,7 +9,9 @@ use std::{
 use futures::future::join_all;
 use indexmap::IndexMap;
 use minicol_delivery::DrainReport;
-use minicol_plugin::{Books, ComponentId, ComponentKind, HostView, Level, Snapshot, Status, StatusChange, StopReason};
+use minicol_plugin::{
+    Books, ComponentId, ComponentKind, EdgeName, HostView, Level, Snapshot, Status, StatusChange, StopReason, Tap,
+};
 use minicol_telemetry::{Telemetry, TelemetryConfig};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -109,6 +111,16 @@ impl Running {
     /// What became of every item.
     pub fn books(&self) -> Books {
         self.core.workshop.view.books()
+    }
+
+    /// The arrows that are there now.
+    pub fn edges(&self) -> Vec<EdgeName> {
+        self.core.workshop.view.edges()
+    }
+
+    /// Looks at what passes an arrow from now on. `None` where it is not there.
+    pub fn tap(&self, edge: &EdgeName) -> Option<Tap> {
+        self.core.workshop.view.tap(edge)
     }
 
     /// How everything is.

@@ -9,8 +9,8 @@ use arc_swap::ArcSwapOption;
 use indexmap::IndexMap;
 use minicol_pdata::{Signal, Timestamp};
 use minicol_plugin::{
-    Account, Books, Clock, ComponentId, ComponentKind, ComponentSnapshot, Event, HostView, Phase, Reload, ReloadStatus,
-    Reloading, Snapshot, Status, place_among,
+    Account, Books, Clock, ComponentId, ComponentKind, ComponentSnapshot, EdgeName, Event, HostView, Phase, Reload,
+    ReloadStatus, Reloading, Snapshot, Status, Tap, place_among,
 };
 
 use crate::{
@@ -205,6 +205,11 @@ impl View {
         ComponentSnapshot { kind, id, pipelines: seen.pipelines, status, since, message, details }
     }
 
+    /// The arrows that are there.
+    fn drawn(&self) -> Vec<Arc<Edge>> {
+        self.built().edges.iter().filter(|edge| edge.is_drawn()).cloned().collect()
+    }
+
     fn built(&self) -> MutexGuard<'_, Built> {
         self.built.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -233,6 +238,14 @@ impl HostView for View {
             components: components.into_iter().map(|((kind, id), seen)| self.component(kind, id, seen)).collect(),
             books: self.books(),
         }
+    }
+
+    fn edges(&self) -> Vec<EdgeName> {
+        self.drawn().iter().map(|edge| edge.edge_name()).collect()
+    }
+
+    fn tap(&self, edge: &EdgeName) -> Option<Tap> {
+        self.drawn().iter().find(|one| one.edge_name() == *edge).map(|edge| edge.tap())
     }
 
     fn reload(&self) -> Option<Reloading> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use minicol_pdata::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::{ComponentId, ComponentKind};
+use crate::{ComponentId, ComponentKind, EdgeName};
 
 /// Items by reason.
 pub type Reasons = BTreeMap<String, u64>;
@@ -178,8 +178,14 @@ impl Books {
 }
 
 impl EdgeSnapshot {
+    /// Which arrow it is.
+    pub fn edge(&self) -> EdgeName {
+        let Self { pipeline, from, to, signal, .. } = self;
+        EdgeName { pipeline: pipeline.clone(), from: from.clone(), to: to.clone(), signal: *signal }
+    }
+
     fn name(&self) -> String {
-        format!("arrow {} -> {} ({}, {})", self.from, self.to, self.pipeline, self.signal)
+        format!("arrow {}", self.edge())
     }
 
     fn wrong(&self) -> Option<String> {

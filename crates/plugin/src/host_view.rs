@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, fmt, future::Future, pin::Pin};
 use minicol_pdata::Timestamp;
 use serde::Serialize;
 
-use crate::{Books, ComponentId, ComponentKind, Event, Status, status::seconds};
+use crate::{Books, ComponentId, ComponentKind, EdgeName, Event, Status, Tap, status::seconds};
 
 /// What an extension may see of the program it serves.
 pub trait HostView: Send + Sync {
@@ -17,6 +17,17 @@ pub trait HostView: Send + Sync {
     /// than a snapshot.
     fn place(&self, kind: ComponentKind, id: &ComponentId) -> Option<(usize, usize)> {
         place_among(self.snapshot().components.iter().map(|one| (one.kind, &one.id)), kind, id)
+    }
+
+    /// The arrows that are there now, in the order in which the books list them.
+    fn edges(&self) -> Vec<EdgeName> {
+        Vec::new()
+    }
+
+    /// Looks at what passes an arrow from now on, also over reloads that leave it. `None` where it is not there.
+    fn tap(&self, edge: &EdgeName) -> Option<Tap> {
+        let _ = edge;
+        None
     }
 
     /// Asks for a reload of the configuration; the future tells how it went, and need not be awaited for it to happen. `None` where this program

@@ -17,6 +17,7 @@ mod scope;
 mod state;
 mod status;
 pub mod storage;
+mod tap;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod text;
@@ -42,6 +43,7 @@ pub use memory::{HeldMemory, MemoryLimit, SharedMemory};
 pub use scope::{Scope, ScopeParts, StopReason};
 pub use state::StateStore;
 pub use status::{Event, EventSink, Level, Notice, Status, StatusChange};
+pub use tap::{EdgeName, Seen, Tap, Taps, Watched};
 pub use variables::EnvironmentDefault;
 
 pub use async_trait::async_trait;

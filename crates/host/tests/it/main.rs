@@ -11,3 +11,4 @@ mod poll;
 mod reload;
 mod shutdown;
 mod support;
+mod tap;

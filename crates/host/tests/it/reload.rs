@@ -32,14 +32,14 @@ impl File {
     }
 }
 
-struct World {
-    running: Running,
+pub(crate) struct World {
+    pub(crate) running: Running,
     file: File,
     reloader: Reloader,
 }
 
 impl World {
-    async fn start(yaml: &str) -> Self {
+    pub(crate) async fn start(yaml: &str) -> Self {
         let mut running = start(yaml).await;
         let file = File::default();
         file.write(yaml);
@@ -53,7 +53,7 @@ impl World {
     }
 
     /// Reloads what must hold.
-    async fn becomes(&self, yaml: &str) -> minicol_plugin::ReloadChanges {
+    pub(crate) async fn becomes(&self, yaml: &str) -> minicol_plugin::ReloadChanges {
         let reload = self.reload(yaml).await;
         assert!(reload.outcome.is_success(), "{reload:?}");
         reload.changes
@@ -68,7 +68,7 @@ impl World {
         self.running.events().recent().len()
     }
 
-    async fn ends_balanced(self) {
+    pub(crate) async fn ends_balanced(self) {
         let report = self.running.shutdown(TEN_SECONDS).await;
         assert!(report.errors.is_empty(), "{report:?}");
         report.books.check_at_end().unwrap();

@@ -2,7 +2,10 @@
 
 mod storage;
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
 use async_trait::async_trait;
 use minicol_pdata::{Batch, Timestamp};
@@ -10,8 +13,9 @@ use opentelemetry::metrics::{Meter, MeterProvider, noop::NoopMeterProvider};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Books, ComponentId, ComponentKind, Consumer, Environment, Event, EventSink, HostView, Next, Phase, Rejected,
-    ReloadStatus, Scope, ScopeParts, SeededRandom, SimulatedClock, Snapshot, StateStore, StopReason,
+    Books, ComponentId, ComponentKind, Consumer, EdgeName, EdgeSnapshot, Environment, Event, EventSink, HostView, Next,
+    Phase, Rejected, ReloadStatus, Scope, ScopeParts, SeededRandom, SimulatedClock, Snapshot, StateStore, StopReason,
+    Tap, Taps,
     net::{MemoryNetwork, Network},
     trace::Tracer,
 };
@@ -45,6 +49,7 @@ pub struct Harness {
     events: Arc<Mutex<Vec<Event>>>,
     details: Arc<Mutex<Option<DetailsFn>>>,
     snapshot: Arc<Mutex<Snapshot>>,
+    taps: Arc<Mutex<BTreeMap<EdgeName, Taps>>>,
 }
 
 /// A consumer that keeps what it is given.
@@ -86,6 +91,7 @@ impl Harness {
                 components: Vec::new(),
                 books: Books::default(),
             })),
+            taps: Arc::default(),
         }
     }
 
@@ -149,9 +155,32 @@ impl Harness {
         show.map(|show| show())
     }
 
-    /// What extensions see of the host.
+    /// What extensions see of the host. Its arrows are those of the books in it.
     pub fn set_snapshot(&self, snapshot: Snapshot) {
         *lock(&self.snapshot) = snapshot;
+    }
+
+    /// A batch passes an arrow, or is refused: whoever taps it sees that.
+    pub fn pass(&self, edge: &EdgeName, batch: &Batch, outcome: Result<(), &'static str>) {
+        let taps = self.taps(edge);
+        if let Some(watched) = taps.is_open().then(|| taps.watch(batch)).flatten() {
+            watched.passed(outcome);
+        }
+    }
+
+    /// An arrow is gone, to whoever taps it.
+    pub fn remove_edge(&self, edge: &EdgeName) {
+        lock(&self.snapshot).books.edges.retain(|one| one.edge() != *edge);
+        self.taps(edge).close();
+    }
+
+    /// Whether anybody taps an arrow.
+    pub fn is_tapped(&self, edge: &EdgeName) -> bool {
+        self.taps(edge).is_open()
+    }
+
+    fn taps(&self, edge: &EdgeName) -> Taps {
+        lock(&self.taps).entry(edge.clone()).or_default().clone()
     }
 }
 
@@ -168,6 +197,14 @@ impl HostView for Harness {
 
     fn events(&self) -> Vec<Event> {
         self.events()
+    }
+
+    fn edges(&self) -> Vec<EdgeName> {
+        lock(&self.snapshot).books.edges.iter().map(EdgeSnapshot::edge).collect()
+    }
+
+    fn tap(&self, edge: &EdgeName) -> Option<Tap> {
+        self.edges().contains(edge).then(|| self.taps(edge).open())
     }
 }
 
