@@ -35,7 +35,7 @@ impl HostGuard {
 }
 
 /// What a server that is bound to `address`, and that lets in whoever comes, has to tell its operator; `None` where only this machine reaches it.
-pub(crate) fn exposure(address: &str) -> Option<String> {
+pub fn exposure(address: &str) -> Option<String> {
     let advice = "listen on localhost, or let a firewall or a proxy decide who gets here";
     let open = || {
         format!("listens on {address}: every machine that reaches this one is let in, without authentication; {advice}")

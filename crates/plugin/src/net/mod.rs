@@ -27,8 +27,7 @@ pub use credentials::{is_credential, is_plain_text_beyond_here};
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::{FaultyNetwork, NetworkFaults, Outage, OutageKind};
 pub use gathered::Gathered;
-use guard::exposure;
-pub use guard::{HostGuard, is_loopback};
+pub use guard::{HostGuard, exposure, is_loopback};
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryNetwork;
 pub use server::{HttpServer, HttpVersions};
