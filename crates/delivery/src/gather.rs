@@ -66,10 +66,7 @@ impl Shared {
                 };
                 let (shared, lane, gathered) = (Arc::clone(&self), Arc::clone(&of), std::mem::take(&mut gathered));
                 self.tasks.spawn(async move {
-                    let places = gathered.places;
-                    let whole = gathered.batches.into_iter().reduce(Batch::joined);
-                    let parts = whole.map(|whole| parts(whole, sizer, max)).unwrap_or_default();
-                    shared.deliver_queued(&lane, Unsettled::in_parts(parts), places).await;
+                    shared.deliver_gathered(&lane, gathered, sizer, max).await;
                     drop(consumer);
                 });
             }
@@ -81,6 +78,24 @@ impl Shared {
 }
 
 impl Shared {
+    async fn deliver_gathered(&self, lane: &Lane, gathered: Gathered, sizer: Sizer, max: usize) {
+        let Gathered { batches, places, .. } = gathered;
+        let items = batches.iter().map(|batch| batch.items() as u64).sum();
+        let made = catch_unwind(AssertUnwindSafe(|| {
+            let whole = batches.into_iter().reduce(Batch::joined);
+            whole.map(|whole| parts(whole, sizer, max)).unwrap_or_default()
+        }));
+        match made {
+            Ok(parts) => self.deliver_queued(lane, Unsettled::in_parts(parts), places).await,
+            Err(panic) => {
+                self.panicked(lane, items, panic.as_ref());
+                if let Some(queue) = &lane.queue {
+                    lane.release(queue, places, None).await;
+                }
+            }
+        }
+    }
+
     /// Does what may panic: without the task that gathers, the queue would stand still.
     fn survive(&self, lane: &Lane, booked: impl FnOnce()) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(booked)) {

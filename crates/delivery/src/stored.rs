@@ -54,6 +54,8 @@ struct State {
     /// How many items that were, until it is told.
     restored: u64,
     closed: bool,
+    /// The books are closed.
+    over: bool,
 }
 
 /// The room of a batch on its way into the storage.
@@ -210,13 +212,17 @@ impl Stored {
         }
     }
 
-    /// The batch is settled: its record goes, however often that has to be tried. False where the storage is closed.
+    /// The batch is settled: its record goes, however often that has to be tried until the end. False where it is left to the next life.
     pub(crate) async fn remove(&self, id: u64) -> bool {
         loop {
             match self.store.remove(id).await {
                 Ok(()) => return true,
                 Err(StorageError::Closed) => return false,
                 Err(_) => sleep(AGAIN).await,
+            }
+            // What is there now is the next life's, which may have begun in this process.
+            if self.state().over {
+                return false;
             }
         }
     }
@@ -247,9 +253,10 @@ impl Stored {
         self.freed.notify_waiters();
     }
 
-    /// What is in memory is in the storage, too.
+    /// The end: what is in memory is in the storage, too, and nothing there is changed any more.
     pub(crate) fn clear(&self) {
         let mut state = self.state();
+        state.over = true;
         state.ready.clear();
         state.waiting = Held::default();
     }

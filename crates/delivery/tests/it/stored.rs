@@ -79,6 +79,22 @@ async fn what_is_kept_is_told_with_its_number_and_is_no_loss() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_exporter_that_has_ended_takes_no_record_from_the_one_after_it() {
+    let storage = MemoryStorage::new();
+    let script = Script::new([Step::Take]);
+    let delivery = start(&Harness::default(), &script, one_by_one(), &storage);
+    let consumer = delivery.consumer();
+    consumer.consume(points(5)).await.unwrap();
+    storage.fail(Some(StorageError::Unavailable("the disk is away".to_owned())));
+    settle().await;
+    let report = delivery.drain(in_seconds(1)).await;
+    assert_eq!((report.counts.sent, storage.ids(QUEUE).len()), (5, 1));
+    storage.fail(None);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(storage.ids(QUEUE).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_is_taken_only_once_it_is_stored() {
     let storage = MemoryStorage::new();
     let script = Script::new([Step::Take]);
