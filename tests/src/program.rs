@@ -1,7 +1,10 @@
 use std::{
     path::PathBuf,
     process::Stdio,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -166,7 +169,15 @@ fn collect(from: impl AsyncRead + Unpin + Send + 'static) -> Arc<Mutex<String>> 
     text
 }
 
-/// A port of the loopback that is free now.
+/// A port of the loopback that is free now, and that no outgoing connection is given: a program that starts anew finds it free again.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    /// Below the ports that systems hand out by themselves.
+    const PORTS: std::ops::Range<u16> = 20_000..32_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let many = u32::from(PORTS.end - PORTS.start);
+    // Test programs that run side by side begin at different places.
+    let first = std::process::id().wrapping_mul(97);
+    let ports = std::iter::repeat_with(|| first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % many);
+    let mut ports = ports.take(many as usize).filter_map(|nth| Some(PORTS.start + u16::try_from(nth).ok()?));
+    ports.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
