@@ -72,13 +72,8 @@ impl Minicol {
 
     /// SIGKILL; the next life has what the one before stored.
     pub(crate) async fn kill_and_start_again(&mut self) -> anyhow::Result<()> {
-        self.program.signal("KILL").await;
-        let next = |file: &str| Program::start(&["run", "--config", file], &[]);
-        // It holds the folder until it is gone.
-        while fs::metadata(format!("/proc/{}/fd/0", self.program.pid())).is_ok() {
-            sleep(Duration::from_millis(10)).await;
-        }
-        self.program = next(&self.file);
+        self.program.kill().await;
+        self.program = Program::start(&["run", "--config", &self.file], &[]);
         self.has_started().await
     }
 

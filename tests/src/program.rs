@@ -108,6 +108,11 @@ impl Program {
         assert!(status.expect("kill runs").success(), "no signal was sent");
     }
 
+    /// Ends it by SIGKILL. Then nothing of it is left: its ports are free, and what it had locked.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("the program can be killed");
+    }
+
     /// Waits for its end.
     pub async fn ended(mut self, within: Duration) -> Output {
         let status = tokio::time::timeout(within, self.child.wait()).await;

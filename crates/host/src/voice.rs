@@ -85,3 +85,29 @@ impl EventSink for Voice {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use minicol_plugin::testing::Harness;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn of_what_is_said_before_it_is_heard_so_much_is_remembered() {
+        let clock = Harness::default().environment().clock;
+        let events = Events::new(Arc::clone(&clock));
+        let view = View::new(clock, Arc::clone(&events));
+        let id: ComponentId = "session_buddy".parse().unwrap();
+        let voice = Voice::new(ComponentKind::Receiver, id, Arc::clone(&events), view);
+        for nth in 0..SAID + 10 {
+            voice.report(Status::RecoverableError, format!("{nth}"));
+        }
+        assert!(events.recent().is_empty());
+        voice.rise();
+        let told = events.recent();
+        assert_eq!(told.len(), SAID);
+        assert!(format!("{:?}", told[SAID - 1]).contains(&format!("\"{}\"", SAID - 1)), "{told:?}");
+        voice.report(Status::Ok, "");
+        assert_eq!(events.recent().len(), SAID + 1);
+    }
+}

@@ -225,6 +225,34 @@ async fn what_does_not_hold_or_start_leaves_everything_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_very_many_errors_the_first_are_kept_to_be_shown() {
+    let world = World::start(GOOD).await;
+    let wrong: Vec<String> = (0..50).map(|nth| format!("unknown_{nth}: 1")).collect();
+    let reload = world.reload(&GOOD.replace("ticker: }", &format!("ticker: {{{}}}}}", wrong.join(", ")))).await;
+    assert_eq!((reload.outcome, reload.errors.len()), (ReloadOutcome::Invalid, 20));
+    assert!(reload.errors[19].contains("unknown_19"), "{reload:?}");
+    assert_eq!(world.running.snapshot().reload.last.unwrap().errors.len(), 20);
+    world.ends_balanced().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_and_goes_under_one_name_has_one_entry_in_the_books() {
+    let world = World::start(GOOD).await;
+    let more = GOOD.replace("{sink: }", "{sink: , sink/2: }").replace("[sink]", "[sink, sink/2]");
+    for _ in 0..20 {
+        world.becomes(&more).await;
+        pass(1.0).await;
+        world.becomes(GOOD).await;
+    }
+    let books = world.running.books();
+    let of_it: Vec<u64> =
+        books.accounts.iter().filter(|one| one.component.to_string() == "sink/2").map(|one| one.out).collect();
+    assert!(of_it.len() == 1 && of_it[0] >= 20, "{books:?}");
+    assert_eq!(books.edges.iter().filter(|edge| edge.to == "sink/2").count(), 1, "{books:?}");
+    world.ends_balanced().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn reloads_that_are_asked_for_during_one_are_one() {
     let world = World::start(GOOD).await;
     let lingers = GOOD.replace("ticker: }", "ticker: {lingers: 5s}}");
