@@ -53,6 +53,7 @@ pub use self::overrides::{AppliedOverride, EnvOverride, KeyTree};
 pub use self::path::{Path, Segment};
 pub use self::problem::{Problem, Problems, Severity};
 pub use self::render::Style;
+pub use self::secret::is_secret_name;
 
 /// The example of the README, kept true.
 #[cfg(doctest)]

@@ -20,7 +20,7 @@ const WORDS: [&str; 10] = [
 const CONTAINERS: [&str; 2] = ["headers", "cookies"];
 
 /// Whether a key or a variable of this name looks as if it held a secret.
-pub(crate) fn is_secret_name(name: &str) -> bool {
+pub fn is_secret_name(name: &str) -> bool {
     let name: String = name.chars().map(|c| if c == '-' { '_' } else { c.to_ascii_lowercase() }).collect();
     WORDS.iter().any(|word| name.contains(word)) || name == "cookie" || name == "set_cookie"
 }

@@ -1,4 +1,4 @@
-use minicol_plugin::config::ComponentConfig;
+use minicol_plugin::{config::ComponentConfig, print::Verbosity};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -8,19 +8,6 @@ use serde::{Deserialize, Serialize};
 pub struct DebugConfig {
     /// How much is printed.
     pub verbosity: Verbosity,
-}
-
-/// How much is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Verbosity {
-    /// A line per batch, with counts.
-    #[default]
-    Basic,
-    /// A line per data point or observation.
-    Normal,
-    /// Everything that is in it.
-    Detailed,
 }
 
 impl ComponentConfig for DebugConfig {}

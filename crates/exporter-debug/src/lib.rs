@@ -2,9 +2,6 @@
 //! from [`DebugExporter`].
 
 mod config;
-mod metrics;
-mod observations;
-mod words;
 
 use std::{
     fmt,
@@ -15,9 +12,11 @@ use std::{
 use minicol_pdata::{Batch, Signal};
 use minicol_plugin::{
     ComponentError, Delivered, Entry, ExportError, Exporter, Factory, Flow, Scope, Stability, async_trait,
+    print::render,
 };
 
-pub use config::{DebugConfig, Verbosity};
+pub use config::DebugConfig;
+pub use minicol_plugin::print::Verbosity;
 
 /// What the collector lists.
 pub const ENTRY: Entry<dyn Exporter> = Entry::of::<DebugExporter>();
@@ -80,17 +79,6 @@ impl Exporter for DebugExporter {
 impl fmt::Debug for DebugExporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DebugExporter").field("config", &self.config).finish_non_exhaustive()
-    }
-}
-
-fn render(batch: &Batch, verbosity: Verbosity) -> String {
-    match batch {
-        Batch::Metrics(metrics) => metrics::render(metrics, verbosity),
-        Batch::Observations(observations) => observations::render(observations, verbosity),
-        Batch::Logs(logs) => format!("logs: {}, {} bytes\n", words::count(logs.items(), "log record"), logs.bytes()),
-        Batch::Traces(traces) => {
-            format!("traces: {}, {} bytes\n", words::count(traces.items(), "span"), traces.bytes())
-        }
     }
 }
 

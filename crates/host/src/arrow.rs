@@ -256,6 +256,9 @@ impl fmt::Debug for Edge {
 }
 
 #[cfg(test)]
+mod cost;
+
+#[cfg(test)]
 mod tests {
     use minicol_pdata::{Attributes, MetricDescriptor, MetricKind, MetricsBuilder, Number, NumberPoint, Timestamp};
     use minicol_plugin::testing::{Harness, Sink};

@@ -126,6 +126,7 @@ impl Host {
         }
         let mut telemetry = Telemetry::new(plan.telemetry(), self.program, &self.environment);
         let workshop = Workshop::new(self.environment.clone(), telemetry.meter(), telemetry.tracer().clone());
+        workshop.view.redacts_by(plan.redactor());
         let built = graph::build(plan, &Selection::everything(plan), &HashMap::new(), &workshop)?;
         built.announce(plan, &workshop);
         let mut graph = Graph::default();

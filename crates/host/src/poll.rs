@@ -91,7 +91,7 @@ pub enum PollError {
 
 /// Keeps what it is given.
 #[derive(Clone, Default)]
-struct Capture(Arc<Mutex<Vec<Batch>>>);
+pub(crate) struct Capture(Arc<Mutex<Vec<Batch>>>);
 
 /// Keeps what it is given, and passes it on.
 struct Tee {
@@ -100,7 +100,7 @@ struct Tee {
 }
 
 /// How long a processor gets to pass on what it holds.
-const FLUSH_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 /// How long a simulator gets to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
@@ -185,7 +185,7 @@ fn chosen(plan: &Plan, asked: Option<&str>) -> Result<Vec<ComponentId>, PollErro
 }
 
 /// The selected pipelines, each ending where its batches are kept.
-fn chains(
+pub(crate) fn chains(
     plan: &Plan,
     selection: &Selection,
     processors: Vec<Vec<(Box<dyn minicol_plugin::Processor>, Governed)>>,
@@ -234,7 +234,7 @@ impl PollOutcome {
 }
 
 impl Capture {
-    fn take(&self) -> Vec<Batch> {
+    pub(crate) fn take(&self) -> Vec<Batch> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -5,12 +5,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use indexmap::IndexMap;
 use minicol_pdata::{Signal, Timestamp};
 use minicol_plugin::{
-    Account, Books, Clock, ComponentId, ComponentKind, ComponentSnapshot, EdgeName, Event, HostView, Phase, Reload,
-    ReloadStatus, Reloading, Snapshot, Status, Tap, place_among,
+    Account, Books, Clock, ComponentId, ComponentKind, ComponentSnapshot, EdgeName, Event, HostView, Phase, Redactor,
+    Reload, ReloadStatus, Reloading, Snapshot, Status, Tap, place_among,
 };
 
 use crate::{
@@ -35,6 +35,7 @@ pub(crate) struct View {
     reloader: OnceLock<Reloader>,
     /// What there was and is no more, since the first reload.
     gone: ArcSwapOption<Gone>,
+    redactor: ArcSwap<Redactor>,
 }
 
 struct Built {
@@ -70,7 +71,14 @@ impl View {
             reloads: ReloadStatus::default(),
         };
         let gone = ArcSwapOption::empty();
-        Arc::new(Self { clock, events, built: Mutex::new(built), reloader: OnceLock::new(), gone })
+        Arc::new(Self {
+            clock,
+            events,
+            built: Mutex::new(built),
+            reloader: OnceLock::new(),
+            gone,
+            redactor: ArcSwap::default(),
+        })
     }
 
     /// A component is there; it starts.
@@ -182,6 +190,11 @@ impl View {
         self.built().holds_since
     }
 
+    /// What the configuration that runs knows as a secret.
+    pub(crate) fn redacts_by(&self, redactor: Arc<Redactor>) {
+        self.redactor.store(redactor);
+    }
+
     /// What there was and is no more.
     pub(crate) fn set_gone(&self, gone: Gone) {
         self.gone.store(Some(Arc::new(gone)));
@@ -242,6 +255,10 @@ impl HostView for View {
 
     fn edges(&self) -> Vec<EdgeName> {
         self.drawn().iter().map(|edge| edge.edge_name()).collect()
+    }
+
+    fn redactor(&self) -> Arc<Redactor> {
+        self.redactor.load_full()
     }
 
     fn tap(&self, edge: &EdgeName) -> Option<Tap> {

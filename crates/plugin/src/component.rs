@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use minicol_pdata::Batch;
+use minicol_pdata::{Batch, Source};
 
 use crate::{Converted, Next, Rejected, Scope, storage::Storage};
 
@@ -16,6 +16,20 @@ pub trait Receiver: Send {
     async fn poll_once(self: Box<Self>, _next: Next, _scope: Scope) -> Result<bool, ComponentError> {
         Ok(false)
     }
+
+    /// What it polls, for who answers in the target's place: a test of a pipeline. Nothing is connected. `None` where it does not poll.
+    fn polls(&self, _scope: &Scope) -> Option<Polls> {
+        None
+    }
+}
+
+/// What a receiver polls.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Polls {
+    /// Under which resource its observations come.
+    pub source: Arc<Source>,
+    /// The tools that it wants, in their order.
+    pub tools: Vec<Arc<str>>,
 }
 
 /// Middleware: passes on what it makes of each batch. May be called from several tasks at once.

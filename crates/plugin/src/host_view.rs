@@ -1,9 +1,9 @@
-use std::{collections::BTreeMap, fmt, future::Future, pin::Pin};
+use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, sync::Arc};
 
 use minicol_pdata::Timestamp;
 use serde::Serialize;
 
-use crate::{Books, ComponentId, ComponentKind, EdgeName, Event, Status, Tap, status::seconds};
+use crate::{Books, ComponentId, ComponentKind, EdgeName, Event, Redactor, Status, Tap, status::seconds};
 
 /// What an extension may see of the program it serves.
 pub trait HostView: Send + Sync {
@@ -28,6 +28,11 @@ pub trait HostView: Send + Sync {
     fn tap(&self, edge: &EdgeName) -> Option<Tap> {
         let _ = edge;
         None
+    }
+
+    /// Takes out of what is shown of telemetry what the configuration knows as a secret.
+    fn redactor(&self) -> Arc<Redactor> {
+        Arc::default()
     }
 
     /// Asks for a reload of the configuration; the future tells how it went, and need not be awaited for it to happen. `None` where this program

@@ -13,6 +13,8 @@ pub mod files;
 mod host_view;
 mod memory;
 pub mod net;
+pub mod print;
+mod redact;
 mod scope;
 mod state;
 mod status;
@@ -27,7 +29,7 @@ mod variables;
 pub use books::{Account, Books, Converted, EdgeSnapshot, Reasons, Unbalanced, sum};
 pub use checkup::{Check, Checkup, Diagnosis, Verdict};
 pub use component::{
-    ComponentError, Delivered, ExportError, Exporter, Extension, Processor, Receiver, Retry, export_all,
+    ComponentError, Delivered, ExportError, Exporter, Extension, Polls, Processor, Receiver, Retry, export_all,
 };
 pub use consumer::{Consumer, Next, Rejected};
 pub use environment::{Clock, Environment, Random, SeededRandom, SimulatedClock, SystemClock};
@@ -40,6 +42,7 @@ pub use host_view::{
     place_among,
 };
 pub use memory::{HeldMemory, MemoryLimit, SharedMemory};
+pub use redact::Redactor;
 pub use scope::{Scope, ScopeParts, StopReason};
 pub use state::StateStore;
 pub use status::{Event, EventSink, Level, Notice, Status, StatusChange};

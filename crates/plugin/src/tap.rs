@@ -25,6 +25,20 @@ pub struct EdgeName {
     pub signal: Signal,
 }
 
+impl EdgeName {
+    /// As a person names it: `FROM->TO`.
+    pub fn label(&self) -> String {
+        format!("{}->{}", self.from, self.to)
+    }
+
+    /// Whether a person means it by `FROM->TO` or `PIPELINE:FROM->TO`; blanks around the arrow do not count.
+    pub fn is_called(&self, text: &str) -> bool {
+        let plain = text.split("->").map(str::trim).collect::<Vec<_>>().join("->");
+        let label = self.label();
+        plain.trim() == label || plain.trim() == format!("{}:{label}", self.pipeline)
+    }
+}
+
 /// Shows what passes one arrow, from when it was opened until it is dropped or the arrow is gone. It never slows the arrow down: what its holder
 /// does not take in time is missed, and counted.
 pub struct Tap {
@@ -234,6 +248,27 @@ mod tests {
         assert!(taps.is_open(), "one that was told so does not close another");
         drop(again);
         assert!(!taps.is_open());
+    }
+
+    #[test]
+    fn an_arrow_is_called_by_its_ends_with_or_without_its_pipeline() {
+        let name = |pipeline: &str, from: &str, to: &str| EdgeName {
+            pipeline: pipeline.into(),
+            from: from.into(),
+            to: to.into(),
+            signal: Signal::Metrics,
+        };
+        let edge = name("metrics/a", "session_buddy/my laptop", "mapping");
+        for called in [
+            "session_buddy/my laptop->mapping",
+            " session_buddy/my laptop -> mapping ",
+            "metrics/a:session_buddy/my laptop->mapping",
+        ] {
+            assert!(edge.is_called(called), "{called}");
+        }
+        for other in ["mapping", "metrics:session_buddy/my laptop->mapping", "session_buddy->mapping", ""] {
+            assert!(!edge.is_called(other), "{other}");
+        }
     }
 
     #[test]

@@ -1,7 +1,11 @@
-use crate::{PollerError, SessionBuddyConfig, SessionBuddyPoller, diagnose::diagnose};
+use std::sync::Arc;
+
+use crate::{
+    PollerError, SessionBuddyConfig, SessionBuddyPoller, config::with_get, diagnose::diagnose, source::source,
+};
 use minicol_pdata::Signal;
 use minicol_plugin::{
-    Checkup, ComponentError, Diagnosis, EnvironmentOverrides, Factory, Flow, Next, Receiver, Scope, Stability,
+    Checkup, ComponentError, Diagnosis, EnvironmentOverrides, Factory, Flow, Next, Polls, Receiver, Scope, Stability,
     async_trait,
 };
 
@@ -53,6 +57,12 @@ impl Receiver for SessionBuddyReceiver {
         poller.close().await;
         result?;
         Ok(true)
+    }
+
+    fn polls(&self, scope: &Scope) -> Option<Polls> {
+        let source = source(&self.0, &self.0.endpoint.parse().ok()?, scope);
+        let tools = self.0.metrics_to_collect.iter().map(|tool| Arc::from(&*with_get(tool))).collect();
+        Some(Polls { source, tools })
     }
 }
 

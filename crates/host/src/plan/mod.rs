@@ -2,16 +2,21 @@
 
 mod arrows;
 mod fill;
+mod secrets;
 mod section;
 mod service;
 mod show;
 mod storage;
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use minicol_config::{AppliedOverride, Loaded, Mark, Node, Path, Problem, Problems, Request, load};
 use minicol_delivery::DeliveryConfig;
 use minicol_pdata::Signal;
-use minicol_plugin::{Buildable, ComponentId, ComponentKind, Entry, Exporter, Extension, Processor, Receiver};
+use minicol_plugin::{
+    Buildable, ComponentId, ComponentKind, Entry, Exporter, Extension, Processor, Receiver, Redactor,
+};
 use minicol_telemetry::TelemetryConfig;
 
 use crate::Registry;
@@ -29,6 +34,7 @@ pub struct Plan {
     telemetry: TelemetryConfig,
     warnings: Problems,
     overrides: Vec<AppliedOverride>,
+    redactor: Arc<Redactor>,
 }
 
 /// The components of one kind, in the order in which they were written.
@@ -94,6 +100,11 @@ impl Plan {
         show::plan(self)
     }
 
+    /// Takes out of what is shown of telemetry what this configuration knows as a secret.
+    pub fn redactor(&self) -> Arc<Redactor> {
+        Arc::clone(&self.redactor)
+    }
+
     /// Whether this receiver is in some pipeline, and so is built.
     pub(crate) fn uses_receiver(&self, id: &ComponentId) -> bool {
         self.pipelines.iter().any(|pipeline| pipeline.receivers.contains(id))
@@ -146,7 +157,7 @@ impl Plan {
         };
         let service = service::read(&root, &sections, registry, &mut problems);
         let Some(service) = service.filter(|_| !problems.has_errors()) else { return Err(problems) };
-        Ok(Self {
+        let mut plan = Self {
             registry,
             receivers: section::planned(receivers),
             processors: section::planned(processors),
@@ -157,7 +168,12 @@ impl Plan {
             telemetry: service.telemetry,
             warnings: problems,
             overrides,
-        })
+            redactor: Arc::default(),
+        };
+        let mut secrets = secrets::Secrets::default();
+        secrets.gather(&plan.to_value(), Some(&root));
+        plan.redactor = Arc::new(secrets.redactor());
+        Ok(plan)
     }
 }
 

@@ -20,6 +20,7 @@ impl Core {
         let mut retiring = Retiring::new(in_use(graph));
         let mut risen: Vec<Governed> = Vec::new();
         self.workshop.handover.pass();
+        self.workshop.view.redacts_by(plan.redactor());
         graph.storages = storages;
 
         for built in exporters {

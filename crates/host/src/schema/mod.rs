@@ -6,7 +6,7 @@ mod written;
 
 use minicol_plugin::{ComponentKind, Entry, Product};
 use schemars::{
-    Schema, SchemaGenerator,
+    JsonSchema, Schema, SchemaGenerator,
     generate::SchemaSettings,
     transform::{RestrictFormats, Transform, transform_subschemas},
 };
@@ -19,6 +19,15 @@ use crate::Registry;
 struct Writer {
     generator: SchemaGenerator,
     definitions: Map<String, Value>,
+}
+
+/// The JSON Schema of a document of another kind that is written and read as a pipeline file is.
+pub fn schema_of<T: JsonSchema>(title: &str) -> Value {
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
+    schema.insert("title".to_owned(), title.into());
+    RestrictFormats::default().transform(&mut schema);
+    transform_subschemas(&mut AsWritten, &mut schema);
+    schema.to_value()
 }
 
 impl Registry {

@@ -2,15 +2,16 @@
 
 use jiff::Timestamp as Moment;
 use minicol_pdata::{Attributes, Timestamp};
-use minicol_plugin::text;
+
+use crate::text;
 
 /// `1 metric`, `2 metrics`.
-pub(crate) fn count(number: usize, of: &str) -> String {
+pub(super) fn count(number: usize, of: &str) -> String {
     if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
 }
 
 /// `name=value name=value`, fit for a terminal.
-pub(crate) fn attributes(attributes: &Attributes) -> String {
+pub(super) fn attributes(attributes: &Attributes) -> String {
     let pairs: Vec<_> = attributes
         .iter()
         .map(|(name, value)| format!("{}={}", text::foreign(name), text::foreign(&value.to_string())))
@@ -19,7 +20,7 @@ pub(crate) fn attributes(attributes: &Attributes) -> String {
 }
 
 /// As RFC 3339 in UTC.
-pub(crate) fn moment(at: Timestamp) -> String {
+pub(super) fn moment(at: Timestamp) -> String {
     if at.is_unset() {
         return "unset".to_owned();
     }
@@ -27,7 +28,7 @@ pub(crate) fn moment(at: Timestamp) -> String {
 }
 
 /// Lines of cells under each other, each line after two blanks.
-pub(crate) fn aligned(lines: &[Vec<String>]) -> String {
+pub(super) fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
         .map(|column| {

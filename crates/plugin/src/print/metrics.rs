@@ -1,14 +1,14 @@
 use std::fmt::Write;
 
 use minicol_pdata::{MetricKind, MetricView, Metrics, Number, PointValue, PointView, Resource, Temporality};
-use minicol_plugin::text;
 
-use crate::{
+use super::{
     Verbosity,
     words::{aligned, attributes, count, moment},
 };
+use crate::text;
 
-pub(crate) fn render(metrics: &Metrics, verbosity: Verbosity) -> String {
+pub(super) fn render(metrics: &Metrics, verbosity: Verbosity) -> String {
     let views: Vec<_> = metrics.iter().collect();
     let head = format!("{} of {}", count(metrics.items(), "data point"), count(views.len(), "metric"));
     match verbosity {

@@ -1,19 +1,19 @@
 use std::fmt::Write;
 
 use minicol_pdata::{Observation, Observations};
-use minicol_plugin::text;
 
-use crate::{
+use super::{
     Verbosity,
     words::{aligned, attributes, count, moment},
 };
+use crate::text;
 
 /// How much of a document a line shows, in characters.
 const SHOWN: usize = 100;
 /// How many lines of a document `detailed` prints at most.
 const MAX_LINES: usize = 2_000;
 
-pub(crate) fn render(observations: &Observations, verbosity: Verbosity) -> String {
+pub(super) fn render(observations: &Observations, verbosity: Verbosity) -> String {
     let head = count(observations.len(), "observation");
     match verbosity {
         Verbosity::Basic => format!("observations: {head}, {} bytes\n", observations.bytes()),
