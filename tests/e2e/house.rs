@@ -70,6 +70,7 @@ fn allowed(name: &str) -> Option<&'static [&'static str]> {
         "plugin" => &["pdata"],
         "mcp" | "delivery" | "telemetry" => &["pdata", "plugin"],
         "host" => &["pdata", "plugin", "config", "delivery", "telemetry"],
+        "pipeline-test" => &["pdata", "plugin", "config", "host"],
         // The program itself, and the tests and the benchmark of all: they may know everything.
         "collector" | "tests" | "bench" | "fuzz" => return None,
         receiver if receiver.starts_with("receiver-") => &["pdata", "plugin", "mcp"],

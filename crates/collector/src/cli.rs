@@ -72,11 +72,30 @@ pub(crate) enum Command {
         after_help = "Examples:\n  minicol init\n  minicol init --endpoint http://buddy:8678/mcp --backend http://collector:4318 --protocol http --output site.yaml"
     )]
     Init(First),
+    /// Look at what passes an arrow of a running minicol, live: sampled, secrets redacted. Without an arrow, list them
+    #[command(
+        after_help = "Examples:\n  minicol tap\n  minicol tap 'session_buddy->mapping'\n  minicol tap 'mapping->otlp' --format json --count 1\n\ndocs/tap.md tells what is shown."
+    )]
+    Tap(Tapping),
     /// Print the JSON Schema of a pipeline file, for editors and checks
     #[command(
         after_help = "Example: minicol schema > minicol.schema.json\n\ndocs/editor.md tells how an editor takes it."
     )]
-    Schema,
+    Schema {
+        /// Of a test file, as `minicol test` takes it
+        #[arg(long)]
+        test: bool,
+    },
+    /// Run tests of pipelines offline: what goes in, and which metrics are to come out. Exit code 1: a test fails; 2: a file is wrong
+    #[command(
+        after_help = "Examples:\n  minicol test tests/pipelines\n  minicol test workflows.test.yaml --update\n\ndocs/test-a-pipeline.md tells what stands in a test file."
+    )]
+    Test(Tests),
+    /// Poll a target and write its answers into a test file, with the metrics that come of them; secrets are left out
+    #[command(
+        after_help = "Example: minicol record --config pipelines/session-buddy.yaml --output session-buddy.test.yaml --cycles 3"
+    )]
+    Record(Recording),
     /// Print the completions of a shell
     #[command(after_help = "Example: minicol completions bash > ~/.local/share/bash-completion/completions/minicol")]
     Completions {
@@ -126,6 +145,75 @@ pub(crate) enum Command {
         #[arg(value_name = "FILE")]
         file: std::path::PathBuf,
     },
+}
+
+/// What `tap` looks at.
+#[derive(Debug, Args)]
+pub(crate) struct Tapping {
+    /// Which arrow, `FROM->TO` or `PIPELINE:FROM->TO`. Default: list them
+    #[arg(value_name = "EDGE")]
+    pub(crate) edge: Option<String>,
+    /// Where the extension `status_page` listens
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:55679")]
+    pub(crate) endpoint: String,
+    /// How many batches a second are shown at most, up to 20
+    #[arg(long, value_name = "NUMBER", default_value_t = 2.0)]
+    pub(crate) rate: f64,
+    /// For a person, or OTLP/JSON (observations: their documents), a line each
+    #[arg(long, value_enum, default_value_t = TapFormat::Text)]
+    pub(crate) format: TapFormat,
+    /// Everything that is in it, in the format text
+    #[arg(long)]
+    pub(crate) detailed: bool,
+    /// End after so many batches
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TapFormat {
+    /// For a person
+    Text,
+    /// For a program
+    Json,
+}
+
+/// What `test` runs.
+#[derive(Debug, Args)]
+pub(crate) struct Tests {
+    /// Test files, and folders: of these every `*.test.yaml`
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<std::path::PathBuf>,
+    /// Only tests whose name has this in it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// Write what comes into the file where it is not what is expected
+    #[arg(long, conflicts_with = "print")]
+    pub(crate) update: bool,
+    /// Print what comes, as it would be expected
+    #[arg(long)]
+    pub(crate) print: bool,
+}
+
+/// What `record` writes.
+#[derive(Debug, Args)]
+pub(crate) struct Recording {
+    #[command(flatten)]
+    pub(crate) sources: Sources,
+    /// Which receiver, by its id. Default: the only one that polls
+    pub(crate) receiver: Option<String>,
+    /// The file to write; `-` is standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: std::path::PathBuf,
+    /// How many cycles, at the receiver's interval
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) cycles: u32,
+    /// The time between two cycles, such as 5s [default: the receiver's]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) interval: Option<Duration>,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// What `init` writes.
@@ -230,6 +318,11 @@ pub(crate) enum Format {
 }
 
 impl Sources {
+    /// The sources, as they were written.
+    pub(crate) fn written(&self) -> (&[String], &[String]) {
+        (&self.configs, &self.sets)
+    }
+
     /// What to load.
     pub(crate) fn request(self) -> Request {
         Request {

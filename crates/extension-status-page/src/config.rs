@@ -8,11 +8,16 @@ use serde::{Deserialize, Serialize};
 pub struct StatusPageConfig {
     /// Where it listens, as `host:port`.
     pub endpoint: String,
+    /// Whether who looks at the page may also look at the telemetry that passes, as `minicol tap` does. Default: yes where only this machine
+    /// reaches the page, else no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [true]))]
+    pub tap: Option<bool>,
 }
 
 impl Default for StatusPageConfig {
     fn default() -> Self {
-        Self { endpoint: "localhost:55679".to_owned() }
+        Self { endpoint: "localhost:55679".to_owned(), tap: None }
     }
 }
 

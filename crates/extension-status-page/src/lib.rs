@@ -6,13 +6,14 @@ mod history;
 mod live;
 mod model;
 mod routes;
+mod tap;
 mod views;
 
 use std::sync::Arc;
 
 use minicol_plugin::{
     ComponentError, Entry, Extension, Factory, Flow, Scope, Stability, async_trait,
-    net::{HttpServer, listen, serve_while_it_runs},
+    net::{HttpServer, exposure, listen, serve_while_it_runs},
 };
 
 pub use config::StatusPageConfig;
@@ -53,7 +54,11 @@ impl Extension for StatusPage {
         let address = server.local_address();
         let watch = Arc::new(live::Watch::new(Arc::clone(scope.host()), Arc::clone(scope.clock())));
         let stop = scope.stopping_token().clone();
-        let serving = server.serve(routes::router(Arc::clone(&watch), stop.clone()), stop.clone());
+        // Telemetry is not for every machine that reaches this one, unless that was said.
+        let allowed = self.config.tap.unwrap_or_else(|| exposure(&address).is_none());
+        let taps = tap::Taps::new(Arc::clone(scope.host()), Arc::clone(scope.clock()), allowed, stop.clone());
+        let router = routes::router(Arc::clone(&watch), tap::router(taps), stop.clone());
+        let serving = server.serve(router, stop.clone());
         let both = async {
             tokio::join!(serving, watch.keep(stop));
         };

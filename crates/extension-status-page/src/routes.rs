@@ -19,13 +19,14 @@ use crate::{live::Watch, views, views::Fragment};
 
 const STYLE: &str = include_str!("../assets/page.css");
 const SCRIPT: &str = include_str!("../assets/page.js");
+const TAP_SCRIPT: &str = include_str!("../assets/tap.js");
 const ICON: &str = include_str!("../assets/icon.svg");
 
 /// Nothing from elsewhere, nothing inline: a name that a server gave cannot run here.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
-pub(crate) fn router(watch: Arc<Watch>, stop: CancellationToken) -> Router {
+pub(crate) fn router(watch: Arc<Watch>, tap: Router, stop: CancellationToken) -> Router {
     let api = Router::new()
         .route("/status", part(&watch, |model| model.program))
         .route("/pipelines", part(&watch, |model| model.pipelines))
@@ -39,7 +40,9 @@ pub(crate) fn router(watch: Arc<Watch>, stop: CancellationToken) -> Router {
         .route("/page.css", asset("text/css; charset=utf-8", STYLE))
         .route("/page.js", asset("text/javascript; charset=utf-8", SCRIPT))
         .route("/icon.svg", asset("image/svg+xml", ICON))
+        .route("/tap.js", asset("text/javascript; charset=utf-8", TAP_SCRIPT))
         .nest("/api/v1", api)
+        .merge(tap)
         .layer(middleware::from_fn(guarded))
 }
 

@@ -274,7 +274,7 @@ async fn a_taken_port_is_an_error_that_names_the_cure_and_other_machines_are_war
 
     let harness = Harness::default();
     let (ready, scope) = harness.scope_with_ready(ComponentKind::Extension, "status_page");
-    let config = StatusPageConfig { endpoint: "0.0.0.0:55679".into() };
+    let config = StatusPageConfig { endpoint: "0.0.0.0:55679".into(), ..StatusPageConfig::default() };
     let task = tokio::spawn(Box::new(StatusPage { config }).run(scope));
     ready.cancelled().await;
     assert!(harness.notices().contains(&"open_to_network"));

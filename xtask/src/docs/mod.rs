@@ -17,11 +17,12 @@ pub const CHORE: Chore = Chore { name: "docs", about: "write docs/reference anew
 
 /// Where the pages and the schema stand.
 pub const FOLDER: &str = "docs/reference";
-/// The schema's name there.
+/// The schemas' names there: of a pipeline file, and of a test file.
 pub const SCHEMA: &str = "minicol.schema.json";
+const TEST_SCHEMA: &str = "minicol-test.schema.json";
 
 fn run(_: &[String]) -> anyhow::Result<()> {
-    let text = schema()?;
+    let text = schema(&[])?;
     let folder = root().join(FOLDER);
     std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     let pages = pages(&serde_json::from_str(&text).context("the schema is no JSON")?);
@@ -32,6 +33,7 @@ fn run(_: &[String]) -> anyhow::Result<()> {
         std::fs::write(folder.join(name), page)?;
     }
     std::fs::write(folder.join(SCHEMA), text)?;
+    std::fs::write(folder.join(TEST_SCHEMA), schema(&["--test"])?)?;
     Ok(())
 }
 
@@ -54,10 +56,11 @@ pub fn written(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
 }
 
 /// What this checkout's program prints.
-fn schema() -> anyhow::Result<String> {
+fn schema(more: &[&str]) -> anyhow::Result<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["run", "--quiet", "--package", "minicol-collector", "--", "schema"])
+        .args(more)
         .current_dir(root())
         .stderr(std::process::Stdio::inherit())
         .output()

@@ -55,7 +55,7 @@ pub(crate) fn init(wanted: &First) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn write(file: &Path, force: bool, text: &str) -> anyhow::Result<()> {
+pub(super) fn write(file: &Path, force: bool, text: &str) -> anyhow::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true);
     // Also a file that came meanwhile is not overwritten.

@@ -8,12 +8,15 @@ mod init;
 mod poll;
 mod polled;
 mod print_config;
+mod record;
 mod run;
 mod schema;
 mod shell;
 mod signals;
 mod simulate;
 mod table;
+mod tap;
+mod test;
 mod validate;
 
 pub(crate) use components::components;
@@ -22,10 +25,13 @@ pub(crate) use import_mahavishnu::import_mahavishnu;
 pub(crate) use init::init;
 pub(crate) use poll::poll;
 pub(crate) use print_config::print_config;
+pub(crate) use record::record;
 pub(crate) use run::run;
 pub(crate) use schema::schema;
 pub(crate) use shell::{completions, man};
 pub(crate) use simulate::simulate;
+pub(crate) use tap::tap;
+pub(crate) use test::test;
 pub(crate) use validate::validate;
 
 use std::{

@@ -3,8 +3,9 @@ use std::process::ExitCode;
 use super::print;
 use crate::components::REGISTRY;
 
-/// The JSON Schema of a pipeline file.
-pub(crate) fn schema() -> anyhow::Result<ExitCode> {
-    print(&(serde_json::to_string_pretty(&REGISTRY.schema())? + "\n"))?;
+/// The JSON Schema of a pipeline file, or of a test file.
+pub(crate) fn schema(test: bool) -> anyhow::Result<ExitCode> {
+    let schema = if test { minicol_pipeline_test::schema() } else { REGISTRY.schema() };
+    print(&(serde_json::to_string_pretty(&schema)? + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }

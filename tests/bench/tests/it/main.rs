@@ -103,5 +103,54 @@ async fn tracing_that_is_off_allocates_nothing_and_asks_for_nothing() {
     assert!(count < 10 && !tracer.is_on(), "{count} allocations in 1,000 calls");
 }
 
+/// What passes an arrow at which nobody looks, or looks any more, allocates what it did before there were taps.
+#[tokio::test]
+async fn a_tap_that_nobody_uses_allocates_nothing() {
+    let _turn = TURN.lock().await;
+    let yaml = "yaml:{receivers: {session_buddy: }, processors: {mapping: {presets: [session_buddy]}}, exporters: {otlp: {endpoint: 'http://localhost:4317'}}, service: {pipelines: {metrics: {receivers: [session_buddy], processors: [mapping], exporters: [otlp]}}}}";
+    let request = minicol_config::Request { configs: vec![yaml.to_owned()], ..minicol_config::Request::default() };
+    let plan = minicol_host::Plan::load(request, REGISTRY).unwrap_or_else(|problems| panic!("{problems}"));
+    let program = minicol_host::Program { name: "minicol", version: "0" };
+    let host = minicol_host::Host::new(program, minicol_plugin::testing::Harness::default().environment());
+    let replay = host.replay(&plan, "metrics").unwrap().unwrap();
+    let (id, edges) = (replay.receivers().next().unwrap().clone(), replay.edges());
+    // What no rule is for: all that is counted is the way there.
+    let source = std::sync::Arc::clone(&replay.polls(&id).unwrap().source);
+    let one = minicol_pdata::Observation {
+        source,
+        tool: "none".into(),
+        arguments: None,
+        arrival: minicol_pdata::Arrival::default(),
+        took: std::time::Duration::ZERO,
+        document: Arc::new(serde_json::Value::Null),
+        cut: None,
+    };
+    let batch = minicol_pdata::Batch::from(minicol_pdata::Observations::from(vec![one]));
+    let pass = async |number: usize| {
+        for _ in 0..number {
+            replay.give(&id, batch.clone()).await.unwrap();
+        }
+    };
+    pass(100).await;
+    let (never, ()) = counted(pass(1_000)).await;
+    let taps: Vec<_> = edges.iter().map(|edge| replay.tap(edge).unwrap()).collect();
+    let (looked_at, ()) = counted(pass(10)).await;
+    drop(taps);
+    let (no_more, ()) = counted(pass(1_000)).await;
+    println!(
+        "1,000 batches over an arrow: {never} allocations, {no_more} after somebody looked; 10 looked at: {looked_at}"
+    );
+    // The count is of the whole process: what the tests' own harness may do meanwhile is no thousandth of it.
+    assert!(never.abs_diff(no_more) < 10 && looked_at * 100 > never, "{never} {no_more} {looked_at}");
+}
+
+/// What the pipeline above names.
+const REGISTRY: minicol_host::Registry = minicol_host::Registry {
+    receivers: &[minicol_plugin::Entry::of::<minicol_receiver_session_buddy::SessionBuddyFactory>()],
+    processors: &[minicol_plugin::Entry::of::<minicol_processor::MappingFactory>()],
+    exporters: &[minicol_exporter_otlp::OTLP],
+    extensions: &[],
+};
+
 const MAPPING: usize = 150;
 const POLL: usize = 940;
