@@ -7,7 +7,22 @@ use crate::promises::Tests;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What a row begins with, what it says, and where the code says the same.
-const HELD: [(&str, &str, &str, &str); 47] = [
+const HELD: [(&str, &str, &str, &str); 52] = [
+    ("looks at what passes", "4", "crates/extension-status-page/src/tap.rs", "MAX_TAPS: usize = 4"),
+    ("batches that wait for one who looks", "32", "crates/plugin/src/tap.rs", "ROOM: usize = 32"),
+    (
+        "what is shown of one batch",
+        "500 items, 256 KiB",
+        "crates/extension-status-page/src/tap.rs",
+        "MAX_ITEMS: usize = 500",
+    ),
+    (
+        "what is shown of one batch",
+        "500 items, 256 KiB",
+        "crates/extension-status-page/src/tap.rs",
+        "MAX_BYTES: usize = 256 * 1024",
+    ),
+    ("batches a second", "2, at most 20", "crates/extension-status-page/src/tap.rs", "MAX_RATE: f64 = 20.0"),
     ("sending queue of an exporter", "1000 requests", "crates/delivery/src/config.rs", "queue_size: 1000"),
     ("deliveries at once", "10", "crates/delivery/src/config.rs", "num_consumers: 10"),
     ("one attempt", "5s", "crates/delivery/src/config.rs", "timeout: GoDuration::from_secs(5)"),
@@ -88,7 +103,11 @@ const HELD: [(&str, &str, &str, &str); 47] = [
 ];
 
 /// What a row begins with, and the test in which its bound bites.
-const BITES: [(&str, &str); 57] = [
+const BITES: [(&str, &str); 61] = [
+    ("looks at what passes", "only_so_many_look_and_who_looks_away_makes_room"),
+    ("batches that wait for one who looks", "what_there_is_no_room_for_is_counted_and_nobody_waits"),
+    ("what is shown of one batch", "a_line_is_no_longer_than_it_may_be"),
+    ("batches a second", "what_passes_is_shown_so_often_as_was_asked_and_the_rest_is_counted"),
     ("sending queue of an exporter", "a_full_queue_refuses_and_says_that_trying_again_may_help"),
     ("one batch in it", "a_request_that_is_too_large_is_not_asked_to_come_again"),
     ("deliveries at once", "consumers_deliver_at_the_same_time"),

@@ -133,6 +133,56 @@ tests:
 }
 
 #[tokio::test]
+async fn what_is_looked_at_can_be_narrowed_and_what_comes_can_be_printed() {
+    let test = |more: &str, expect: &str| {
+        format!(
+            "config: [pipeline.yaml]
+tests:
+  - name: parts
+    {more}
+    steps:
+      - at: 1h
+        receiver: session_buddy
+        answers: {{get_liveness: {{parts: {{disk: 1, net: 0.5, odd: {{}}}}}}}}
+        expect: {expect}
+"
+        )
+    };
+    let one = "[{name: part.up, resource: {server.port: 1}, points: [{value: 1, time: 2026-01-01T01:00:00Z, attributes: {part: disk}}]}]";
+    for (more, expect, code) in [
+        ("match: exact", one, 1),
+        ("match: subset", one, 0),
+        ("only: [other.*]", "[]", 0),
+        ("only: ['part.*']", "[]", 1),
+        (
+            "match: subset",
+            "[{name: part.up, resource: {server.port: 2}, points: [{value: 1, attributes: {part: disk}}]}]",
+            1,
+        ),
+    ] {
+        let (got, printed) = Folder::new(&test(more, expect)).printed(&[]).await;
+        assert_eq!(got, code, "{more}, {expect}: {printed}");
+        // What made no point is told where it may be why.
+        assert_eq!(printed.contains("warning: processor mapping: "), code == 1, "{printed}");
+    }
+    let (code, printed) = Folder::new(&test("match: exact", "[]")).printed(&["--print"]).await;
+    let expected = "# it.test.yaml: parts
+# at 1h
+expect:
+  - name: part.up
+    type: gauge
+    unit: \"1\"
+    points:
+      - {value: 1, attributes: {part: disk}}
+      - {value: 0.5, attributes: {part: net}}
+";
+    assert_eq!((code, printed.as_str()), (0, expected));
+    let (code, printed) = Folder::new(&test("match: exact", "[]").replace("session_buddy", "other")).printed(&[]).await;
+    let place = "it.test.yaml:7:19: the pipeline has no receiver `other`";
+    assert!(code == 2 && printed.contains(place), "{printed}");
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_file_is_told_at_its_place() {
     let folder = Folder::new(
         "config: [pipeline.yaml]
