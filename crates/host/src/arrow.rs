@@ -173,25 +173,13 @@ impl Arrow {
     }
 
     pub(crate) async fn carry(&self, batch: Batch) -> Result<(), Rejected> {
-        if self.edge.taps.is_open() {
-            // Boxed, so that the future is no larger where nobody looks.
-            return Box::pin(self.carry_watched(batch)).await;
-        }
-        self.pass(batch).await
-    }
-
-    #[cold]
-    async fn carry_watched(&self, batch: Batch) -> Result<(), Rejected> {
-        let watched = self.edge.taps.watch(&batch);
-        let outcome = self.pass(batch).await;
+        // Boxed, so that what waits here is hardly larger for it.
+        let watched = if self.edge.taps.is_open() { self.edge.taps.watch(&batch).map(Box::new) } else { None };
+        let outcome = self.edge.gate.pass(batch.items() as u64, self.to.consume(batch), |_| ()).await;
         if let Some(watched) = watched {
             watched.passed(outcome.as_ref().copied().map_err(|rejected| rejected.reason));
         }
         outcome
-    }
-
-    async fn pass(&self, batch: Batch) -> Result<(), Rejected> {
-        self.edge.gate.pass(batch.items() as u64, self.to.consume(batch), |_| ()).await
     }
 
     /// Does not even offer it: the far end is at work on one before.
