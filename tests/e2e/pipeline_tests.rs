@@ -61,6 +61,19 @@ async fn every_test_of_a_pipeline_in_this_repository_holds() {
     assert!(output.stdout.lines().filter(|line| line.starts_with("ok ")).count() >= 16, "{}", output.stdout);
 }
 
+#[tokio::test]
+async fn the_example_of_the_page_holds() {
+    let page = fs::read_to_string(format!("{ROOT}/docs/test-a-pipeline.md")).unwrap();
+    let example = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = Folder::new(example);
+    fs::copy(format!("{ROOT}/pipelines/session-buddy.yaml"), folder.path("session-buddy.yaml")).unwrap();
+    let (code, printed) = folder.printed(&[]).await;
+    assert_eq!(
+        (code, printed.as_str()),
+        (0, "ok     it.test.yaml: workflows are counted (1 step, 6 points)\n1 test\n")
+    );
+}
+
 #[test]
 fn every_rule_that_the_readme_of_the_mapping_shows_is_tested() {
     let readme = fs::read_to_string(format!("{ROOT}/crates/processor/README.md")).unwrap();

@@ -118,7 +118,7 @@ fn write_step(out: &mut String, step: &Step) {
             out.push_str("        answers:\n");
         }
         for (tool, document) in answers {
-            let _ = write!(out, "          {}:", text(tool));
+            let _ = write!(out, "          {}:", key(tool));
             block(out, document, 12);
         }
     }
@@ -130,8 +130,8 @@ fn block(out: &mut String, value: &Value, indent: usize) {
     match value {
         Value::Object(all) if !all.is_empty() => {
             out.push('\n');
-            for (key, value) in all {
-                let _ = write!(out, "{pad}{}:", text(key));
+            for (name, value) in all {
+                let _ = write!(out, "{pad}{}:", key(name));
                 block(out, value, indent + 2);
             }
         }
@@ -169,7 +169,7 @@ pub(crate) fn flow(value: &Value) -> String {
             number.as_f64().map(|double| double.to_string()).unwrap_or_default()
         }
         Value::Object(all) => {
-            let pairs: Vec<_> = all.iter().map(|(key, value)| format!("{}: {}", text(key), flow(value))).collect();
+            let pairs: Vec<_> = all.iter().map(|(name, value)| format!("{}: {}", key(name), flow(value))).collect();
             format!("{{{}}}", pairs.join(", "))
         }
         Value::Array(all) => format!("[{}]", all.iter().map(flow).collect::<Vec<_>>().join(", ")),
@@ -179,14 +179,131 @@ pub(crate) fn flow(value: &Value) -> String {
 }
 
 /// A text, in quotes where YAML would take it for something else. In it `$` begins no reference.
-pub(crate) fn text(text: &str) -> String {
-    let mut letters = text.chars();
-    let plain = letters.next().is_some_and(|c| c.is_ascii_alphabetic())
-        && letters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/'))
-        && !WORDS.contains(&&*text.to_ascii_lowercase());
+fn text(text: &str) -> String {
     let duration = || minicol_plugin::config::GoDuration::parse(text).is_ok();
-    if plain || duration() { text.to_owned() } else { Value::from(text.replace('$', "$$")).to_string() }
+    if is_plain(text) || duration() { text.to_owned() } else { Value::from(text.replace('$', "$$")).to_string() }
+}
+
+/// The same of a key, in which `$` stands for itself.
+fn key(name: &str) -> String {
+    if is_plain(name) { name.to_owned() } else { Value::from(name).to_string() }
+}
+
+/// Whether it is a text without quotes, too.
+fn is_plain(text: &str) -> bool {
+    let mut letters = text.chars();
+    letters.next().is_some_and(|c| c.is_ascii_alphabetic())
+        && letters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/'))
+        && !WORDS.contains(&&*text.to_ascii_lowercase())
 }
 
 /// What YAML, of one version or another, takes for something else than text.
 const WORDS: [&str; 10] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan"];
+
+#[cfg(test)]
+mod tests {
+    use minicol_config::{Path, Problems, Request, decode};
+    use serde_json::json;
+
+    use super::*;
+
+    /// What is read of a file that was written.
+    fn read(text: &str) -> TestFile {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("it.test.yaml");
+        std::fs::write(&path, text).unwrap();
+        let request = Request { configs: vec![format!("file:{}", path.display())], ..Request::default() };
+        let loaded = minicol_config::load(&request).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+        let mut problems = Problems::new();
+        let file = decode(&loaded.root, &Path::root(), &mut problems);
+        file.unwrap_or_else(|| panic!("{problems}\n{text}"))
+    }
+
+    #[test]
+    fn whatever_a_target_answers_is_read_as_it_was_answered() {
+        let texts = [
+            "",
+            " ",
+            "$",
+            "${env:HOME}",
+            "$$",
+            "1",
+            "-0",
+            "1e3",
+            "0x1f",
+            "true",
+            "No",
+            "~",
+            "null",
+            "NaN",
+            ".inf",
+            "- a",
+            "a: b",
+            "# c",
+            "a #b",
+            "'",
+            "\"",
+            "\\",
+            "[x]",
+            "{y}",
+            "&a",
+            "*a",
+            "!t",
+            "|",
+            ">",
+            "%",
+            "@",
+            "`",
+            "12:30",
+            "2026-01-01",
+            "5s",
+            "tab\there",
+            "\u{7}",
+            "\u{85}",
+            "\u{2028}",
+            "\u{feff}",
+            "é",
+            "🦀",
+            "one\ntwo",
+            "one\n\ntwo  \n  three",
+            " a\nb",
+            "a\nb\n",
+            "a\r\nb",
+            "\n",
+            "${a}\n$b",
+            "# a\n- b",
+            "a\n\tb",
+            "---\nx",
+            "x\n---\n...",
+        ];
+        let mut map = serde_json::Map::new();
+        for text in texts {
+            map.insert(format!("key {text}"), json!({ "block": text, "flow": [[text, { text: text }], text] }));
+            map.insert(text.to_owned(), text.into());
+        }
+        let numbers =
+            json!([0, -1, u64::MAX, i64::MIN, 1.5, -2.5e-300, 1e300, 3.0, 0.1, true, false, null, {}, [], [[]], [{}]]);
+        let answers = json!({ "texts": map, "numbers": numbers, "deep": {"a": {"b": {"c": [1, {"d": "e"}], "f": {}}}}, "prose": "a\nb" });
+        let Value::Object(answers) = answers else { unreachable!() };
+        let step = Step { answers: Some(answers), ..Step::default() };
+        let case = Case { name: "it: what?".to_owned(), steps: vec![step], ..Case::default() };
+        let written = TestFile { config: vec!["a b.yaml".to_owned()], tests: vec![case], ..TestFile::default() };
+        let text = file(&written, None);
+        let got = read(&text);
+        assert_eq!((&got.config, &got.tests[0].name), (&written.config, &written.tests[0].name));
+        let (got, wanted) =
+            (got.tests[0].steps[0].answers.clone().unwrap(), written.tests[0].steps[0].answers.clone().unwrap());
+        for (name, wanted) in &wanted["texts"].as_object().unwrap().clone() {
+            assert_eq!(got["texts"].get(name), Some(wanted), "{name:?} in\n{text}");
+        }
+        let same = |one: &Value, other: &Value| match (one.as_f64(), other.as_f64()) {
+            (Some(one), Some(other)) => one.to_bits() == other.to_bits(),
+            _ => one == other,
+        };
+        let lists = got["numbers"].as_array().unwrap().iter().zip(wanted["numbers"].as_array().unwrap());
+        for (one, other) in lists {
+            assert!(same(one, other), "{one} is not {other}");
+        }
+        assert_eq!((&got["deep"], &got["prose"]), (&wanted["deep"], &wanted["prose"]));
+    }
+}
