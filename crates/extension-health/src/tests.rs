@@ -6,8 +6,7 @@ use hyper_util::rt::TokioIo;
 use minicol_pdata::Timestamp;
 use minicol_plugin::{
     Books, ComponentKind, ComponentSnapshot, Phase, ReloadStatus, Snapshot, Status,
-    config::{ComponentConfig, Problems},
-    testing::Harness,
+    testing::{Harness, check, problems},
 };
 
 use super::*;
@@ -45,9 +44,7 @@ fn snapshot(phase: Phase) -> Snapshot {
 #[tokio::test(start_paused = true)]
 async fn the_page_follows_the_programs_life() {
     let harness = Harness::default();
-    let scope = harness.scope(ComponentKind::Extension, "health_check");
-    let running = tokio::spawn(Box::new(HealthCheck { config: HealthConfig::default() }).run(scope));
-    tokio::task::yield_now().await;
+    let running = harness.run_extension(&ENTRY, "").await.unwrap();
     harness.set_snapshot(snapshot(Phase::Starting));
     let (code, body) = get(&harness, "GET", "/").await;
     assert_eq!((code, body.contains("Server not available")), (503, true));
@@ -62,17 +59,14 @@ async fn the_page_follows_the_programs_life() {
 
     harness.set_snapshot(snapshot(Phase::Stopping));
     assert_eq!(get(&harness, "GET", "/").await.0, 503);
-    harness.stopping.cancel();
-    running.await.unwrap().unwrap();
+    running.stop().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_status_page_tells_every_component_and_what_it_shows() {
     let harness = Harness::default();
     harness.set_snapshot(snapshot(Phase::Running));
-    let scope = harness.scope(ComponentKind::Extension, "health_check");
-    let running = tokio::spawn(Box::new(HealthCheck { config: HealthConfig::default() }).run(scope));
-    tokio::task::yield_now().await;
+    let running = harness.run_extension(&ENTRY, "").await.unwrap();
     let (code, body) = get(&harness, "GET", "/status").await;
     let body: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!(code, 200);
@@ -80,20 +74,15 @@ async fn the_status_page_tells_every_component_and_what_it_shows() {
     assert_eq!(component["id"], "session_buddy");
     assert_eq!(component["status"], "RecoverableError");
     assert_eq!(component["details"]["poll_cycles"], 3);
-    harness.stopping.cancel();
-    running.await.unwrap().unwrap();
+    running.stop().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn it_warns_where_other_machines_reach_it() {
     for (endpoint, warns) in [("0.0.0.0:13133", true), ("127.0.0.1:13133", false)] {
         let harness = Harness::default();
-        let scope = harness.scope(ComponentKind::Extension, "health_check");
-        let config = HealthConfig { endpoint: endpoint.into(), ..HealthConfig::default() };
-        let running = tokio::spawn(Box::new(HealthCheck { config }).run(scope));
-        tokio::task::yield_now().await;
-        harness.stopping.cancel();
-        running.await.unwrap().unwrap();
+        let running = harness.run_extension(&ENTRY, &format!("endpoint: {endpoint}")).await.unwrap();
+        running.stop().await.unwrap();
         let warned = harness.notices().contains(&"open_to_network");
         assert_eq!(warned, warns, "{endpoint}");
     }
@@ -103,19 +92,23 @@ async fn it_warns_where_other_machines_reach_it() {
 async fn a_taken_port_is_an_error_that_names_the_cure() {
     let harness = Harness::default();
     let _taken = harness.network.listen("localhost:13133").await.unwrap();
-    let scope = harness.scope(ComponentKind::Extension, "health_check");
-    let error = Box::new(HealthCheck { config: HealthConfig::default() }).run(scope).await.unwrap_err();
+    let error = harness.run_extension(&ENTRY, "").await.err().unwrap();
     assert!(error.to_string().contains("cannot listen on localhost:13133"), "{error}");
     assert!(error.to_string().contains("set endpoint to a free one"), "{error}");
 }
 
 #[test]
 fn a_wrong_configuration_is_told_whole() {
-    let wrong = HealthConfig { endpoint: "13133".into(), path: "healthz".into() };
-    let mut problems = Problems::default();
-    wrong.validate(&mut problems);
-    assert_eq!(problems.into_vec().len(), 2);
-    let mut problems = Problems::default();
-    HealthConfig { path: "/status".into(), ..HealthConfig::default() }.validate(&mut problems);
-    assert_eq!(problems.into_vec().len(), 1);
+    let told = [
+        "endpoint: must be host:port, but is `13133`",
+        "path: must begin with `/` and hold no pattern, but is `healthz`",
+    ];
+    assert_eq!(problems(&ENTRY, "{endpoint: '13133', path: healthz}"), told);
+    assert_eq!(problems(&ENTRY, "path: /status"), ["path: is where the status of every component stands"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_as_every_component_has_to_be() {
+    check::configuration(&ENTRY);
+    check::life(&ENTRY, "").await;
 }

@@ -23,6 +23,7 @@ mod tap;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod text;
+mod ticks;
 pub mod trace;
 mod variables;
 
@@ -47,6 +48,7 @@ pub use scope::{Scope, ScopeParts, StopReason};
 pub use state::StateStore;
 pub use status::{Event, EventSink, Level, Notice, Status, StatusChange};
 pub use tap::{EdgeName, Seen, Tap, Taps, Watched};
+pub use ticks::{Tick, Ticks};
 pub use variables::EnvironmentDefault;
 
 pub use async_trait::async_trait;

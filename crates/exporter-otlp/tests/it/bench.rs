@@ -6,7 +6,7 @@ use minicol_exporter_otlp::{OTLP, OTLP_HTTP};
 use minicol_pdata::{
     Attributes, Batch, Logs, MetricDescriptor, MetricKind, MetricsBuilder, Number, NumberPoint, Timestamp, Traces,
 };
-use minicol_plugin::{ComponentKind, Entry, ExportError, Exporter, net::SystemNetwork, testing::Harness};
+use minicol_plugin::{ExportError, Exporter, net::SystemNetwork, testing::Harness};
 use opentelemetry_proto::tonic::{
     collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
     logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
@@ -28,20 +28,12 @@ pub(crate) fn over_sockets() -> Harness {
 
 /// `otlp` from the YAML of its body.
 pub(crate) fn otlp(harness: &Harness, yaml: &str) -> Box<dyn Exporter> {
-    build(&OTLP, harness, yaml)
+    harness.build(&OTLP, yaml)
 }
 
 /// `otlphttp` from the YAML of its body.
 pub(crate) fn otlphttp(harness: &Harness, yaml: &str) -> Box<dyn Exporter> {
-    build(&OTLP_HTTP, harness, yaml)
-}
-
-fn build(entry: &Entry<dyn Exporter>, harness: &Harness, yaml: &str) -> Box<dyn Exporter> {
-    let body: serde_yaml::Value = serde_yaml::from_str(yaml).expect("yaml");
-    let config = (entry.decode)(&mut <dyn erased_serde::Deserializer>::erase(body)).expect("a configuration");
-    let errors: Vec<_> = config.problems().into_iter().filter(|one| !one.warning).collect();
-    assert!(errors.is_empty(), "{errors:?}");
-    config.build(&harness.scope(ComponentKind::Exporter, entry.component_type)).expect("an exporter")
+    harness.build(&OTLP_HTTP, yaml)
 }
 
 /// One gauge with as many points as are asked for.

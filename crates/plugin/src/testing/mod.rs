@@ -1,25 +1,35 @@
-//! A harness for component tests: a scope over a simulated clock, seeded randomness and an in-memory network, which records every event.
+#![doc = include_str!("testing.md")]
 
+pub mod check;
+mod configured;
+pub mod golden;
+mod running;
+mod server;
+mod sink;
 mod storage;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use async_trait::async_trait;
 use minicol_pdata::{Batch, Timestamp};
 use opentelemetry::metrics::{Meter, MeterProvider, noop::NoopMeterProvider};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Books, ComponentId, ComponentKind, Consumer, EdgeName, EdgeSnapshot, Environment, Event, EventSink, HostView, Next,
-    Phase, Rejected, ReloadStatus, Scope, ScopeParts, SeededRandom, SimulatedClock, Snapshot, StateStore, StopReason,
-    Tap, Taps,
+    Books, ComponentId, ComponentKind, EdgeName, EdgeSnapshot, Environment, Event, EventSink, HostView, Phase,
+    ReloadStatus, Scope, ScopeParts, SeededRandom, SimulatedClock, Snapshot, StateStore, Status, StopReason, Tap, Taps,
     net::{MemoryNetwork, Network},
     trace::Tracer,
 };
 
+pub use configured::{printed, problems};
+pub use running::Running;
+pub use server::{Answer, TestServer};
+pub use sink::Sink;
 pub use storage::MemoryStorage;
 
 type DetailsFn = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
@@ -52,14 +62,6 @@ pub struct Harness {
     taps: Arc<Mutex<BTreeMap<EdgeName, Taps>>>,
 }
 
-/// A consumer that keeps what it is given.
-#[derive(Clone, Default)]
-pub struct Sink {
-    batches: Arc<Mutex<Vec<Batch>>>,
-    refuse: Arc<Mutex<Option<Rejected>>>,
-    arrived: Arc<tokio::sync::Notify>,
-}
-
 impl Default for Harness {
     fn default() -> Self {
         Self::new(1)
@@ -67,9 +69,12 @@ impl Default for Harness {
 }
 
 impl Harness {
+    /// What the wall clock says at first: 2026-01-01T00:00:00Z.
+    pub const START: Timestamp = Timestamp::from_nanos(1_767_225_600_000_000_000);
+
     /// A harness whose randomness comes from `seed`. The wall clock says 2026-01-01T00:00:00Z.
     pub fn new(seed: u64) -> Self {
-        let start = Timestamp::from_nanos(1_767_225_600_000_000_000);
+        let start = Self::START;
         Self {
             clock: Arc::new(SimulatedClock::starting_at(start)),
             network: Arc::new(MemoryNetwork::new()),
@@ -149,6 +154,17 @@ impl Harness {
         self.events().iter().filter_map(|e| if let Event::Notice(n) = e { Some(n.name) } else { None }).collect()
     }
 
+    /// Every status that was reported, oldest first, with its message; the same again is left out, as the host leaves it out.
+    pub fn statuses(&self) -> Vec<(Status, String)> {
+        let reported = |event: &Event| match event {
+            Event::Status(change) => Some((change.status, change.message.clone())),
+            Event::Notice(_) => None,
+        };
+        let mut all: Vec<_> = self.events().iter().filter_map(reported).collect();
+        all.dedup();
+        all
+    }
+
     /// What the component shows beside its status.
     pub fn details(&self) -> Option<serde_json::Value> {
         let show = lock(&self.details).clone();
@@ -208,56 +224,6 @@ impl HostView for Harness {
     }
 }
 
-impl Sink {
-    /// Takes everything.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// An arrow to it.
-    pub fn next(&self) -> Next {
-        Next::new(self.clone())
-    }
-
-    /// What it was given, oldest first.
-    pub fn batches(&self) -> Vec<Batch> {
-        lock(&self.batches).clone()
-    }
-
-    /// Takes what it was given away.
-    pub fn take(&self) -> Vec<Batch> {
-        std::mem::take(&mut *lock(&self.batches))
-    }
-
-    /// From now on everything is refused so; `None` takes again.
-    pub fn refuse(&self, with: Option<Rejected>) {
-        *lock(&self.refuse) = with;
-    }
-
-    /// Waits until it holds `count` batches.
-    pub async fn wait_for(&self, count: usize) {
-        loop {
-            let arrived = self.arrived.notified();
-            if lock(&self.batches).len() >= count {
-                return;
-            }
-            arrived.await;
-        }
-    }
-}
-
-#[async_trait]
-impl Consumer for Sink {
-    async fn consume(&self, batch: Batch) -> Result<(), Rejected> {
-        if let Some(rejected) = lock(&self.refuse).clone() {
-            return Err(rejected);
-        }
-        lock(&self.batches).push(batch);
-        self.arrived.notify_waiters();
-        Ok(())
-    }
-}
-
 fn cancelled() -> CancellationToken {
     let token = CancellationToken::new();
     token.cancel();
@@ -266,62 +232,4 @@ fn cancelled() -> CancellationToken {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::{Level, Status};
-
-    #[tokio::test(start_paused = true)]
-    async fn a_simulated_day_takes_no_time() {
-        let harness = Harness::default();
-        let scope = harness.scope(ComponentKind::Receiver, "session_buddy");
-        let before = scope.now();
-        tokio::time::sleep(Duration::from_secs(86_400)).await;
-        let after = scope.now();
-        assert_eq!(after.wall.since(before.wall), Duration::from_secs(86_400));
-        harness.clock.step(-3.0);
-        assert_eq!(scope.now().wall.since(before.wall), Duration::from_secs(86_397));
-        assert_eq!(scope.now().monotonic, after.monotonic);
-    }
-
-    #[tokio::test]
-    async fn an_arrow_can_be_pointed_elsewhere_while_clones_of_it_are_in_use() {
-        let (first, second) = (Sink::new(), Sink::new());
-        let next = first.next();
-        let clone = next.clone();
-        clone.consume(Batch::Metrics(minicol_pdata::Metrics::default())).await.unwrap();
-        next.point_to(second.clone());
-        clone.consume(Batch::Metrics(minicol_pdata::Metrics::default())).await.unwrap();
-        assert_eq!((first.batches().len(), second.batches().len()), (1, 1));
-    }
-
-    #[test]
-    fn events_are_recorded_in_order() {
-        let harness = Harness::default();
-        let scope = harness.scope(ComponentKind::Receiver, "x/y");
-        scope.report(Status::RecoverableError, "down");
-        scope.notice(Level::Warn, "tools_not_offered", "one");
-        assert!(matches!(&harness.events()[0], Event::Status(change) if change.message == "down"));
-        assert_eq!(harness.notices(), ["tools_not_offered"]);
-    }
-
-    #[tokio::test]
-    async fn the_in_memory_network_carries_bytes_and_refuses_where_nobody_listens() {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let network = MemoryNetwork::new();
-        assert!(network.connect("buddy", 8678).await.is_err());
-        let mut listener = network.listen("buddy:8678").await.unwrap();
-        let mut near = network.connect("buddy", 8678).await.unwrap();
-        let (mut far, _) = listener.accept().await.unwrap();
-        near.write_all(b"hello").await.unwrap();
-        let mut buffer = [0; 5];
-        far.read_exact(&mut buffer).await.unwrap();
-        assert_eq!(&buffer, b"hello");
-        drop(listener);
-        assert!(network.connect("buddy", 8678).await.is_err());
-    }
 }

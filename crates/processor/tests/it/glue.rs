@@ -6,7 +6,10 @@ use std::{
 };
 
 use minicol_pdata::{Batch, Metrics, Observations, Signal, Source};
-use minicol_plugin::{ComponentKind, Converted, Entry, Event, Factory, Rejected, testing::Harness};
+use minicol_plugin::{
+    ComponentKind, Converted, Event, Factory, Rejected,
+    testing::{Harness, check},
+};
 use minicol_processor::MappingFactory;
 use opentelemetry::{KeyValue, metrics::MeterProvider};
 use opentelemetry_sdk::{
@@ -19,19 +22,16 @@ use opentelemetry_sdk::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{World, lines};
+use crate::world::{MAPPING, World, lines};
 
 const COUNTER: &str = "rules: [{tool: t, metrics: [{name: a, type: counter, value: $.x, unit: '1'}]}]";
 
-#[test]
-fn it_takes_observations_and_emits_metrics() {
-    let entry = Entry::of::<MappingFactory>();
-    assert_eq!(entry.component_type, "mapping");
-    assert_eq!((entry.flows[0].takes, entry.flows[0].emits), (Some(Signal::Observations), Some(Signal::Metrics)));
-    let yaml: serde_yaml::Value = serde_yaml::from_str(entry.example).unwrap();
-    let decoded = (entry.decode)(&mut <dyn erased_serde::Deserializer>::erase(yaml)).unwrap();
-    assert_eq!(decoded.problems(), []);
-    assert!((entry.schema)().as_object().is_some_and(|schema| schema.contains_key("properties")));
+#[tokio::test(start_paused = true)]
+async fn it_takes_observations_and_emits_metrics() {
+    assert_eq!(MAPPING.component_type, "mapping");
+    assert_eq!((MAPPING.flows[0].takes, MAPPING.flows[0].emits), (Some(Signal::Observations), Some(Signal::Metrics)));
+    check::configuration(&MAPPING);
+    check::life(&MAPPING, COUNTER).await;
 }
 
 #[test]

@@ -1,21 +1,23 @@
 //! A processor with what is around it, and points as text.
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use minicol_pdata::{
-    Arrival, Batch, MetricKind, Metrics, Number, Observation, Observations, Outcome, POLL_REPORT, PointValue,
-    PollReport, Source, Timestamp, ToolOutcome,
+    Arrival, Batch, Metrics, Observation, Observations, Outcome, POLL_REPORT, PollReport, Source, Timestamp,
+    ToolOutcome,
 };
 use minicol_plugin::{
-    ComponentKind, Factory, Processor, Rejected,
-    testing::{Harness, Sink},
+    Entry, Processor, Rejected,
+    testing::{Harness, Sink, golden},
 };
-use minicol_processor::{MappingConfig, MappingFactory};
+use minicol_processor::MappingFactory;
 use serde_json::Value;
 
 /// 2026-11-23T00:00:00Z: after every session of the recordings, and when the processor is built.
 pub(crate) const NOW: u64 = 1_795_392_000;
 pub(crate) const INTERVAL: Duration = Duration::from_secs(30);
+
+pub(crate) const MAPPING: Entry<dyn Processor> = Entry::of::<MappingFactory>();
 
 pub(crate) struct World {
     pub(crate) harness: Harness,
@@ -36,13 +38,13 @@ impl World {
         let source = Arc::new(Source { resource, receiver: "session_buddy".into(), interval: INTERVAL });
         // The harness begins in the first second of 2026.
         harness.clock.step((NOW - 1_767_225_600) as f64);
-        let processor = build(&harness, yaml);
+        let processor = harness.build(&MAPPING, yaml);
         Self { harness, sink: Sink::new(), processor, source, elapsed: Duration::from_secs(1) }
     }
 
     /// The same with another configuration, as after a reload.
     pub(crate) fn reload(&mut self, yaml: &str) {
-        self.processor = build(&self.harness, yaml);
+        self.processor = self.harness.build(&MAPPING, yaml);
     }
 
     pub(crate) fn now(&self) -> Arrival {
@@ -82,11 +84,6 @@ impl World {
     }
 }
 
-fn build(harness: &Harness, yaml: &str) -> Box<dyn Processor> {
-    let config: MappingConfig = serde_yaml::from_str(yaml).unwrap();
-    MappingFactory::build(config, &harness.scope(ComponentKind::Processor, "mapping")).unwrap()
-}
-
 fn report<'a>(tools: impl Iterator<Item = &'a str>) -> Value {
     let tools = tools.map(|tool| (tool.to_owned(), ToolOutcome::of(Outcome::Answered))).collect();
     PollReport { up: Some(1), duration_seconds: 0.25, missed_ticks: 0, setup_error: None, tools }.to_document()
@@ -101,31 +98,7 @@ pub(crate) fn document(result: &Value) -> Value {
     }
 }
 
-/// Points, a line each: name, type, unit, attributes, start, time, value. Times are seconds from `NOW`.
+/// Points, a line each. Times are seconds from `NOW`.
 pub(crate) fn lines(metrics: &Metrics) -> String {
-    let at = |time: Timestamp| {
-        let seconds = (i128::from(time.as_nanos()) - i128::from(NOW) * 1_000_000_000) as f64 / 1e9;
-        if time.is_unset() { "-".to_owned() } else { format!("{seconds:+}s") }
-    };
-    let mut lines = Vec::new();
-    for metric in metrics.iter() {
-        let kind = metric.kind().map_or("?", MetricKind::name);
-        for point in metric.points() {
-            let attributes: Vec<_> = point.attributes().iter().map(|(name, value)| format!("{name}={value}")).collect();
-            let value = match &point.value {
-                PointValue::None => "no recorded value".to_owned(),
-                PointValue::Number(Number::Int(value)) => value.to_string(),
-                PointValue::Number(Number::Double(value)) => format!("{value:?}"),
-                PointValue::Histogram { count, sum, min, max, buckets, .. } => {
-                    format!("count {count} sum {sum:?} min {min:?} max {max:?} buckets {buckets:?}")
-                }
-                other => format!("{other:?}"),
-            };
-            let mut line = format!("{} {kind} {} ", metric.name(), metric.unit());
-            write!(line, "{{{}}} {}..{} {value}", attributes.join(", "), at(point.start), at(point.time)).unwrap();
-            lines.push(line);
-        }
-    }
-    lines.sort();
-    lines.join("\n")
+    golden::points(metrics, Timestamp::from_nanos(NOW * 1_000_000_000))
 }

@@ -8,10 +8,9 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use minicol_pdata::{Batch, Logs, Metrics, Traces};
 use minicol_plugin::{
-    ComponentError, ComponentKind, Receiver,
-    config::Problem,
+    ComponentError,
     net::BoxIo,
-    testing::{Harness, Sink},
+    testing::{self, Harness, Sink},
 };
 use minicol_receiver_otlp::ENTRY;
 use opentelemetry_proto::tonic::{
@@ -25,13 +24,12 @@ use opentelemetry_proto::tonic::{
     trace::v1::{ResourceSpans, ScopeSpans, Span},
 };
 use prost::Message;
-use tokio::task::JoinHandle;
 
 /// A receiver that runs.
 pub(crate) struct Running {
     pub(crate) harness: Harness,
     pub(crate) sink: Sink,
-    pub(crate) task: JoinHandle<Result<(), ComponentError>>,
+    task: testing::Running,
 }
 
 /// What a request was answered.
@@ -50,16 +48,6 @@ pub(crate) const GRPC: [&str; 3] = [
 pub(crate) const HTTP: [&str; 3] = ["/v1/metrics", "/v1/logs", "/v1/traces"];
 pub(crate) const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 
-/// Errors of a configuration, and the receiver where there is none.
-pub(crate) fn build(harness: &Harness, yaml: &str) -> (Vec<Problem>, Option<Box<dyn Receiver>>) {
-    let body: serde_yaml::Value = serde_yaml::from_str(yaml).expect("yaml");
-    let config = (ENTRY.decode)(&mut <dyn erased_serde::Deserializer>::erase(body)).expect("a configuration");
-    let problems: Vec<_> = config.problems().into_iter().filter(|one| !one.warning).collect();
-    let scope = harness.scope(ComponentKind::Receiver, "otlp");
-    let receiver = problems.is_empty().then(|| config.build(&scope).expect("a receiver"));
-    (problems, receiver)
-}
-
 /// Runs a receiver from the YAML of its body until it serves.
 pub(crate) async fn run(yaml: &str) -> Running {
     run_in(Harness::default(), yaml).await
@@ -67,19 +55,16 @@ pub(crate) async fn run(yaml: &str) -> Running {
 
 /// The same in a harness that is there.
 pub(crate) async fn run_in(harness: Harness, yaml: &str) -> Running {
-    let (problems, receiver) = build(&harness, yaml);
-    assert!(problems.is_empty(), "{problems:?}");
-    let sink = Sink::new();
-    let scope = harness.scope(ComponentKind::Receiver, "otlp");
-    let (next, before) = (sink.next(), harness.events().len());
-    let task = tokio::spawn(receiver.unwrap().run(next, scope));
-    while harness.events().len() == before {
-        tokio::task::yield_now().await;
-    }
-    Running { harness, sink, task }
+    let task = harness.run_receiver(&ENTRY, yaml).await.expect("it starts");
+    Running { harness, sink: task.sink.clone(), task }
 }
 
 impl Running {
+    /// Tells it to stop, and waits until it has.
+    pub(crate) async fn stop(self) -> Result<(), ComponentError> {
+        self.task.stop().await
+    }
+
     pub(crate) async fn connect(&self, port: u16) -> BoxIo {
         self.harness
             .network

@@ -1,24 +1,20 @@
 //! What can be written, and what is told of what cannot.
 
-use minicol_plugin::{config::Segment, testing::Harness};
+use minicol_plugin::testing::{check, problems};
+use minicol_receiver_otlp::ENTRY;
 
-use crate::bench::build;
-
-/// The errors, as `path: message`.
-fn errors(yaml: &str) -> Vec<String> {
-    let line = |problem: minicol_plugin::config::Problem| {
-        let step = |step: &Segment| match step {
-            Segment::Key(key) => key.clone(),
-            Segment::Index(index) => index.to_string(),
-        };
-        let path: Vec<_> = problem.path.iter().map(step).collect();
-        format!("{}: {}", path.join("::"), problem.message)
-    };
-    build(&Harness::default(), yaml).0.into_iter().map(line).collect()
+#[test]
+fn its_configuration_is_read_printed_and_refused_as_users_expect() {
+    check::configuration(&ENTRY);
 }
 
-#[tokio::test]
-async fn every_bound_is_checked_where_it_is_written() {
+#[tokio::test(start_paused = true)]
+async fn it_starts_and_stops_when_told() {
+    check::life(&ENTRY, "").await;
+}
+
+#[test]
+fn every_bound_is_checked_where_it_is_written() {
     for (yaml, error) in [
         ("protocols: {}", "protocols: names no protocol"),
         (
@@ -54,13 +50,13 @@ async fn every_bound_is_checked_where_it_is_written() {
             "protocols::grpc::tls::cert_file: cert_file /none.pem cannot be used: No such file or directory (os error 2)",
         ),
     ] {
-        let found = errors(yaml);
+        let found = problems(&ENTRY, yaml);
         assert!(found.iter().any(|one| one == error), "{yaml}: {found:?}");
     }
 }
 
-#[tokio::test]
-async fn the_examples_of_the_readme_hold() {
+#[test]
+fn the_examples_of_the_readme_hold() {
     let readme = include_str!("../../README.md");
     let examples: Vec<&str> = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(!examples.is_empty());
@@ -69,16 +65,17 @@ async fn the_examples_of_the_readme_hold() {
         for (id, body) in tree["receivers"].as_mapping().unwrap() {
             let text = serde_yaml::to_string(body).unwrap();
             // The files of certificates are the reader's.
-            let found: Vec<_> = errors(&text).into_iter().filter(|one| !one.contains("/etc/minicol")).collect();
+            let found: Vec<_> =
+                problems(&ENTRY, &text).into_iter().filter(|one| !one.contains("/etc/minicol")).collect();
             assert!(found.is_empty(), "{id:?}: {found:?}");
         }
     }
 }
 
-#[tokio::test]
-async fn the_readme_names_every_option() {
+#[test]
+fn the_readme_names_every_option() {
     let readme = include_str!("../../README.md");
-    let schema = serde_json::to_value((minicol_receiver_otlp::ENTRY.schema)()).unwrap();
+    let schema = serde_json::to_value((ENTRY.schema)()).unwrap();
     let mut options = Vec::new();
     for shape in schema["$defs"].as_object().unwrap().values().chain([&schema]) {
         options.extend(shape["properties"].as_object().into_iter().flatten().map(|(name, _)| name.clone()));

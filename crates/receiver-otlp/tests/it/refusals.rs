@@ -279,10 +279,7 @@ async fn a_port_that_is_taken_is_told_with_the_cure() {
     let _taken = minicol_plugin::net::Network::listen(&network, "localhost:4318").await.unwrap();
     let mut harness = minicol_plugin::testing::Harness::default();
     harness.network = std::sync::Arc::new(network);
-    let (_, receiver) = crate::bench::build(&harness, "");
-    let scope = harness.scope(minicol_plugin::ComponentKind::Receiver, "otlp");
-    let next = minicol_plugin::testing::Sink::new().next();
-    let error = receiver.unwrap().run(next, scope).await.unwrap_err();
+    let error = harness.run_receiver(&minicol_receiver_otlp::ENTRY, "").await.err().unwrap();
     assert!(error.to_string().starts_with("cannot listen on localhost:4318; another program"), "{error}");
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use minicol_plugin::Next;
+use minicol_receiver_otlp::ENTRY;
 
 use crate::bench::{GRPC, Gate, HTTP, PROTOBUF, batch, encoded, framed, gzip, requests, run, zstd};
 
@@ -84,11 +85,9 @@ async fn what_is_on_its_way_is_answered_when_it_stops() {
     let (gate, receiver) = (Gate::default(), run("").await);
     // Its arrow leads to one who takes his time.
     let harness = &receiver.harness;
-    let (problems, slow) =
-        crate::bench::build(harness, "protocols: {grpc: {endpoint: 'localhost:1'}, http: {endpoint: 'localhost:2'}}");
-    assert!(problems.is_empty());
+    let slow = harness.build(&ENTRY, "protocols: {grpc: {endpoint: 'localhost:1'}, http: {endpoint: 'localhost:2'}}");
     let scope = harness.scope(minicol_plugin::ComponentKind::Receiver, "otlp/slow");
-    let task = tokio::spawn(slow.unwrap().run(Next::new(gate.clone()), scope));
+    let task = tokio::spawn(slow.run(Next::new(gate.clone()), scope));
     while harness.events().len() < 2 {
         tokio::task::yield_now().await;
     }
@@ -98,8 +97,8 @@ async fn what_is_on_its_way_is_answered_when_it_stops() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    harness.stopping.cancel();
-    receiver.task.await.unwrap().unwrap();
+    let harness = harness.clone();
+    receiver.stop().await.unwrap();
     assert!(!task.is_finished(), "it waits for the call");
     gate.0.notify_one();
     assert_eq!(call.await.unwrap().header("grpc-status"), Some("0"));

@@ -171,23 +171,16 @@ fn check_name(name: &str, problems: &mut Problems) {
 
 #[cfg(test)]
 mod tests {
-    use minicol_plugin::config::Segment;
+    use minicol_plugin::{Entry, testing};
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::SessionBuddyFactory;
 
     /// Every problem as `path: message`, warnings marked.
+    #[allow(clippy::needless_pass_by_value)] // it is called with json!
     fn problems(config: Value) -> Vec<String> {
-        let config: SessionBuddyConfig = serde_json::from_value(config).unwrap();
-        let mut problems = Problems::default();
-        config.validate(&mut problems);
-        let step = |segment: &Segment| match segment {
-            Segment::Key(key) => key.clone(),
-            Segment::Index(index) => index.to_string(),
-        };
-        let path = |path: &[Segment]| path.iter().map(step).collect::<Vec<_>>().join("::");
-        let told = problems.into_vec().into_iter();
-        told.map(|p| format!("{}{}: {}", if p.warning { "warning " } else { "" }, path(&p.path), p.message)).collect()
+        testing::problems(&Entry::of::<SessionBuddyFactory>(), &config.to_string())
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use minicol_mcp::{Class, CycleOutcome, CyclePlan, Endpoint, Failure, PollTarget, ToolPlan, ToolResult};
 use minicol_pdata::{Batch, PollReport, Signal, Source, Timestamp};
-use minicol_plugin::{CancellationToken, Next, Rejected, Scope, StopReason, text::foreign, trace::Span};
+use minicol_plugin::{CancellationToken, Next, Rejected, Scope, StopReason, Tick, text::foreign, trace::Span};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
@@ -21,7 +21,6 @@ use super::{
     schedule::Schedule,
     status::{Standing, Tally},
     target::{plan, slot},
-    ticks::Tick,
     traces::{self, CycleSpans},
     voice::Voice,
 };

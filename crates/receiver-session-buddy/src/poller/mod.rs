@@ -9,7 +9,6 @@ mod status;
 mod target;
 #[cfg(test)]
 mod tests;
-mod ticks;
 mod traces;
 mod voice;
 mod wording;
@@ -21,7 +20,7 @@ use std::{
 
 use minicol_mcp::{EndpointError, PollTarget, ProxyError};
 use minicol_pdata::PollReport;
-use minicol_plugin::{CancellationToken, ComponentKind, IdError, Next, Scope, net::TlsError};
+use minicol_plugin::{CancellationToken, ComponentKind, IdError, Next, Scope, Ticks, net::TlsError};
 use tokio::{
     runtime::Handle,
     task::JoinHandle,
@@ -32,7 +31,6 @@ use crate::SessionBuddyConfig;
 use engine::Engine;
 pub use status::{LastError, PollerStatus};
 pub(crate) use target::target;
-use ticks::Ticks;
 
 /// With more pollers than this in a program, first polls are spread over the interval.
 const SPREAD_ABOVE: u32 = 16;

@@ -1,40 +1,38 @@
-//! The grid that cycles stand on.
-
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Moments an interval apart. The first fixes the phase of all; how long a cycle takes moves none of them.
+/// The grid that a poller's cycles stand on: moments an interval apart. The first fixes the phase of all; how long a cycle takes moves none of them.
 #[derive(Debug)]
-pub(crate) struct Ticks {
+pub struct Ticks {
     next: Instant,
     interval: Duration,
 }
 
 /// One moment of the grid, taken for a cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tick {
+pub struct Tick {
     /// The moment itself, not the one at which the cycle happens to begin.
-    pub(crate) at: Instant,
+    pub at: Instant,
     /// The next one: the cycle ends there at the latest.
-    pub(crate) deadline: Instant,
+    pub deadline: Instant,
     /// How many before it passed without a cycle.
-    pub(crate) missed: u64,
+    pub missed: u64,
 }
 
 impl Ticks {
     /// The first tick is `first`. An interval of nothing, which no configuration allows, is taken for a millisecond.
-    pub(crate) fn new(first: Instant, interval: Duration) -> Self {
+    pub fn new(first: Instant, interval: Duration) -> Self {
         Self { next: first, interval: interval.max(Duration::from_millis(1)) }
     }
 
     /// When the next cycle is due.
-    pub(crate) fn next(&self) -> Instant {
+    pub fn next(&self) -> Instant {
         self.next
     }
 
     /// Takes the latest tick that `now` has reached. Those passed over (the machine slept, or was too busy) are counted, and never caught up.
-    pub(crate) fn take(&mut self, now: Instant) -> Tick {
+    pub fn take(&mut self, now: Instant) -> Tick {
         let late = now.saturating_duration_since(self.next);
         let missed = u64::try_from(late.as_nanos() / self.interval.as_nanos()).unwrap_or(u64::MAX);
         let past =
