@@ -31,7 +31,13 @@ fn manifests() -> Vec<std::path::PathBuf> {
     let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let crates = std::fs::read_dir(root.join("crates")).expect("crates").map(|one| one.expect("a crate").path());
     crates
-        .chain([root.join("tests"), root.join("tests/bench"), root.join("fuzz"), root.join("xtask")])
+        .chain([
+            root.join("tests"),
+            root.join("tests/bench"),
+            root.join("fuzz"),
+            root.join("xtask"),
+            root.join("xtask/template-receiver"),
+        ])
         .map(|folder| folder.join("Cargo.toml"))
         .filter(|file| file.exists())
         .collect()

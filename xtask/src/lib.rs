@@ -1,8 +1,12 @@
 //! Chores of the repository. A chore is a module with one entry in [`CHORES`]; `cargo run -p xtask -- NAME` does it.
 
 pub mod docs;
+pub mod new;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{Write, stdout},
+    path::{Path, PathBuf},
+};
 
 /// One chore.
 #[derive(Clone, Copy)]
@@ -16,10 +20,16 @@ pub struct Chore {
 }
 
 /// All of them.
-pub const CHORES: &[Chore] = &[docs::CHORE];
+pub const CHORES: &[Chore] = &[docs::CHORE, new::CHORE];
 
 /// The root of this checkout.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
+}
+
+/// Says something to who called.
+fn say(text: &str) {
+    // Where standard output is gone there is nobody left to tell.
+    let _ = stdout().write_all(text.as_bytes());
 }

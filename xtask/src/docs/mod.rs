@@ -22,6 +22,11 @@ pub const SCHEMA: &str = "minicol.schema.json";
 const TEST_SCHEMA: &str = "minicol-test.schema.json";
 
 fn run(_: &[String]) -> anyhow::Result<()> {
+    write()
+}
+
+/// Writes it, by what this checkout's program says. Nothing is written where that does not build.
+pub fn write() -> anyhow::Result<()> {
     let text = schema(&[])?;
     let folder = root().join(FOLDER);
     std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
