@@ -10,6 +10,7 @@ mod chance;
 pub mod durability;
 mod model;
 mod program;
+pub mod prometheus;
 mod proxy;
 mod recorded;
 mod simulated;
