@@ -23,6 +23,8 @@ pub(crate) struct Unsettled {
     parts: VecDeque<Batch>,
     /// The far end has some of it.
     arrived: bool,
+    /// Some of it has ended, and is in the books as sent or lost.
+    begun: bool,
     /// Its sender waits, and nothing of it is taken on before it has arrived: what is lost is booked when that is known.
     waited_for: bool,
     lost: Vec<(u64, Outcome)>,
@@ -58,6 +60,7 @@ impl Shared {
                 Settlement::Failed { .. } | Settlement::Sent { .. } => batch.settle_first(rest),
             };
             batch.arrived |= settled > 0 && matches!(outcome.settlement, Settlement::Sent { .. });
+            batch.begun |= settled > 0 && !matches!(outcome.settlement, Settlement::Dropped);
             let outcome = self.settle(lane, batch, settled, outcome);
             if batch.parts.is_empty() {
                 return outcome;
@@ -205,7 +208,7 @@ impl Outcome {
 impl Unsettled {
     /// One that was taken on, and is delivered in these parts, each with attempts of its own.
     pub(crate) fn in_parts(parts: VecDeque<Batch>) -> Self {
-        Self { parts, arrived: false, waited_for: false, lost: Vec::new(), left: Vec::new() }
+        Self { parts, arrived: false, begun: false, waited_for: false, lost: Vec::new(), left: Vec::new() }
     }
 
     /// One that was taken on.
@@ -221,6 +224,11 @@ impl Unsettled {
     /// Whether the far end has some of it.
     pub(crate) fn arrived(&self) -> bool {
         self.arrived
+    }
+
+    /// Whether some of it has ended, sent or lost.
+    pub(crate) fn begun(&self) -> bool {
+        self.begun
     }
 
     /// What ended otherwise, and is not booked.

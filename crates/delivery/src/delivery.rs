@@ -47,7 +47,7 @@ pub(crate) struct Shared {
 }
 
 /// How long a queue's consumer rests after it panicked outside of a delivery.
-const AFTER_PANIC: Duration = Duration::from_secs(1);
+pub(crate) const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 impl Delivery {
     /// Around `exporter`, for batches of `signals`. With a queue its consumers are spawned here, so this must run inside of a tokio
@@ -293,7 +293,7 @@ impl Shared {
             self.panicked(lane, unsettled.take(), panic.as_ref());
         }
         let left = unsettled.take_left();
-        let rest = left.map(|left| if unsettled.arrived() { Rest::Part(left) } else { Rest::Whole });
+        let rest = left.map(|left| if unsettled.begun() { Rest::Part(left) } else { Rest::Whole });
         lane.release(queue, places, rest).await;
     }
 

@@ -1,21 +1,23 @@
 //! What stands at a queue's exit where `sending_queue.batch` is written.
 
 use std::{
+    any::Any,
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
+use futures::FutureExt;
 use minicol_pdata::Batch;
 use tokio::{
     sync::Semaphore,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
     BatchConfig, Sizer,
     attempt::Unsettled,
-    delivery::Shared,
+    delivery::{AFTER_PANIC, Shared},
     lane::Lane,
     queue::{Place, Popped, Queued, size_of},
 };
@@ -47,13 +49,21 @@ impl Shared {
             tokio::select! {
                 biased;
                 () = self.abandon.cancelled() => return,
-                popped = &mut next => {
+                popped = AssertUnwindSafe(next.as_mut()).catch_unwind() => {
                     next.set(queue.pop());
                     match popped {
-                        Some(Popped::Batch(queued)) => gathered.add(queued, sizer, &config),
-                        Some(Popped::Restored(items)) => self.survive(lane, || self.restored(lane, queue, items)),
-                        Some(Popped::Lost(lost)) => self.survive(lane, || lane.settle_lost(queue, &lost, &self.health)),
-                        None => over = true,
+                        Ok(Some(Popped::Batch(queued))) => self.add(lane, &mut gathered, queued, sizer, &config).await,
+                        Ok(Some(Popped::Restored(items))) => self.survive(lane, || self.restored(lane, queue, items)),
+                        Ok(Some(Popped::Lost(lost))) => {
+                            self.survive(lane, || lane.settle_lost(queue, &lost, &self.health));
+                        }
+                        Ok(None) => over = true,
+                        Err(panic) => {
+                            self.panicked(lane, 0, &*panic);
+                            drop(panic);
+                            // Where it panics again at once, nothing else would run.
+                            sleep(AFTER_PANIC).await;
+                        }
                     }
                 }
                 () = at_last(due) => send = true,
@@ -78,6 +88,30 @@ impl Shared {
 }
 
 impl Shared {
+    /// Adds what was taken out of the queue. What cannot even be measured is lost.
+    async fn add(
+        &self,
+        lane: &Lane,
+        gathered: &mut Gathered,
+        Queued { batch, place }: Queued,
+        sizer: Sizer,
+        config: &BatchConfig,
+    ) {
+        match catch_unwind(AssertUnwindSafe(|| size_of(sizer, &batch))) {
+            Ok(size) => gathered.add(batch, place, size, config),
+            Err(panic) => self.lose(lane, batch.items() as u64, panic, vec![place]).await,
+        }
+    }
+
+    /// A panic cost what had these places.
+    async fn lose(&self, lane: &Lane, items: u64, panic: Box<dyn Any + Send>, places: Vec<Place>) {
+        self.panicked(lane, items, &*panic);
+        drop(panic);
+        if let Some(queue) = &lane.queue {
+            lane.release(queue, places, None).await;
+        }
+    }
+
     async fn deliver_gathered(&self, lane: &Lane, gathered: Gathered, sizer: Sizer, max: usize) {
         let Gathered { batches, places, .. } = gathered;
         let items = batches.iter().map(|batch| batch.items() as u64).sum();
@@ -87,12 +121,7 @@ impl Shared {
         }));
         match made {
             Ok(parts) => self.deliver_queued(lane, Unsettled::in_parts(parts), places).await,
-            Err(panic) => {
-                self.panicked(lane, items, panic.as_ref());
-                if let Some(queue) = &lane.queue {
-                    lane.release(queue, places, None).await;
-                }
-            }
+            Err(panic) => self.lose(lane, items, panic, places).await,
         }
     }
 
@@ -105,8 +134,8 @@ impl Shared {
 }
 
 impl Gathered {
-    fn add(&mut self, Queued { batch, place }: Queued, sizer: Sizer, config: &BatchConfig) {
-        self.size = self.size.saturating_add(size_of(sizer, &batch));
+    fn add(&mut self, batch: Batch, place: Place, size: usize, config: &BatchConfig) {
+        self.size = self.size.saturating_add(size);
         self.batches.push(batch);
         self.places.push(place);
         self.due.get_or_insert_with(|| Instant::now() + config.flush_timeout.0);

@@ -160,7 +160,7 @@ impl Lane {
 pub(crate) enum Rest {
     /// All of it.
     Whole,
-    /// The far end has the rest.
+    /// The other items have ended, sent or lost.
     Part(Batch),
 }
 

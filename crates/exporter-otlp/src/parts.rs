@@ -9,7 +9,7 @@ use std::{
 };
 
 use minicol_pdata::Batch;
-use minicol_plugin::{Delivered, ExportError, Level, Scope};
+use minicol_plugin::{Delivered, ExportError, Level, Retry, Scope};
 
 use crate::{config::Encoding, outcome::Request};
 
@@ -84,7 +84,9 @@ impl Sizes {
                 self.learn(bytes);
                 self.in_parts(batch, bytes)
             }
-            Err(Failed::TooLarge(error) | Failed::Otherwise(error)) => Err(error),
+            // However its code reads: no other attempt makes it smaller.
+            Err(Failed::TooLarge(error)) => Err(ExportError { retry: Retry::Never, ..error }),
+            Err(Failed::Otherwise(error)) => Err(error),
         }
     }
 

@@ -211,7 +211,7 @@ impl Bomb {
     }
 
     /// Around a far end, with one consumer and room for one batch.
-    fn start(asked: u32, losses: u32, script: &Arc<Script>) -> (Delivery, Harness) {
+    fn start(asked: u32, losses: u32, script: &Arc<Script>, batch: &serde_json::Value) -> (Delivery, Harness) {
         let harness = Harness::default();
         let bomb = Arc::new(Self { harness: harness.clone(), asked: asked.into(), losses: losses.into() });
         let scope = Scope::new(ScopeParts {
@@ -230,7 +230,7 @@ impl Bomb {
             host: Arc::new(harness.clone()),
             details: Arc::new(|_| ()),
         });
-        let settings = config(json!({"sending_queue": {"num_consumers": 1, "queue_size": 1}}));
+        let settings = config(json!({"sending_queue": {"num_consumers": 1, "queue_size": 1, "batch": batch}}));
         let exporter = Arc::clone(script) as Arc<dyn Exporter>;
         (Delivery::start(exporter, settings, &[Signal::Metrics], scope), harness)
     }
@@ -255,9 +255,11 @@ impl EventSink for Bomb {
 #[tokio::test(start_paused = true)]
 async fn a_queues_consumer_outlives_every_panic_and_each_item_is_booked() {
     let never = Step::Fail(Retry::Never, "invalid");
-    for (asked, losses, first, reason) in [(1, 0, LATER, "panic"), (1, 1, LATER, "panic"), (0, 1, never, "invalid")] {
+    let bombs = [(1, 0, LATER, "panic"), (1, 1, LATER, "panic"), (0, 1, never, "invalid")];
+    let all = bombs.into_iter().flat_map(|bomb| [(bomb.clone(), json!(null)), (bomb, json!({"min_size": 1}))]);
+    for ((asked, losses, first, reason), batch) in all {
         let script = Script::new([first, Step::Take]);
-        let (delivery, harness) = Bomb::start(asked, losses, &script);
+        let (delivery, harness) = Bomb::start(asked, losses, &script, &batch);
         delivery.consumer().consume(points(3)).await.unwrap();
         tokio::time::sleep(Duration::from_secs(3)).await;
         let counts = delivery.counts();

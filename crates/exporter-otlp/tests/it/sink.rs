@@ -187,12 +187,20 @@ async fn handle(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
     };
     let limit = state.limit.load(Ordering::Relaxed);
     if limit != 0 && message.len() > limit {
-        state.refused.fetch_add(1, Ordering::Relaxed);
+        let before = state.refused.fetch_add(1, Ordering::Relaxed);
         if !grpc {
             return Ok(plain_http(413, &[], Vec::new()));
         }
-        let said = format!("grpc: received message larger than max ({} vs. {limit})", message.len());
-        let status = tonic::Status::resource_exhausted(said);
+        let length = message.len();
+        // As grpc-go says it, and as tonic does.
+        let status = if before.is_multiple_of(2) {
+            let said = format!("grpc: received message larger than max ({length} vs. {limit})");
+            tonic::Status::resource_exhausted(said)
+        } else {
+            let said =
+                format!("Error, decoded message length too large: found {length} bytes, the limit is: {limit} bytes");
+            tonic::Status::out_of_range(said)
+        };
         return Ok(status.into_http::<Full<Bytes>>().map(|body| body.map_err(Into::into).boxed_unsync()));
     }
     let received = Received { path: parts.uri.path().to_owned(), headers: parts.headers, message, gzip, zstd };
