@@ -175,3 +175,22 @@ async fn what_cannot_be_delivered_before_the_deadline_is_counted_and_named() {
     assert!(number > 0, "{}", output.stderr);
     assert!(output.stderr.contains("connection refused"), "why is told, too: {}", output.stderr);
 }
+
+#[tokio::test]
+async fn what_one_exporter_lost_while_another_had_it_stands_in_the_last_lines_by_its_number() {
+    let simulator = simulator(still()).await;
+    let exporters = "debug: {verbosity: basic}\n  otlp/dead: {endpoint: \"http://127.0.0.1:9\", sending_queue: {enabled: false}, retry_on_failure: {enabled: false}}";
+    let text = pipeline(&simulator.url, exporters).replace("exporters: [debug]", "exporters: [debug, otlp/dead]");
+    let file = File::new(&text);
+    let program = Program::start(&["run", "--config", file.path()], &[]);
+    wait_until("a loss", || program.stderr().contains("is dropped, reason")).await;
+    let output = program.stop().await;
+    let line = output.stderr.lines().find(|line| line.contains("what others took was lost here"));
+    let line = line.unwrap_or_else(|| panic!("{}", output.stderr));
+    let number = |key: &str| -> u64 {
+        let value = line.split(&format!(" {key}=")).nth(1).and_then(|rest| rest.split_whitespace().next());
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{key}: {line}"))
+    };
+    assert!(line.contains("to=\"otlp/dead\"") || line.contains("to=otlp/dead"), "{line}");
+    assert_eq!((number("lost"), number("accepted")), (number("offered"), 0), "{line}");
+}

@@ -6,7 +6,7 @@ use minicol_delivery::DeliveryConsumer;
 use minicol_pdata::Signal;
 use minicol_plugin::{Account, Books, ComponentId, ComponentKind, Converted, EdgeSnapshot, Reasons, sum};
 use opentelemetry::{KeyValue, metrics::Meter};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::view::View;
 
@@ -188,7 +188,8 @@ fn edge_attributes(edge: &EdgeSnapshot) -> Vec<KeyValue> {
     ]
 }
 
-/// The totals of every component, one line each. What is zero and has reasons is left out.
+/// The totals of every component, one line each; then of every arrow on which items were lost because others took them. What is zero and has
+/// reasons is left out.
 pub(crate) fn tell(books: &Books) {
     for account in &books.accounts {
         let Account { kind, component, pipeline, signal, emits, offered, taken, out, queued, .. } = account;
@@ -201,6 +202,11 @@ pub(crate) fn tell(books: &Books) {
             %kind, %component, pipeline, %signal, emits, offered, "in" = taken, restored, out, converted, unused, queued, kept, refused, failed, dropped,
             "totals"
         );
+    }
+    for edge in books.edges.iter().filter(|edge| edge.lost > 0) {
+        let EdgeSnapshot { pipeline, from, to, signal, offered, accepted, lost, .. } = edge;
+        let refused = words(&edge.refused);
+        warn!(%pipeline, %from, %to, %signal, offered, accepted, refused, lost, "what others took was lost here");
     }
 }
 

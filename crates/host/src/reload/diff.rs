@@ -18,8 +18,8 @@ pub(super) struct Diff {
     pub(super) build: Selection,
     /// Instances that are to end: what they listen on is free for others.
     pub(super) leaving: Vec<u64>,
-    /// Extensions that run on as they are, whatever is written.
-    pub(super) held: IndexSet<ComponentId>,
+    /// What runs on as it is, whatever is written.
+    pub(super) held: IndexSet<(ComponentKind, ComponentId)>,
 }
 
 impl Diff {
@@ -45,7 +45,7 @@ impl Diff {
                 }
                 Some(_) if plan.extensions.get(id).is_some_and(|component| component.entry.offers_storage) => {
                     self.changes.kept += 1;
-                    self.held.insert(id.clone());
+                    self.held.insert((ComponentKind::Extension, id.clone()));
                     self.warnings.push(format!(
                         "extension `{id}` has changed, and queues are kept in it: that takes effect when minicol is started again"
                     ));
@@ -73,6 +73,7 @@ impl Diff {
                 }
                 Some(node) if node.delivery.would_share_its_queue(&component.beside) => {
                     self.changes.kept += 1;
+                    self.held.insert((ComponentKind::Exporter, id.clone()));
                     self.warnings.push(format!(
                         "exporter `{id}`: `sizer` or `batch` of a queue in a storage has changed: that takes effect when minicol is started again, \
                          and until then the exporter runs on as it was"

@@ -33,7 +33,9 @@ impl Core {
             retiring.exporters.extend(graph.exporters.shift_remove(&id).map(|node| (id, node, false)));
         }
         for (id, node) in &mut graph.exporters {
-            node.written = plan.written(ComponentKind::Exporter, id);
+            if !diff.held.contains(&(ComponentKind::Exporter, id.clone())) {
+                node.written = plan.written(ComponentKind::Exporter, id);
+            }
             let storage = plan.exporters.get(id).and_then(|component| component.beside.storage());
             let storage = storage.and_then(|name| graph.storages.get(&name.parse().ok()?));
             node.delivery.also_take(&plan.signals_to(id), storage);
@@ -91,7 +93,7 @@ impl Core {
                 retiring.extensions.extend(there.map(|there| (there.life, reason(true))));
                 graph.extensions.push(ExtensionNode { id: id.clone(), written, life });
             } else if let Some(mut there) = there {
-                if !diff.held.contains(id) {
+                if !diff.held.contains(&(ComponentKind::Extension, id.clone())) {
                     there.written = written;
                 }
                 graph.extensions.push(there);
