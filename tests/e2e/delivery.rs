@@ -178,9 +178,11 @@ async fn what_cannot_be_delivered_before_the_deadline_is_counted_and_named() {
 
 #[tokio::test]
 async fn what_one_exporter_lost_while_another_had_it_stands_in_the_last_lines_by_its_number() {
-    let simulator = simulator(still()).await;
+    let port = free_port();
+    let _simulator = simulator(port, still()).await;
     let exporters = "debug: {verbosity: basic}\n  otlp/dead: {endpoint: \"http://127.0.0.1:9\", sending_queue: {enabled: false}, retry_on_failure: {enabled: false}}";
-    let text = pipeline(&simulator.url, exporters).replace("exporters: [debug]", "exporters: [debug, otlp/dead]");
+    let text = pipeline(&format!("http://127.0.0.1:{port}/mcp"), exporters)
+        .replace("exporters: [debug]", "exporters: [debug, otlp/dead]");
     let file = File::new(&text);
     let program = Program::start(&["run", "--config", file.path()], &[]);
     wait_until("a loss", || program.stderr().contains("is dropped, reason")).await;

@@ -65,7 +65,15 @@ impl Engine {
         self.open_store(Opening::default())
     }
 
+    /// No checksum covers what a quick look reads: that a later version wrote a store is believed only once every page is known to be right.
     fn open_store(&self, opening: Opening) -> Result<Store, Fault> {
+        match self.look_into_store(opening) {
+            Err(Fault::Newer(_)) if !opening.suspicious => self.look_into_store(Opening { suspicious: true }),
+            other => other,
+        }
+    }
+
+    fn look_into_store(&self, opening: Opening) -> Result<Store, Fault> {
         let io = |error: io::Error| store::io_fault(&error);
         let file = self.place.open_store().map_err(io)?;
         let fresh = file.metadata().map_err(io)?.len() == 0;

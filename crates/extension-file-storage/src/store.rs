@@ -385,6 +385,10 @@ fn prepare(database: &Database) -> Result<HashMap<Arc<str>, Row>, Fault> {
     match format {
         Some(FORMAT_VERSION) => {}
         Some(other) => return Err(Fault::Newer(other)),
+        // Only what has nothing in it is new: else the format would be there.
+        None if reading.open_table(RECORDS).is_ok() => {
+            return Err(Fault::Broken("it does not say what format it has".to_owned()));
+        }
         None => return create(database).map(|()| rows),
     }
     for row in reading.open_table(QUEUES).map_err(fault)?.iter().map_err(fault)? {

@@ -275,3 +275,23 @@ async fn a_store_of_a_later_version_is_left_alone() {
     assert!(why.contains("format 3") && why.contains("version that wrote it"), "{why}");
     assert!(!folder.path().join("store.redb.broken-1").exists());
 }
+
+#[tokio::test]
+async fn a_flipped_bit_in_the_format_keeps_no_program_from_starting_and_no_record_is_overwritten() {
+    let whole = own_folder();
+    store(whole.path(), true).await;
+    let bytes = fs::read(whole.path().join("store.redb")).unwrap();
+    let key = b"format";
+    let places: Vec<usize> = (0..bytes.len() - key.len() - 8)
+        .filter(|at| bytes[*at..].starts_with(key) && bytes[at + key.len()..][..8] == 2_u64.to_le_bytes())
+        .collect();
+    assert!(!places.is_empty());
+    for beside in [0, key.len()] {
+        let mut damaged = bytes.clone();
+        places.iter().for_each(|at| damaged[at + beside] ^= 4);
+        let folder = own_folder();
+        fs::write(folder.path().join("store.redb"), damaged).unwrap();
+        let found = lives_with(folder.path()).await;
+        assert!(found.aside || found.whole.len() == 60, "{found:?}");
+    }
+}
