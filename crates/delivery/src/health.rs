@@ -130,7 +130,10 @@ impl Health {
     /// Items are left in the storage at the end.
     pub(crate) fn kept(&self, signal: Signal, items: u64) {
         if items > 0 {
-            let message = format!("{items} {} are kept in storage; the next start delivers them", words(signal));
+            let message = format!(
+                "{items} {} are kept in storage; the next exporter of this id that keeps its queue there delivers them, such as after the next start",
+                words(signal)
+            );
             self.scope.load().notice(Level::Info, "items_kept", message);
         }
     }

@@ -288,7 +288,9 @@ async fn a_flipped_bit_in_the_format_keeps_no_program_from_starting_and_no_recor
     assert!(!places.is_empty());
     for beside in [0, key.len()] {
         let mut damaged = bytes.clone();
-        places.iter().for_each(|at| damaged[at + beside] ^= 4);
+        for at in &places {
+            damaged[at + beside] ^= 4;
+        }
         let folder = own_folder();
         fs::write(folder.path().join("store.redb"), damaged).unwrap();
         let found = lives_with(folder.path()).await;
