@@ -7,7 +7,7 @@ use crate::promises::Tests;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What a row begins with, what it says, and where the code says the same.
-const HELD: [(&str, &str, &str, &str); 52] = [
+const HELD: [(&str, &str, &str, &str); 56] = [
     ("looks at what passes", "4", "crates/extension-status-page/src/tap.rs", "MAX_TAPS: usize = 4"),
     ("batches that wait for one who looks", "32", "crates/plugin/src/tap.rs", "ROOM: usize = 32"),
     (
@@ -100,10 +100,19 @@ const HELD: [(&str, &str, &str, &str); 52] = [
     ("a token, a secret", "64 KiB, a regular file", "crates/plugin/src/files.rs", "MAX_SECRET: u64 = 64 * 1024"),
     ("a PEM file", "4 MiB, a regular file", "crates/plugin/src/files.rs", "MAX_PEM: u64 = 4 * 1024 * 1024"),
     ("connections of the metrics page", "16", "crates/telemetry/src/serve.rs", "MAX_CONNECTIONS: usize = 16"),
+    ("connections of the status page", "64", "crates/extension-status-page/src/lib.rs", "MAX_CONNECTIONS: usize = 64"),
+    ("series that the status page", "2000", "crates/extension-status-page/src/config.rs", "max_series: 2_000"),
+    ("the last hour of one", "121 values", "crates/extension-status-page/src/series.rs", "STEPS: u64 = 120"),
+    (
+        "points that it looks at",
+        "5000",
+        "crates/extension-status-page/src/series.rs",
+        "POINTS_PER_SECOND: f64 = 5_000.0",
+    ),
 ];
 
 /// What a row begins with, and the test in which its bound bites.
-const BITES: [(&str, &str); 61] = [
+const BITES: [(&str, &str); 66] = [
     ("looks at what passes", "only_so_many_look_and_who_looks_away_makes_room"),
     ("batches that wait for one who looks", "what_there_is_no_room_for_is_counted_and_nobody_waits"),
     ("what is shown of one batch", "a_line_is_no_longer_than_it_may_be"),
@@ -155,6 +164,11 @@ const BITES: [(&str, &str); 61] = [
     ("reloads that wait for one", "reloads_that_are_asked_for_during_one_are_one"),
     ("body of a backend's answer", "an_answer_beyond_its_bound_is_cut_and_taken_for_what_its_status_says"),
     ("connections of the metrics page", "a_connection_that_says_nothing_is_closed_and_too_many_wait"),
+    ("connections of the status page", "a_connection_that_says_nothing_is_closed_and_too_many_wait"),
+    ("series that the status page", "what_is_kept_is_bounded_in_number_and_in_time"),
+    ("the last hour of one", "what_is_kept_is_bounded_in_number_and_in_time"),
+    ("points that it looks at", "the_work_of_a_second_is_bounded"),
+    ("actions of one component", "one_action_at_a_time_and_each_is_told"),
     ("one file of configuration", "a_file_that_is_too_large_is_refused_unread"),
     ("its depth", "what_nests_too_deep_is_refused"),
     ("a token, a secret", "a_secret_that_never_ends_is_refused_at_once"),

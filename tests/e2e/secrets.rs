@@ -150,7 +150,17 @@ async fn no_log_no_page_and_no_printed_configuration_shows_a_secret() {
         .await;
     }
     let mut shown = String::new();
-    let api = ["/", "/api/v1/status", "/api/v1/pipelines", "/api/v1/targets", "/api/v1/extensions", "/api/v1/events"];
+    let api = [
+        "/",
+        "/api/v1/status",
+        "/api/v1/pipelines",
+        "/api/v1/targets",
+        "/api/v1/extensions",
+        "/api/v1/events",
+        "/api/v1/configuration",
+        "/api/v1/metrics",
+        "/api/v1/actions",
+    ];
     let pages = [(ports[0], "/"), (ports[0], "/status"), (ports[1], "/metrics")];
     for (port, path) in pages.into_iter().chain(api.map(|path| (ports[2], path))) {
         let (status, body) = http_get(&format!("127.0.0.1:{port}"), path).await.unwrap();

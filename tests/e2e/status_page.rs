@@ -14,6 +14,12 @@ async fn json_at(port: u16, path: &str) -> Value {
     serde_json::from_str(&body).expect("JSON")
 }
 
+/// What `minicol status` tells of the page at a port.
+async fn minicol_status(port: u16, more: &[&str]) -> minicol_tests::Output {
+    let endpoint = format!("http://127.0.0.1:{port}");
+    Program::run(&[&["status", "--endpoint", &endpoint], more].concat(), &[]).await
+}
+
 /// Waits until the only target is `up`, and gives its card.
 async fn target(port: u16, up: bool) -> Value {
     for _ in 0..600 {
@@ -62,6 +68,10 @@ service:
     assert!(nodes.iter().all(|node| known.contains(node)), "{nodes:?} {known:?}");
     assert_eq!(pipelines[0]["arrows"].as_array().unwrap().len(), status["edges"].as_array().unwrap().len());
     let (code, html) = http_get(&format!("127.0.0.1:{page}"), "/").await.unwrap();
+    let told = minicol_status(page, &[]).await;
+    assert!(told.code == 0 && told.stdout.contains("✓ session_buddy  up for"), "{} {}", told.stdout, told.stderr);
+    let machine: Value = serde_json::from_str(&minicol_status(page, &["--format", "json"]).await.stdout).unwrap();
+    assert_eq!(machine["program"]["mood"], "good");
     assert!(code == 200 && html.contains("Everything works.") && html.contains("get_workflow_metrics"), "{html}");
 
     simulated.stop().await;
@@ -70,8 +80,17 @@ service:
     assert!(down["up_changed"].as_f64() > up["up_changed"].as_f64(), "{down}");
     let program_now = json_at(page, "/api/v1/status").await;
     assert_ne!(program_now["mood"], "good", "{program_now}");
+    let told = minicol_status(page, &[]).await;
+    assert!(told.code == 1 && told.stdout.starts_with("✗ session_buddy is down."), "{} {}", told.stdout, told.stderr);
     let events = json_at(page, "/api/v1/events").await;
     assert!(events[0]["at"].as_f64() >= events[1]["at"].as_f64(), "newest first");
+    let configuration = json_at(page, "/api/v1/configuration").await;
+    let endpoint =
+        configuration.as_array().unwrap().iter().find(|one| one["path"] == "extensions::status_page::endpoint");
+    let place = endpoint.unwrap()["place"].as_str().unwrap().to_owned();
+    assert!(place.starts_with(&format!("{}:4:", file.path())), "{place}");
     let output = program.stop().await;
+    let nobody = minicol_status(page, &[]).await;
+    assert!(nobody.code == 2 && nobody.stderr.contains("does minicol run there"), "{}", nobody.stderr);
     assert_eq!(output.code, 0, "{}", output.stderr);
 }

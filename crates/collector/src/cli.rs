@@ -67,6 +67,25 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Output::Table)]
         format: Output,
     },
+    /// Show how a minicol that runs is, as its status page tells it
+    #[command(
+        after_help = "Example: minicol status --endpoint http://collector:55679\n\nExits with 0 where nothing is wrong (what an operator paused is not), with 1 where something is, with 2 where there is no answer."
+    )]
+    Status {
+        #[command(flatten)]
+        page: PageAt,
+        /// For a person or for a program
+        #[arg(long, value_enum, default_value_t = Output::Table)]
+        format: Output,
+    },
+    /// Watch a minicol that runs, live in the terminal: q quits
+    #[command(
+        after_help = "Example: minicol top --endpoint http://collector:55679\n\nKeys: q quits; up, down, page up, page down scroll."
+    )]
+    Top {
+        #[command(flatten)]
+        page: PageAt,
+    },
     /// Write a first pipeline file, with comments: asks on a terminal for what no option says
     #[command(
         after_help = "Examples:\n  minicol init\n  minicol init --endpoint http://buddy:8678/mcp --backend http://collector:4318 --protocol http --output site.yaml"
@@ -214,6 +233,14 @@ pub(crate) struct Recording {
     /// Write over a file that is there
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+/// Which minicol is looked at.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PageAt {
+    /// Where its extension `status_page` listens
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:55679")]
+    pub(crate) endpoint: String,
 }
 
 /// What `init` writes.

@@ -31,6 +31,8 @@ fn main() -> ExitCode {
             Command::Validate { sources } => commands::validate(sources),
             Command::Components => commands::components(),
             Command::Doctor { sources, timeout, format } => commands::doctor(sources, timeout, format).await,
+            Command::Status { page, format } => commands::status(&page, format).await,
+            Command::Top { page } => commands::top(&page).await,
             Command::Init(wanted) => commands::init(&wanted),
             Command::Schema { test } => commands::schema(test),
             Command::Tap(wanted) => commands::tap(&wanted).await,

@@ -13,16 +13,26 @@ pub struct StatusPageConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [true]))]
     pub tap: Option<bool>,
+    /// Whether who looks at the page may act, too: reload, and what components offer, such as to pause a receiver. There are no users and no
+    /// passwords: everybody who reaches the page may.
+    pub actions: bool,
+    /// Whether the page shows every series that passes into exporters, with its last hour. Where `tap` does not let who looks see telemetry, it
+    /// does not.
+    pub metrics: bool,
+    /// How many series are remembered for that. Those beyond are left out, and the page says so.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_series: u32,
 }
 
 impl Default for StatusPageConfig {
     fn default() -> Self {
-        Self { endpoint: "localhost:55679".to_owned(), tap: None }
+        Self { endpoint: "localhost:55679".to_owned(), tap: None, actions: false, metrics: true, max_series: 2_000 }
     }
 }
 
 impl ComponentConfig for StatusPageConfig {
     fn validate(&self, problems: &mut Problems) {
         problems.address("endpoint", &self.endpoint, "localhost:55679");
+        problems.range("max_series", f64::from(self.max_series), 1.0, 100_000.0);
     }
 }

@@ -1,11 +1,14 @@
 //! The extension `status_page`: one page that shows what flows, what is down, since when and why, and the same as JSON under `/api/v1`.
 //! Start from [`StatusPage`].
 
+mod act;
 mod config;
 mod history;
 mod live;
 mod model;
+mod panel;
 mod routes;
+mod series;
 mod tap;
 mod views;
 
@@ -52,10 +55,11 @@ impl Extension for StatusPage {
         let listener = listen(&**scope.network(), &self.config.endpoint).await?;
         let server = HttpServer::new(listener).max_connections(MAX_CONNECTIONS);
         let address = server.local_address();
-        let watch = Arc::new(live::Watch::new(Arc::clone(scope.host()), Arc::clone(scope.clock())));
         let stop = scope.stopping_token().clone();
         // Telemetry is not for every machine that reaches this one, unless that was said.
         let allowed = self.config.tap.unwrap_or_else(|| exposure(&address).is_none());
+        let shown = StatusPageConfig { metrics: self.config.metrics && allowed, ..self.config.clone() };
+        let watch = Arc::new(live::Watch::new(Arc::clone(scope.host()), Arc::clone(scope.clock()), &shown));
         let taps = tap::Taps::new(Arc::clone(scope.host()), Arc::clone(scope.clock()), allowed, stop.clone());
         let router = routes::router(Arc::clone(&watch), tap::router(taps), stop.clone());
         let serving = server.serve(router, stop.clone());

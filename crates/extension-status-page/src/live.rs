@@ -1,16 +1,20 @@
 //! Looks at the program while it runs, and tells whoever watches what has changed.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use minicol_plugin::{CancellationToken, Clock, HostView};
-use tokio::sync::watch;
+use minicol_pdata::{Batch, Signal};
+use minicol_plugin::{CancellationToken, Clock, EdgeName, HostView, Tap};
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
+    StatusPageConfig,
     history::{History, STEP},
     model::{Model, model},
+    series::Store,
     views::{Fragment, fragments},
 };
 
@@ -21,38 +25,133 @@ const PACE: Duration = Duration::from_secs(1);
 pub(crate) struct Watch {
     host: Arc<dyn HostView>,
     clock: Arc<dyn Clock>,
+    /// Whether who looks may act.
+    acts: bool,
     history: Mutex<History>,
-    drawn: watch::Sender<Arc<[Fragment]>>,
+    /// `None` where nobody wants to see the metrics.
+    series: Option<Arc<Mutex<Store>>>,
+    drawn: watch::Sender<Arc<Drawing>>,
+}
+
+/// The parts of the page at one moment. One for all who look: what each of them has seen is a number.
+#[derive(Debug, Default)]
+pub(crate) struct Drawing {
+    /// Goes up with each drawing.
+    pub(crate) number: u64,
+    /// The drawing since which the page has had these parts.
+    pub(crate) layout: u64,
+    /// When it was drawn, in seconds since the epoch.
+    pub(crate) now: f64,
+    /// Goes up whenever a series does.
+    pub(crate) series: u64,
+    pub(crate) parts: Vec<Part>,
+}
+
+/// A part, and the drawing since which it has looked so.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) since: u64,
+    pub(crate) fragment: Fragment,
 }
 
 impl Watch {
-    pub(crate) fn new(host: Arc<dyn HostView>, clock: Arc<dyn Clock>) -> Self {
-        Self { host, clock, history: Mutex::default(), drawn: watch::Sender::new(Arc::from([])) }
+    pub(crate) fn new(host: Arc<dyn HostView>, clock: Arc<dyn Clock>, config: &StatusPageConfig) -> Self {
+        let most = usize::try_from(config.max_series).unwrap_or(usize::MAX);
+        let series = config.metrics.then(|| Arc::new(Mutex::new(Store::new(most))));
+        Self { host, clock, acts: config.actions, history: Mutex::default(), series, drawn: watch::Sender::default() }
+    }
+
+    /// What is known of the series now, `at` on the monotonic clock; `None` where they are not shown.
+    pub(crate) fn series<T>(&self, of: impl FnOnce(&Store, Duration) -> T) -> Option<T> {
+        let at = self.clock.monotonic();
+        self.series.as_ref().map(|store| of(&lock(store), at))
+    }
+
+    pub(crate) fn now(&self) -> f64 {
+        self.clock.wall().as_seconds()
+    }
+
+    pub(crate) fn host(&self) -> &Arc<dyn HostView> {
+        &self.host
+    }
+
+    pub(crate) fn acts(&self) -> bool {
+        self.acts
     }
 
     /// How everything is now.
     pub(crate) fn model(&self) -> Model {
         let snapshot = self.host.snapshot();
+        let offers = if self.acts { self.host.actions() } else { Vec::new() };
         let at = self.clock.monotonic();
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         history.sample(&snapshot, at);
-        model(&snapshot, &self.host.events(), &history, at)
+        model(&snapshot, &self.host.events(), &offers, &history, at)
     }
 
-    /// The parts of the page, each time that they were made anew. They are made while somebody holds this.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<[Fragment]>> {
+    /// The page, each time that it was drawn. It is drawn while somebody holds this.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Drawing>> {
         self.drawn.subscribe()
     }
 
-    /// Takes samples, and draws for whoever looks, until `stop`.
+    /// Takes samples, looks at what passes, and draws for whoever looks, until `stop`.
     pub(crate) async fn keep(&self, stop: CancellationToken) {
-        let looking = async {
-            let mut rested = STEP;
+        stop.run_until_cancelled(async { tokio::join!(self.draw(), self.listen()) }).await;
+    }
+
+    /// Looks at one arrow of each pipeline that leads metrics into an exporter: all of them carry the same.
+    async fn listen(&self) {
+        let Some(store) = &self.series else { return };
+        let mut looking = JoinSet::new();
+        let mut at: Vec<EdgeName> = Vec::new();
+        loop {
+            for edge in self.to_be_looked_at() {
+                if !at.contains(&edge)
+                    && let Some(tap) = self.host.tap(&edge)
+                {
+                    at.push(edge.clone());
+                    looking.spawn(look(
+                        edge,
+                        tap,
+                        Arc::clone(store),
+                        (Arc::clone(&self.host), Arc::clone(&self.clock)),
+                    ));
+                }
+            }
+            tokio::time::sleep(STEP).await;
+            while let Some(ended) = looking.try_join_next() {
+                // One that panicked is a mistake of ours; that arrow is not looked at again.
+                at.retain(|edge| ended.as_ref().ok() != Some(edge));
+            }
+            lock(store).forget(self.clock.monotonic());
+        }
+    }
+
+    fn to_be_looked_at(&self) -> Vec<EdgeName> {
+        let edges = self.host.edges();
+        let mut chosen: Vec<EdgeName> = Vec::new();
+        for edge in &edges {
+            // An exporter is where a pipeline ends.
+            let goes_on = |one: &EdgeName| one.pipeline == edge.pipeline && one.from == edge.to;
+            let into = edge.signal == Signal::Metrics && !edges.iter().any(goes_on);
+            if into && !chosen.iter().any(|one| (&one.pipeline, &one.from) == (&edge.pipeline, &edge.from)) {
+                chosen.push(edge.clone());
+            }
+        }
+        chosen
+    }
+
+    async fn draw(&self) {
+        let mut rested = STEP;
+        {
             loop {
                 if self.drawn.receiver_count() > 0 {
+                    let model = self.model();
                     // A template that fails is a mistake of ours; the page stays as it was.
-                    if let Ok(fragments) = fragments(&self.model()) {
-                        self.drawn.send_replace(fragments.into());
+                    if let Ok(fragments) = fragments(&model, self.acts) {
+                        let before = Arc::clone(&self.drawn.borrow());
+                        let series = self.series(|store, _| store.version).unwrap_or_default();
+                        self.drawn.send_replace(Arc::new(before.then(fragments, model.program.now, series)));
                     }
                     rested = Duration::ZERO;
                 } else if rested >= STEP {
@@ -64,7 +163,44 @@ impl Watch {
                 tokio::time::sleep(PACE).await;
                 rested += PACE;
             }
+        }
+    }
+}
+
+/// Until the arrow is gone; gives it back.
+async fn look(
+    edge: EdgeName,
+    mut tap: Tap,
+    store: Arc<Mutex<Store>>,
+    (host, clock): (Arc<dyn HostView>, Arc<dyn Clock>),
+) -> EdgeName {
+    while let Some(seen) = tap.next().await {
+        // What was refused will come again, or is lost: no exporter has it.
+        if let (Ok(()), Batch::Metrics(metrics)) = (seen.outcome, &seen.batch) {
+            lock(&store).take(&edge.pipeline, metrics, &host.redactor(), clock.monotonic());
+        }
+        lock(&store).passed_over += tap.take_missed();
+    }
+    edge
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drawing {
+    /// The next one.
+    fn then(&self, fragments: Vec<Fragment>, now: f64, series: u64) -> Self {
+        let number = self.number + 1;
+        let before: HashMap<&str, &Part> = self.parts.iter().map(|part| (part.fragment.id.as_str(), part)).collect();
+        let same = self.parts.len() == fragments.len()
+            && self.parts.iter().zip(&fragments).all(|(part, fragment)| part.fragment.id == fragment.id);
+        let since = |fragment: &Fragment| {
+            let part = before.get(fragment.id.as_str()).filter(|part| part.fragment.html == fragment.html);
+            part.map_or(number, |part| part.since)
         };
-        stop.run_until_cancelled(looking).await;
+        let layout = if same { self.layout } else { number };
+        let parts = fragments.into_iter().map(|fragment| Part { since: since(&fragment), fragment }).collect();
+        Self { number, layout, now, series, parts }
     }
 }

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use minicol_pdata::Signal;
 use minicol_plugin::{
-    Account, ComponentKind, ComponentSnapshot, EdgeSnapshot, Event, Level, Phase, Reasons, Snapshot, Status, sum,
+    Account, Action, ComponentKind, ComponentSnapshot, EdgeSnapshot, Event, Level, Offer, Phase, Reasons, ReloadStatus,
+    Snapshot, Status, sum,
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,20 @@ pub(crate) struct Program {
     pub(crate) lost: u64,
     /// Whether what became of every item is known.
     pub(crate) balanced: bool,
+    /// What is wrong, the worst first.
+    pub(crate) troubles: Vec<Trouble>,
+    /// The reloads since the start.
+    pub(crate) reload: ReloadStatus,
+}
+
+/// A component that is not as it should be.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Trouble {
+    pub(crate) kind: ComponentKind,
+    pub(crate) id: String,
+    pub(crate) anchor: String,
+    pub(crate) mood: Mood,
+    pub(crate) message: String,
 }
 
 /// One pipeline, as a chain from its receivers to its exporters.
@@ -56,7 +71,6 @@ pub(crate) struct Node {
     pub(crate) mood: Mood,
     /// In seconds since the epoch; `None` where it is not known.
     pub(crate) since: Option<f64>,
-    pub(crate) seconds: Option<f64>,
     pub(crate) message: String,
     pub(crate) queued: u64,
     pub(crate) refused: Reasons,
@@ -64,6 +78,8 @@ pub(crate) struct Node {
     pub(crate) dropped: Reasons,
     /// What it tells beside its status, each a word and a value.
     pub(crate) facts: BTreeMap<String, String>,
+    /// What can be asked of it now; nothing where actions are off.
+    pub(crate) actions: Vec<Action>,
 }
 
 /// What passes from one component to the next.
@@ -88,11 +104,12 @@ pub(crate) struct Card {
     pub(crate) id: String,
     pub(crate) anchor: String,
     pub(crate) mood: Mood,
-    pub(crate) now: f64,
     #[serde(flatten)]
     pub(crate) target: Target,
     /// How long the last polls took, in seconds, oldest first.
     pub(crate) polls: Vec<f64>,
+    /// What can be asked of its receiver now; nothing where actions are off.
+    pub(crate) actions: Vec<Action>,
 }
 
 /// What a component that polls a target shows beside its status.
@@ -102,6 +119,7 @@ pub(crate) struct Target {
     pub(crate) endpoint: String,
     pub(crate) server: Option<String>,
     pub(crate) running: bool,
+    pub(crate) paused: bool,
     pub(crate) up: Option<bool>,
     pub(crate) up_changed: Option<f64>,
     pub(crate) poll_cycles: u64,
@@ -165,6 +183,8 @@ pub(crate) enum Mood {
     Good,
     /// Not at work: it starts, stops or has stopped.
     Idle,
+    /// An operator told it to rest.
+    Paused,
     /// Something it needs is down.
     Warn,
     /// It does not work.
@@ -176,6 +196,7 @@ impl Mood {
         match self {
             Self::Good => "✓",
             Self::Idle => "○",
+            Self::Paused => "‖",
             Self::Warn => "▲",
             Self::Bad => "✗",
         }
@@ -185,14 +206,26 @@ impl Mood {
         match self {
             Self::Good => "good",
             Self::Idle => "idle",
+            Self::Paused => "paused",
             Self::Warn => "warn",
             Self::Bad => "bad",
+        }
+    }
+
+    /// Of a component. A poller whose target is down goes on trying, but for who looks from across the room the target is down.
+    fn of_component(component: &ComponentSnapshot) -> Self {
+        let of = Self::of(component.status);
+        match Target::of(component) {
+            Some(target) if target.paused => Self::Paused,
+            Some(target) if target.up == Some(false) => of.max(Self::Bad),
+            _ => of,
         }
     }
 
     const fn of(status: Status) -> Self {
         match status {
             Status::Ok => Self::Good,
+            Status::Paused => Self::Paused,
             Status::Starting | Status::Stopping | Status::Stopped => Self::Idle,
             Status::RecoverableError => Self::Warn,
             Status::PermanentError | Status::FatalError => Self::Bad,
@@ -201,6 +234,12 @@ impl Mood {
 }
 
 impl Target {
+    /// Whether a tool's failure tells something that the target's own does not: where that is down, each tool fails in the same way.
+    pub(crate) fn tells_more(&self, tool: &Tool) -> bool {
+        let kind = |error: &Option<LastError>| error.as_ref().map(|error| error.error_type.clone());
+        tool.outcome != "answered" && (self.up != Some(false) || kind(&self.last_error) != kind(&tool.last_error))
+    }
+
     /// `None` for a component that polls no target.
     pub(crate) fn of(component: &ComponentSnapshot) -> Option<Self> {
         let details = component.details.as_ref()?;
@@ -212,9 +251,9 @@ impl Target {
     }
 }
 
-/// How everything is, `at` on the monotonic clock.
-pub(crate) fn model(snapshot: &Snapshot, events: &[Event], history: &History, at: Duration) -> Model {
-    let seen = Seen { snapshot, history, at, now: snapshot.now.as_seconds() };
+/// How everything is, `at` on the monotonic clock, and what can be done about it.
+pub(crate) fn model(snapshot: &Snapshot, events: &[Event], offers: &[Offer], history: &History, at: Duration) -> Model {
+    let seen = Seen { snapshot, offers, history, at, now: snapshot.now.as_seconds() };
     let of_kind = |kind| snapshot.components.iter().filter(move |component| component.kind == kind);
     Model {
         program: seen.program(),
@@ -227,6 +266,7 @@ pub(crate) fn model(snapshot: &Snapshot, events: &[Event], history: &History, at
 
 struct Seen<'a> {
     snapshot: &'a Snapshot,
+    offers: &'a [Offer],
     history: &'a History,
     at: Duration,
     now: f64,
@@ -235,20 +275,18 @@ struct Seen<'a> {
 impl Seen<'_> {
     fn program(&self) -> Program {
         let Snapshot { phase, up_since, books, components, .. } = self.snapshot;
-        let of = |wanted: Mood| components.iter().filter(|one| Mood::of(one.status) == wanted).count();
-        let (bad, warn, lost) = (of(Mood::Bad), of(Mood::Warn), books.lost());
-        let (mood, mut summary) = match (phase, bad, warn) {
-            (Phase::Starting, ..) => (Mood::Idle, "Starting.".to_owned()),
-            (Phase::Stopping, ..) => (Mood::Idle, "Stopping.".to_owned()),
-            (Phase::Running, 0, 0) => (Mood::Good, "Everything works.".to_owned()),
-            (Phase::Running, 0, warn) => (Mood::Warn, format!("{} with something down, and trying.", counted(warn))),
-            (Phase::Running, bad, 0) => (Mood::Bad, format!("{} not working.", counted(bad))),
-            (Phase::Running, bad, warn) => {
-                (Mood::Bad, format!("{} not working, {warn} more with something down, and trying.", counted(bad)))
-            }
+        let of = |wanted: Mood| components.iter().filter(|one| Mood::of_component(one) == wanted).collect::<Vec<_>>();
+        let (bad, warn, paused, lost) = (of(Mood::Bad), of(Mood::Warn), of(Mood::Paused), books.lost());
+        let (mood, mut summary) = match phase {
+            Phase::Starting => (Mood::Idle, "Starting.".to_owned()),
+            Phase::Stopping => (Mood::Idle, "Stopping.".to_owned()),
+            Phase::Running => running(&bad, &warn, !paused.is_empty()),
         };
+        if !paused.is_empty() {
+            summary = format!("{} paused. {summary}", counted(paused.len()));
+        }
         if lost > 0 {
-            summary = format!("{summary} {lost} items lost since the start.");
+            summary = format!("{summary} {lost} {} lost since the start.", if lost == 1 { "item" } else { "items" });
         }
         Program {
             phase: *phase,
@@ -258,7 +296,24 @@ impl Seen<'_> {
             now: self.now,
             lost,
             balanced: books.check().is_ok(),
+            troubles: self.troubles(),
+            reload: self.snapshot.reload.clone(),
         }
+    }
+
+    fn troubles(&self) -> Vec<Trouble> {
+        let wrong = self.snapshot.components.iter().filter(|one| Mood::of_component(one) >= Mood::Paused);
+        let mut all: Vec<_> = wrong
+            .map(|one| {
+                let (id, kind) = (one.id.to_string(), one.kind);
+                let pipeline = one.pipelines.first().map_or("", String::as_str);
+                let anchor =
+                    if Target::of(one).is_some() { anchor(&["target", &id]) } else { node_anchor(pipeline, kind, &id) };
+                Trouble { kind, id, anchor, mood: Mood::of_component(one), message: one.message.clone() }
+            })
+            .collect();
+        all.sort_by_key(|trouble| std::cmp::Reverse(trouble.mood));
+        all
     }
 
     fn pipelines(&self) -> Vec<Pipeline> {
@@ -291,18 +346,22 @@ impl Seen<'_> {
         let mut node = Node {
             kind: component.kind,
             id: component.id.to_string(),
-            anchor: anchor(&["node", pipeline.unwrap_or_default(), component.kind.name(), &component.id.to_string()]),
+            anchor: node_anchor(pipeline.unwrap_or_default(), component.kind, &component.id.to_string()),
             status: component.status,
-            mood: Mood::of(component.status),
+            mood: Mood::of_component(component),
             since: (!component.since.is_unset()).then(|| component.since.as_seconds()),
-            seconds: (!component.since.is_unset()).then(|| self.now - component.since.as_seconds()),
             message: component.message.clone(),
             queued: 0,
             refused: Reasons::new(),
             failed: Reasons::new(),
             dropped: Reasons::new(),
-            facts: if Target::of(component).is_some() { BTreeMap::new() } else { facts(component) },
+            facts: BTreeMap::new(),
+            actions: Vec::new(),
         };
+        // What a target's card shows need not stand here as well.
+        if Target::of(component).is_none() {
+            (node.facts, node.actions) = (facts(component), self.actions(component));
+        }
         for account in self.accounts(component, pipeline) {
             node.queued += account.queued;
             add(&mut node.refused, &account.refused);
@@ -310,6 +369,11 @@ impl Seen<'_> {
             add(&mut node.dropped, &account.dropped);
         }
         node
+    }
+
+    fn actions(&self, component: &ComponentSnapshot) -> Vec<Action> {
+        let own = self.offers.iter().filter(|offer| offer.kind == component.kind && offer.id == component.id);
+        own.map(|offer| offer.action.clone()).collect()
     }
 
     /// The accounts of a component; of a processor those of its instance in `pipeline`.
@@ -343,12 +407,11 @@ impl Seen<'_> {
         let id = component.id.to_string();
         let target = Target::of(component)?;
         let mood = match target.up {
-            Some(false) => Mood::Bad,
-            None => Mood::Idle,
-            Some(true) => Mood::of(component.status).max(Mood::Good),
+            None if !target.paused => Mood::Idle,
+            _ => Mood::of_component(component),
         };
         let (anchor, polls) = (anchor(&["target", &id]), self.history.polls(&id));
-        Some(Card { id, anchor, mood, now: self.now, target, polls })
+        Some(Card { id, anchor, mood, target, polls, actions: self.actions(component) })
     }
 }
 
@@ -410,8 +473,37 @@ fn add(to: &mut Reasons, more: &Reasons) {
     }
 }
 
+/// A program that runs, in a sentence: what is wrong, by name where it is one thing.
+fn running(bad: &[&ComponentSnapshot], warn: &[&ComponentSnapshot], paused: bool) -> (Mood, String) {
+    let named = |one: &ComponentSnapshot| format!("{} {}", one.kind, one.id);
+    let is_down = |one: &ComponentSnapshot| Target::of(one).is_some_and(|target| target.up == Some(false));
+    let broken = match bad {
+        [] => None,
+        [one] if is_down(one) => Some(format!("{} is down.", one.id)),
+        [one] => Some(format!("{} does not work.", named(one))),
+        all if all.iter().all(|one| is_down(one)) => Some(format!("{} targets are down.", all.len())),
+        all => Some(format!("{} components do not work.", all.len())),
+    };
+    let trying = match warn {
+        [] => None,
+        [one] => Some(format!("{} is in trouble, and tries again.", named(one))),
+        all => Some(format!("{} components are in trouble, and try again.", all.len())),
+    };
+    let mood = match (&broken, &trying) {
+        (Some(_), _) => Mood::Bad,
+        (None, Some(_)) => Mood::Warn,
+        (None, None) if paused => return (Mood::Paused, "Everything else works.".to_owned()),
+        (None, None) => return (Mood::Good, "Everything works.".to_owned()),
+    };
+    (mood, [broken, trying].into_iter().flatten().collect::<Vec<_>>().join(" "))
+}
+
 fn counted(components: usize) -> String {
     if components == 1 { "1 component".to_owned() } else { format!("{components} components") }
+}
+
+fn node_anchor(pipeline: &str, kind: ComponentKind, id: &str) -> String {
+    anchor(&["node", pipeline, kind.name(), id])
 }
 
 /// An id in the page, for links: letters, digits, `-` and `_`; every other character by its code, so that no two ids fall together.

@@ -1,10 +1,9 @@
 //! The model as HTML. Everything that comes from outside is escaped by the templates.
 
-use std::time::Duration;
-
 use askama::Template;
 use jiff::{SignedDuration, Timestamp, Unit};
-use minicol_plugin::{ComponentKind, Reasons};
+use minicol_plugin::{Action, ComponentKind, Reasons, Reload, ReloadStatus, Setting};
+use serde_json::json;
 
 use crate::model::{Arrow, Card, Happened, Model, Mood, Node, Pipeline, Program};
 
@@ -20,11 +19,15 @@ pub(crate) struct Fragment {
 #[template(path = "page.html")]
 struct Page {
     mood: Mood,
+    acts: bool,
     banner: String,
     pipelines: Vec<Drawn>,
     targets: Vec<String>,
     extensions: Vec<String>,
     events: String,
+    settings: String,
+    series: Option<String>,
+    reload: String,
 }
 
 /// A pipeline as a chain: legs into the first processor, processors, legs out of the last one; without a processor, each receiver with its
@@ -53,6 +56,33 @@ struct BannerView<'a> {
 #[template(path = "node.html")]
 struct NodeView<'a> {
     node: &'a Node,
+    buttons: Vec<Button>,
+}
+
+/// Asks once, then sends `body` to `url`.
+#[derive(Template)]
+#[template(path = "button.html")]
+struct Button {
+    id: String,
+    url: &'static str,
+    body: String,
+    asks: String,
+    label: &'static str,
+    subject: Option<String>,
+}
+
+/// How the last reload went, and where the next one is asked for.
+#[derive(Template)]
+#[template(path = "reload.html")]
+struct ReloadView<'a> {
+    last: Option<&'a Reload>,
+    button: Option<Button>,
+}
+
+#[derive(Template)]
+#[template(path = "settings.html")]
+struct SettingsView<'a> {
+    settings: &'a [Setting],
 }
 
 /// A node that is drawn already, where another arrow leads to it.
@@ -72,6 +102,7 @@ struct ArrowView<'a> {
 #[template(path = "target.html")]
 struct CardView<'a> {
     card: &'a Card,
+    buttons: Vec<Button>,
     points: String,
     longest: f64,
 }
@@ -83,23 +114,33 @@ struct EventsView<'a> {
 }
 
 /// The whole page as text.
-pub(crate) fn page(model: &Model) -> Result<String, askama::Error> {
+pub(crate) fn page(
+    model: &Model,
+    settings: &[Setting],
+    series: Option<String>,
+    acts: bool,
+) -> Result<String, askama::Error> {
     let page = Page {
         mood: model.program.mood,
+        acts,
         banner: BannerView { program: &model.program }.render()?,
         pipelines: model.pipelines.iter().map(drawn).collect::<Result<_, _>>()?,
         targets: model.targets.iter().map(card).collect::<Result<_, _>>()?,
         extensions: model.extensions.iter().map(node).collect::<Result<_, _>>()?,
         events: EventsView { events: &model.events }.render()?,
+        settings: SettingsView { settings }.render()?,
+        series,
+        reload: reload(&model.program.reload, acts)?,
     };
     page.render()
 }
 
 /// Every part that may change while somebody looks.
-pub(crate) fn fragments(model: &Model) -> Result<Vec<Fragment>, askama::Error> {
+pub(crate) fn fragments(model: &Model, acts: bool) -> Result<Vec<Fragment>, askama::Error> {
     let mut all = vec![
         Fragment { id: "banner".to_owned(), html: BannerView { program: &model.program }.render()? },
         Fragment { id: "happened".to_owned(), html: EventsView { events: &model.events }.render()? },
+        Fragment { id: "reload".to_owned(), html: reload(&model.program.reload, acts)? },
     ];
     for pipeline in &model.pipelines {
         for one in &pipeline.nodes {
@@ -165,7 +206,33 @@ fn drawn(pipeline: &Pipeline) -> Result<Drawn, askama::Error> {
 }
 
 fn node(node: &Node) -> Result<String, askama::Error> {
-    NodeView { node }.render()
+    let buttons = buttons(&node.anchor, node.kind, &node.id, &node.actions);
+    NodeView { node, buttons }.render()
+}
+
+fn reload(status: &ReloadStatus, acts: bool) -> Result<String, askama::Error> {
+    let button = acts.then(|| Button {
+        id: "act-reload".to_owned(),
+        url: "api/v1/reload",
+        body: "{}".to_owned(),
+        asks: "Read the configuration again and make it what runs? Where it does not hold, what runs goes on."
+            .to_owned(),
+        label: "Reload",
+        subject: None,
+    });
+    ReloadView { last: status.last.as_ref(), button }.render()
+}
+
+fn buttons(anchor: &str, kind: ComponentKind, id: &str, actions: &[Action]) -> Vec<Button> {
+    let button = |(nth, action): (usize, &Action)| Button {
+        id: format!("act-{anchor}-{nth}"),
+        url: "api/v1/actions",
+        body: json!({ "kind": kind, "id": id, "name": action.name, "subject": action.subject }).to_string(),
+        asks: action.asks.clone(),
+        label: action.label,
+        subject: action.subject.clone(),
+    };
+    actions.iter().enumerate().map(button).collect()
 }
 
 fn arrow(arrow: &Arrow) -> Result<String, askama::Error> {
@@ -174,7 +241,8 @@ fn arrow(arrow: &Arrow) -> Result<String, askama::Error> {
 
 fn card(card: &Card) -> Result<String, askama::Error> {
     let longest = card.polls.iter().copied().fold(0.0, f64::max);
-    CardView { card, points: sparkline(&card.polls, longest), longest }.render()
+    let buttons = buttons(&card.anchor, ComponentKind::Receiver, &card.id, &card.actions);
+    CardView { card, buttons, points: sparkline(&card.polls, longest), longest }.render()
 }
 
 /// The points of a line in a box of 120 by 24.
@@ -214,22 +282,6 @@ fn rate(arrow: &Arrow) -> String {
     }
 }
 
-/// `3 min 12 s`: two units at most.
-fn span(seconds: impl Number) -> String {
-    let seconds = seconds.plain().max(0.0);
-    if seconds < 1.0 {
-        return "now".to_owned();
-    }
-    // More than a double counts exactly is no time that anybody waits.
-    let whole = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).as_secs();
-    match (whole / 86_400, whole / 3_600 % 24, whole / 60 % 60, whole % 60) {
-        (0, 0, 0, seconds) => format!("{seconds} s"),
-        (0, 0, minutes, seconds) => format!("{minutes} min {seconds} s"),
-        (0, hours, minutes, _) => format!("{hours} h {minutes} min"),
-        (days, hours, ..) => format!("{days} d {hours} h"),
-    }
-}
-
 /// A duration of a call.
 fn took(seconds: impl Number) -> String {
     let seconds = seconds.plain();
@@ -252,4 +304,9 @@ fn total(reasons: &Reasons) -> u64 {
 fn reasons(reasons: &Reasons) -> String {
     let each: Vec<_> = reasons.iter().map(|(reason, items)| format!("{items} ({reason})")).collect();
     each.join(", ")
+}
+
+/// A value of the configuration: text as it is, everything else as JSON.
+fn value(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

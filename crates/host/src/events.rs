@@ -199,7 +199,10 @@ impl EventSink for Events {
 
 /// Whether a status says how the work goes, rather than where in its life the component is.
 const fn is_at_work(status: Status) -> bool {
-    matches!(status, Status::Ok | Status::RecoverableError | Status::PermanentError | Status::FatalError)
+    matches!(
+        status,
+        Status::Ok | Status::Paused | Status::RecoverableError | Status::PermanentError | Status::FatalError
+    )
 }
 
 /// Every event is logged here and nowhere else. The message says in plain words what a person must know; the fields say the rest.
@@ -235,6 +238,7 @@ const fn in_words(status: Status, was: Option<Status>) -> &'static str {
         (Status::Ok, None | Some(Status::Starting)) => "component started",
         (Status::Ok, Some(Status::Ok)) => "component works",
         (Status::Ok, _) => "component works again",
+        (Status::Paused, _) => "component is paused",
         (Status::Stopped, None) => "component is not started",
         (Status::Stopped, _) => "component stopped",
         (Status::RecoverableError, _) => "component is in trouble and keeps trying",

@@ -2,6 +2,7 @@
 //! everything that is wrong with it; [`Host::start`] makes a [`Running`] program of it, and [`Running::shutdown`] ends that. The host knows no
 //! component by name: what there is stands in the [`Registry`].
 
+mod actions;
 mod arrow;
 mod books;
 mod deadline;

@@ -9,11 +9,12 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use indexmap::IndexMap;
 use minicol_pdata::{Signal, Timestamp};
 use minicol_plugin::{
-    Account, Books, Clock, ComponentId, ComponentKind, ComponentSnapshot, EdgeName, Event, HostView, Phase, Redactor,
-    Reload, ReloadStatus, Reloading, Snapshot, Status, Tap, place_among,
+    Account, Actions, Books, Clock, ComponentId, ComponentKind, ComponentSnapshot, EdgeName, Event, HostView, Offer,
+    Performing, Phase, Redactor, Reload, ReloadStatus, Reloading, Setting, Snapshot, Status, Tap, place_among,
 };
 
 use crate::{
+    actions::{self, Offering},
     arrow::{Edge, End},
     events::Events,
     gone::{Gone, add_up},
@@ -50,12 +51,14 @@ struct Built {
     /// The books of components that are gone.
     closed: Vec<Account>,
     reloads: ReloadStatus,
+    settings: Arc<[Setting]>,
 }
 
 #[derive(Clone, Default)]
 struct Seen {
     pipelines: Vec<String>,
     details: Option<Details>,
+    offering: Offering,
 }
 
 impl View {
@@ -69,6 +72,7 @@ impl View {
             accounts: IndexMap::new(),
             closed: Vec::new(),
             reloads: ReloadStatus::default(),
+            settings: Arc::default(),
         };
         let gone = ArcSwapOption::empty();
         Arc::new(Self {
@@ -145,12 +149,20 @@ impl View {
         self.built().components.entry((kind, id.clone())).or_default().details = Some(details);
     }
 
+    pub(crate) fn offer(&self, kind: ComponentKind, id: &ComponentId, actions: Arc<dyn Actions>) {
+        let before = self.built().components.entry((kind, id.clone())).or_default().offering.replace(Some(actions));
+        // Nothing of a component runs while the lock is held.
+        drop(before);
+    }
+
     /// Lets go of what components show and of their books: these may hold on to them, and they to this.
     pub(crate) fn forget_components(&self) {
         let mut built = self.built();
-        built.components.values_mut().for_each(|seen| seen.details = None);
+        let seen: Vec<_> =
+            built.components.values_mut().map(|seen| (seen.details.take(), seen.offering.replace(None))).collect();
         let accounts = std::mem::take(&mut built.accounts);
         drop(built);
+        drop(seen);
         // What was the last to hold a component drops it; nothing of a component runs while the lock is held.
         drop(accounts);
     }
@@ -180,6 +192,11 @@ impl View {
             built.holds_since = reload.at;
         }
         built.reloads.last = Some(reload);
+    }
+
+    /// This is the configuration that runs.
+    pub(crate) fn configured(&self, settings: Vec<Setting>) {
+        self.built().settings = settings.into();
     }
 
     pub(crate) fn reloads(&self) -> ReloadStatus {
@@ -263,6 +280,24 @@ impl HostView for View {
 
     fn tap(&self, edge: &EdgeName) -> Option<Tap> {
         self.drawn().iter().find(|one| one.edge_name() == *edge).map(|edge| edge.tap())
+    }
+
+    fn settings(&self) -> Arc<[Setting]> {
+        Arc::clone(&self.built().settings)
+    }
+
+    fn actions(&self) -> Vec<Offer> {
+        let components = self.built().components.clone();
+        let offers = |((kind, id), seen): ((ComponentKind, ComponentId), Seen)| {
+            let actions = seen.offering.offered().into_iter();
+            actions.map(move |action| Offer { kind, id: id.clone(), action })
+        };
+        components.into_iter().flat_map(offers).collect()
+    }
+
+    fn perform(&self, kind: ComponentKind, id: &ComponentId, name: &str, subject: Option<&str>) -> Performing {
+        let seen = self.built().components.get(&(kind, id.clone())).cloned().unwrap_or_default();
+        actions::perform(&seen.offering, (kind, id), (name, subject), &self.events)
     }
 
     fn reload(&self) -> Option<Reloading> {

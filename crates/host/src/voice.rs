@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use minicol_plugin::{ComponentId, ComponentKind, Event, EventSink, Status};
+use minicol_plugin::{Actions, ComponentId, ComponentKind, Event, EventSink, Status};
 
 use crate::{
     events::Events,
@@ -23,6 +23,7 @@ enum Heard {
     NotYet {
         said: Vec<Event>,
         details: Option<Details>,
+        actions: Option<Arc<dyn Actions>>,
     },
     Now,
     /// It is still told what it did, but not how it is.
@@ -34,16 +35,19 @@ const SAID: usize = 64;
 
 impl Voice {
     pub(crate) fn new(kind: ComponentKind, id: ComponentId, events: Arc<Events>, view: Arc<View>) -> Self {
-        let heard = Mutex::new(Heard::NotYet { said: Vec::new(), details: None });
+        let heard = Mutex::new(Heard::NotYet { said: Vec::new(), details: None, actions: None });
         Self { kind, id, events, view, heard }
     }
 
     /// It is heard from now on, and so is what it said before.
     pub(crate) fn rise(&self) {
         let mut heard = self.heard();
-        if let Heard::NotYet { said, details } = std::mem::replace(&mut *heard, Heard::Now) {
+        if let Heard::NotYet { said, details, actions } = std::mem::replace(&mut *heard, Heard::Now) {
             if let Some(details) = details {
                 self.view.show(self.kind, &self.id, details);
+            }
+            if let Some(actions) = actions {
+                self.view.offer(self.kind, &self.id, actions);
             }
             for event in said {
                 self.events.emit(event);
@@ -60,6 +64,14 @@ impl Voice {
         match &mut *self.heard() {
             Heard::NotYet { details, .. } => *details = Some(shown),
             Heard::Now => self.view.show(self.kind, &self.id, shown),
+            Heard::NoMore => {}
+        }
+    }
+
+    pub(crate) fn offer(&self, offered: Arc<dyn Actions>) {
+        match &mut *self.heard() {
+            Heard::NotYet { actions, .. } => *actions = Some(offered),
+            Heard::Now => self.view.offer(self.kind, &self.id, offered),
             Heard::NoMore => {}
         }
     }

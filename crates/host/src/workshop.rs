@@ -143,7 +143,7 @@ impl Workshop {
         let voice = Arc::new(Voice::new(kind, id.clone(), Arc::clone(&self.events), Arc::clone(&self.view)));
         let network =
             OwnNetwork { inner: Arc::clone(&self.environment.network), handover: Arc::clone(&self.handover), number };
-        let shows = Arc::clone(&voice);
+        let (shows, offers) = (Arc::clone(&voice), Arc::clone(&voice));
         let scope = Scope::new(ScopeParts {
             kind,
             id: id.clone(),
@@ -159,6 +159,7 @@ impl Workshop {
             tracer: self.tracer.clone(),
             host: Arc::clone(&self.view) as Arc<dyn HostView>,
             details: Arc::new(move |details| shows.show(details)),
+            actions: Arc::new(move |actions| offers.offer(actions)),
         });
         Governed { scope, stopping, abandoned, ready, voice, number, live, stop }
     }

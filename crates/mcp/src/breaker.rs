@@ -93,6 +93,12 @@ impl Breakers {
         }
     }
 
+    /// Forgets the failures of `name`; false where it is closed, or there is none.
+    pub(crate) fn close(&mut self, name: &str) -> bool {
+        let open = self.0.get_mut(name).filter(|breaker| breaker.opened.is_some());
+        open.map(std::mem::take).is_some()
+    }
+
     /// The set-up failed in the end: a failure of each tool whose breaker is closed; where all are open, all open again.
     pub(crate) fn set_up_failed(&mut self, tick: Instant, rules: BreakerRules) {
         let all_open = self.all_open();
@@ -168,6 +174,18 @@ mod tests {
         breakers.settle("a", Verdict::Failure, due, RULES);
         assert_eq!(breakers.admission("a", due, RULES), Admission::Refused);
         breakers.settle("a", Verdict::Success, due, RULES);
+        assert_eq!(breakers.snapshot()["a"], BreakerSnapshot { state: BreakerState::Closed, failures: 0 });
+    }
+
+    #[test]
+    fn one_that_is_closed_by_hand_calls_again_and_counts_from_nothing() {
+        let (mut breakers, tick) = breakers(&["a"]);
+        assert!(!breakers.close("a") && !breakers.close("b"), "there is nothing to close");
+        for _ in 0..3 {
+            breakers.settle("a", Verdict::Failure, tick, RULES);
+        }
+        assert!(breakers.close("a"));
+        assert_eq!(breakers.admission("a", tick, RULES), Admission::Call);
         assert_eq!(breakers.snapshot()["a"], BreakerSnapshot { state: BreakerState::Closed, failures: 0 });
     }
 

@@ -19,6 +19,9 @@ pub trait PollTarget: Send + Sync {
     /// Ends the session, politely where the server answers soon. The next cycle would make a new one.
     async fn close(&self);
 
+    /// Closes the circuit breaker of `tool`, as its next answer would; false where it is closed, or there is none.
+    fn close_breaker(&self, tool: &str) -> bool;
+
     /// What is known of the target now.
     fn snapshot(&self) -> TargetSnapshot;
 }

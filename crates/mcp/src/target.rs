@@ -182,6 +182,10 @@ impl PollTarget for Target {
         }
     }
 
+    fn close_breaker(&self, tool: &str) -> bool {
+        self.core.state.lock().breakers.close(tool)
+    }
+
     fn snapshot(&self) -> TargetSnapshot {
         self.core.state.snapshot()
     }

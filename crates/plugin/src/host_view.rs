@@ -3,7 +3,10 @@ use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, sync::Arc};
 use minicol_pdata::Timestamp;
 use serde::Serialize;
 
-use crate::{Books, ComponentId, ComponentKind, EdgeName, Event, Redactor, Status, Tap, status::seconds};
+use crate::{
+    ActionError, Books, ComponentId, ComponentKind, EdgeName, Event, Offer, Performing, Redactor, Status, Tap,
+    status::seconds,
+};
 
 /// What an extension may see of the program it serves.
 pub trait HostView: Send + Sync {
@@ -40,6 +43,33 @@ pub trait HostView: Send + Sync {
     fn reload(&self) -> Option<Reloading> {
         None
     }
+
+    /// The configuration that runs: every value, in the order of the file, secrets redacted.
+    fn settings(&self) -> Arc<[Setting]> {
+        Arc::default()
+    }
+
+    /// What components can be asked to do now, in the order in which they were built.
+    fn actions(&self) -> Vec<Offer> {
+        Vec::new()
+    }
+
+    /// Asks a component for one of its actions; the future tells how it went, and need not be awaited for it to happen. How it went is a notice of
+    /// the component, too.
+    fn perform(&self, _kind: ComponentKind, _id: &ComponentId, _name: &str, _subject: Option<&str>) -> Performing {
+        Box::pin(std::future::ready(Err(ActionError::NotOffered)))
+    }
+}
+
+/// One value of the configuration.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Setting {
+    /// Where in the configuration: `receivers::session_buddy::interval_seconds`.
+    pub path: String,
+    /// The value; a secret is `[REDACTED]`.
+    pub value: serde_json::Value,
+    /// Where it was written, as `FILE:LINE:COLUMN`; `None` for a default.
+    pub place: Option<String>,
 }
 
 /// A reload that was asked for.

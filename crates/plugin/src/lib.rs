@@ -2,6 +2,7 @@
 //! [`Exporter`], [`Extension`]), then implement [`Factory`] to name its type, its signals and its configuration. What a component
 //! needs from the outside (cancellation, status, clocks, randomness, connections, state, meter, tracer) comes in through its [`Scope`].
 
+mod actions;
 mod books;
 mod checkup;
 mod component;
@@ -27,6 +28,7 @@ mod ticks;
 pub mod trace;
 mod variables;
 
+pub use actions::{Action, ActionError, Actions, Offer, Performing};
 pub use books::{Account, Books, Converted, EdgeSnapshot, Reasons, Unbalanced, sum};
 pub use checkup::{Check, Checkup, Diagnosis, Verdict};
 pub use component::{
@@ -39,8 +41,8 @@ pub use factory::{
     Product, Stability,
 };
 pub use host_view::{
-    ComponentSnapshot, HostView, Phase, Reload, ReloadChanges, ReloadOutcome, ReloadStatus, Reloading, Snapshot,
-    place_among,
+    ComponentSnapshot, HostView, Phase, Reload, ReloadChanges, ReloadOutcome, ReloadStatus, Reloading, Setting,
+    Snapshot, place_among,
 };
 pub use memory::{HeldMemory, MemoryLimit, SharedMemory};
 pub use redact::Redactor;

@@ -9,8 +9,8 @@ use opentelemetry::metrics::Meter;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Clock, ComponentId, ComponentKind, Environment, Event, EventSink, HostView, Level, Notice, Random, StateStore,
-    Status, StatusChange, net::Network, trace::Tracer,
+    Actions, Clock, ComponentId, ComponentKind, Environment, Event, EventSink, HostView, Level, Notice, Random,
+    StateStore, Status, StatusChange, net::Network, trace::Tracer,
 };
 
 /// Reads what a component tells beside its status.
@@ -61,6 +61,8 @@ pub struct ScopeParts {
     pub host: Arc<dyn HostView>,
     /// Takes what the component tells beside its status.
     pub details: Arc<dyn Fn(Details) + Send + Sync>,
+    /// Takes what the component can be asked to do.
+    pub actions: Arc<dyn Fn(Arc<dyn Actions>) + Send + Sync>,
 }
 
 impl Scope {
@@ -198,6 +200,12 @@ impl Scope {
     /// Shows what `details` returns beside the component's status on `/status`.
     pub fn show(&self, details: impl Fn() -> serde_json::Value + Send + Sync + 'static) {
         (self.0.details)(Arc::new(details));
+    }
+
+    /// Lets an operator ask the component to do what `actions` offers: on the status page, and by its API. What it holds lives as long as the
+    /// component is shown: let it hold on to the component weakly.
+    pub fn offer(&self, actions: impl Actions + 'static) {
+        (self.0.actions)(Arc::new(actions));
     }
 }
 

@@ -13,6 +13,8 @@ pub enum Status {
     /// It does its work.
     #[serde(rename = "OK")]
     Ok,
+    /// An operator told it to rest. It does nothing until it is told to go on, and nothing is wrong.
+    Paused,
     /// Something it needs is down; it goes on trying.
     RecoverableError,
     /// It cannot do its work until the configuration or the far end is changed by a person.
@@ -96,7 +98,7 @@ impl Status {
     pub const fn level(self) -> Level {
         match self {
             Self::Starting | Self::Stopping => Level::Debug,
-            Self::Ok | Self::Stopped => Level::Info,
+            Self::Ok | Self::Paused | Self::Stopped => Level::Info,
             Self::RecoverableError => Level::Warn,
             Self::PermanentError | Self::FatalError => Level::Error,
         }
@@ -108,6 +110,7 @@ impl fmt::Display for Status {
         f.write_str(match self {
             Self::Starting => "Starting",
             Self::Ok => "OK",
+            Self::Paused => "Paused",
             Self::RecoverableError => "RecoverableError",
             Self::PermanentError => "PermanentError",
             Self::FatalError => "FatalError",

@@ -229,6 +229,7 @@ impl Bomb {
             tracer: harness.tracer.clone(),
             host: Arc::new(harness.clone()),
             details: Arc::new(|_| ()),
+            actions: Arc::new(|_| ()),
         });
         let settings = config(json!({"sending_queue": {"num_consumers": 1, "queue_size": 1, "batch": batch}}));
         let exporter = Arc::clone(script) as Arc<dyn Exporter>;

@@ -5,6 +5,7 @@ mod fill;
 mod secrets;
 mod section;
 mod service;
+mod settings;
 mod show;
 mod storage;
 
@@ -15,7 +16,7 @@ use minicol_config::{AppliedOverride, Loaded, Mark, Node, Path, Problem, Problem
 use minicol_delivery::DeliveryConfig;
 use minicol_pdata::Signal;
 use minicol_plugin::{
-    Buildable, ComponentId, ComponentKind, Entry, Exporter, Extension, Processor, Receiver, Redactor,
+    Buildable, ComponentId, ComponentKind, Entry, Exporter, Extension, Processor, Receiver, Redactor, Setting,
 };
 use minicol_telemetry::TelemetryConfig;
 
@@ -35,6 +36,8 @@ pub struct Plan {
     warnings: Problems,
     overrides: Vec<AppliedOverride>,
     redactor: Arc<Redactor>,
+    /// What was read.
+    root: Node,
 }
 
 /// The components of one kind, in the order in which they were written.
@@ -105,6 +108,11 @@ impl Plan {
         Arc::clone(&self.redactor)
     }
 
+    /// The same as a list, each value with the place where it was written.
+    pub fn settings(&self) -> Vec<Setting> {
+        settings::of(&self.to_value(), &self.root)
+    }
+
     /// Whether this receiver is in some pipeline, and so is built.
     pub(crate) fn uses_receiver(&self, id: &ComponentId) -> bool {
         self.pipelines.iter().any(|pipeline| pipeline.receivers.contains(id))
@@ -169,9 +177,10 @@ impl Plan {
             warnings: problems,
             overrides,
             redactor: Arc::default(),
+            root,
         };
         let mut secrets = secrets::Secrets::default();
-        secrets.gather(&plan.to_value(), Some(&root));
+        secrets.gather(&plan.to_value(), Some(&plan.root));
         plan.redactor = Arc::new(secrets.redactor());
         Ok(plan)
     }

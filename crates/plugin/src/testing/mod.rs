@@ -20,8 +20,9 @@ use opentelemetry::metrics::{Meter, MeterProvider, noop::NoopMeterProvider};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Books, ComponentId, ComponentKind, EdgeName, EdgeSnapshot, Environment, Event, EventSink, HostView, Phase,
-    ReloadStatus, Scope, ScopeParts, SeededRandom, SimulatedClock, Snapshot, StateStore, Status, StopReason, Tap, Taps,
+    ActionError, Actions, Books, ComponentId, ComponentKind, EdgeName, EdgeSnapshot, Environment, Event, EventSink,
+    HostView, Offer, Performing, Phase, ReloadStatus, Scope, ScopeParts, SeededRandom, SimulatedClock, Snapshot,
+    StateStore, Status, StopReason, Tap, Taps,
     net::{MemoryNetwork, Network},
     trace::Tracer,
 };
@@ -32,6 +33,8 @@ pub use server::{Answer, TestServer};
 pub use sink::Sink;
 pub use storage::MemoryStorage;
 
+/// Who offered actions last.
+type Offered = Option<(ComponentKind, ComponentId, Arc<dyn Actions>)>;
 type DetailsFn = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
 /// Builds scopes for tests, and shows what the component did with them.
@@ -58,6 +61,7 @@ pub struct Harness {
     seed: u64,
     events: Arc<Mutex<Vec<Event>>>,
     details: Arc<Mutex<Option<DetailsFn>>>,
+    actions: Arc<Mutex<Offered>>,
     snapshot: Arc<Mutex<Snapshot>>,
     taps: Arc<Mutex<BTreeMap<EdgeName, Taps>>>,
 }
@@ -88,6 +92,7 @@ impl Harness {
             seed,
             events: Arc::default(),
             details: Arc::default(),
+            actions: Arc::default(),
             snapshot: Arc::new(Mutex::new(Snapshot {
                 phase: Phase::Running,
                 up_since: start,
@@ -123,11 +128,13 @@ impl Harness {
     /// Where `id` is no component id.
     #[allow(clippy::expect_used)] // a test's own mistake
     pub fn scope_with_ready(&self, kind: ComponentKind, id: &str) -> (CancellationToken, Scope) {
-        let details = Arc::clone(&self.details);
+        let (details, actions) = (Arc::clone(&self.details), Arc::clone(&self.actions));
         let ready = CancellationToken::new();
+        let own = id.parse::<ComponentId>().expect("a component id");
+        let of = own.clone();
         let scope = Scope::new(ScopeParts {
             kind,
-            id: id.parse::<ComponentId>().expect("a component id"),
+            id: own,
             stopping: self.stopping.clone(),
             abandoned: self.abandoned.clone(),
             ready: ready.clone(),
@@ -140,6 +147,7 @@ impl Harness {
             tracer: self.tracer.clone(),
             host: Arc::new(self.clone()),
             details: Arc::new(move |show| *lock(&details) = Some(show)),
+            actions: Arc::new(move |offers| *lock(&actions) = Some((kind, of.clone(), offers))),
         });
         (ready, scope)
     }
@@ -221,6 +229,27 @@ impl HostView for Harness {
 
     fn tap(&self, edge: &EdgeName) -> Option<Tap> {
         self.edges().contains(edge).then(|| self.taps(edge).open())
+    }
+
+    fn actions(&self) -> Vec<Offer> {
+        let offered = lock(&self.actions).clone();
+        let of = |(kind, id, actions): (_, ComponentId, Arc<dyn Actions>)| {
+            let offers = actions.offered().into_iter();
+            offers.map(|action| Offer { kind, id: id.clone(), action }).collect()
+        };
+        offered.map(of).unwrap_or_default()
+    }
+
+    /// At once, and of the component that offered actions last.
+    fn perform(&self, kind: ComponentKind, id: &ComponentId, name: &str, subject: Option<&str>) -> Performing {
+        let offered = lock(&self.actions).clone();
+        let actions =
+            offered.filter(|(its_kind, its_id, _)| (*its_kind, its_id) == (kind, id)).map(|(.., actions)| actions);
+        let (name, subject) = (name.to_owned(), subject.map(str::to_owned));
+        Box::pin(async move {
+            let actions = actions.ok_or(ActionError::NotOffered)?;
+            actions.perform(&name, subject.as_deref()).await.map_err(ActionError::Failed)
+        })
     }
 }
 

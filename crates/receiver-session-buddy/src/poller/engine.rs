@@ -17,7 +17,8 @@ use tokio::{
 use super::{
     PollerError, PollerStatus,
     instruments::Instruments,
-    report::{Ended, observations, report},
+    pause::Pause,
+    report::{self, Ended, observations, report},
     schedule::Schedule,
     status::{Standing, Tally},
     target::{plan, slot},
@@ -40,6 +41,7 @@ pub(crate) struct Engine {
     spans: CycleSpans,
     memory: Arc<Memory>,
     schedule: Arc<Schedule>,
+    pause: Arc<Pause>,
     tally: Arc<Mutex<Tally>>,
     voice: Mutex<Voice>,
     /// One cycle at a time.
@@ -89,6 +91,7 @@ impl Engine {
             next,
             memory,
             schedule: scope.state("schedule", Schedule::default),
+            pause: scope.state("pause", Pause::default),
             tally: scope.state(&slot("tally", &endpoint), Mutex::default),
             scope,
             turn: tokio::sync::Mutex::default(),
@@ -99,7 +102,7 @@ impl Engine {
     /// A cycle of the grid. What it brought is handed over in the background; where the next component is still busy with the cycle
     /// before, it has until the next tick.
     pub(crate) async fn cycle(self: &Arc<Self>, tick: Tick, cancel: &CancellationToken) {
-        let Some(Brought { batch, span, .. }) = self.brought(tick, cancel).await else { return };
+        let Some((batch, span)) = self.brought(tick, cancel).await else { return };
         let items = batch.items() as u64;
         let (engine, until) = (Arc::clone(self), cancel.clone());
         // The cycle is over; what is said of its observations still belongs to it.
@@ -116,16 +119,23 @@ impl Engine {
         }
     }
 
-    async fn brought(&self, tick: Tick, cancel: &CancellationToken) -> Option<Brought> {
+    async fn brought(&self, tick: Tick, cancel: &CancellationToken) -> Option<(Batch, Span)> {
         let _turn = tokio::select! {
             biased;
             () = cancel.cancelled() => return None,
             turn = self.turn.lock() => turn,
         };
+        if self.is_paused() {
+            return Some((Batch::Observations(report::paused(self.scope.now(), &self.source)), Span::default()));
+        }
         // Where a single poll took this cycle's whole time, its tick is missed as well.
         let late = Instant::now() >= tick.deadline;
         lock(&self.tally).missed(tick.missed + u64::from(late));
-        if late { None } else { self.poll(tick, cancel).await }
+        if late {
+            return None;
+        }
+        let Brought { batch, span, .. } = self.poll(tick, cancel).await?;
+        Some((batch, span))
     }
 
     /// A cycle outside of the grid, its observations handed over before it ends.
@@ -162,7 +172,50 @@ impl Engine {
     pub(crate) fn status(&self) -> PollerStatus {
         let up = *lock(&self.memory.up);
         let tally = lock(&self.tally).clone();
-        tally.status(self.endpoint.clone(), up, self.target.snapshot())
+        tally.status(self.endpoint.clone(), self.is_paused(), up, self.target.snapshot())
+    }
+
+    /// Where it polls, as it may be shown.
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.pause.is_of(&self.endpoint)
+    }
+
+    /// An instance begins to poll: what was paused of the same target before it stays so, and what was paused of another is forgotten.
+    pub(super) fn take_over_pause(&self) {
+        self.pause.keep_of(&self.endpoint);
+        if self.is_paused() {
+            lock(&self.voice).paused();
+        }
+    }
+
+    /// Begins no cycle from now on; waits for the one in flight, and ends the session.
+    pub(super) async fn pause(&self) {
+        self.pause.begin(&self.endpoint);
+        let _turn = self.turn.lock().await;
+        self.close(self.scope.abandoned_token()).await;
+        if self.is_paused() {
+            lock(&self.voice).paused();
+        }
+    }
+
+    pub(super) fn resume(&self) {
+        self.pause.end();
+        lock(&self.voice).resumed();
+    }
+
+    pub(super) fn close_breaker(&self, tool: &str) -> bool {
+        let closed = self.target.close_breaker(tool);
+        lock(&self.voice).breaker_closed(tool);
+        closed
+    }
+
+    /// Cancelled when what is in flight shall be dropped.
+    pub(super) fn abandoned(&self) -> &CancellationToken {
+        self.scope.abandoned_token()
     }
 
     /// When cycles are due, over all instances of the receiver.

@@ -2,10 +2,12 @@
 
 mod engine;
 mod instruments;
+mod pause;
 mod report;
 mod schedule;
 mod standalone;
 mod status;
+mod steering;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -150,6 +152,7 @@ impl SessionBuddyPoller {
             let status = shown.upgrade().map(|engine| engine.status());
             serde_json::to_value(status).unwrap_or_default()
         });
+        scope.offer(steering::Steering::of(&engine, config.interval()));
         Ok(Self { engine, scope, interval: config.interval(), started: Mutex::new(None) })
     }
 
@@ -235,6 +238,7 @@ async fn run(engine: Arc<Engine>, interval: Duration, offset: Duration, signals:
         turn = schedule.turn() => turn,
     };
     let _running = engine.running();
+    engine.take_over_pause();
     let first = schedule.next(interval).unwrap_or_else(|| Instant::now() + offset);
     let mut ticks = Ticks::new(first, interval);
     loop {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use minicol_mcp::{Answer, CycleOutcome, Failure, ToolResult};
 use minicol_pdata::{Arrival, Cut, Observation, Observations, Outcome, POLL_REPORT, PollReport, Source, ToolOutcome};
+use serde_json::{Value, json};
 
 use crate::{analytics::Coverage, config::SESSION_ANALYTICS};
 
@@ -67,16 +68,29 @@ pub(crate) fn observations(
             _ => None,
         })
         .collect();
-    list.push(Observation {
+    list.push(about_poll(Arc::new(report.to_document()), ended.at, ended.took, source));
+    list.into()
+}
+
+/// In the place of a cycle while polling is paused: a report that knows nothing. What the tools told last ends where it is mapped, as it does
+/// when they are silent; nothing is frozen, and nothing is said to be down.
+pub(crate) fn paused(at: Arrival, source: &Arc<Source>) -> Observations {
+    let document = json!({
+        "paused": true, "up": null, "duration_seconds": null, "missed_ticks": 0, "setup_error": null, "tools": {},
+    });
+    vec![about_poll(Arc::new(document), at, Duration::ZERO, source)].into()
+}
+
+fn about_poll(document: Arc<Value>, arrival: Arrival, took: Duration, source: &Arc<Source>) -> Observation {
+    Observation {
         source: Arc::clone(source),
         tool: POLL_REPORT.into(),
         arguments: None,
-        arrival: ended.at,
-        took: ended.took,
-        document: Arc::new(report.to_document()),
+        arrival,
+        took,
+        document,
         cut: None,
-    });
-    list.into()
+    }
 }
 
 fn observation(tool: Arc<str>, answer: Answer, source: &Arc<Source>, limit: Option<u64>) -> Observation {

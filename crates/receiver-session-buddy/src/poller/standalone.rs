@@ -38,6 +38,7 @@ pub(super) fn scope(id: ComponentId) -> Scope {
         tracer: Tracer::default(),
         host: Arc::new(NoHost(Arc::clone(&environment.clock))),
         details: Arc::new(drop),
+        actions: Arc::new(drop),
         environment,
     })
 }

@@ -12,6 +12,8 @@ use serde::{Serialize, Serializer};
 pub struct PollerStatus {
     /// Whether it polls at its interval.
     pub running: bool,
+    /// Whether an operator told it to rest. It asks nobody until it is resumed.
+    pub paused: bool,
     /// The target, without the query of its URL.
     pub endpoint: String,
     /// Name and version of the server, where a session was ever made.
@@ -119,11 +121,12 @@ impl Tally {
         }
     }
 
-    pub(crate) fn status(self, endpoint: String, up: Standing, target: TargetSnapshot) -> PollerStatus {
+    pub(crate) fn status(self, endpoint: String, paused: bool, up: Standing, target: TargetSnapshot) -> PollerStatus {
         let listed = target.offered.unwrap_or_default();
         PollerStatus {
             offered: self.tools.keys().filter(|tool| listed.contains(tool)).cloned().collect(),
-            running: self.running,
+            running: self.running && !paused,
+            paused,
             endpoint,
             server: target.server,
             up: up.is,

@@ -23,7 +23,7 @@ pub(crate) struct Voice {
 /// What was said last.
 #[derive(Debug, Default)]
 struct Said {
-    status: Option<(Status, String)>,
+    status: Option<Standing>,
     /// Tools whose last call failed, why in `error.type`'s words, and the failure.
     failing: BTreeMap<Arc<str>, Failure>,
     missing: Vec<Arc<str>>,
@@ -34,6 +34,16 @@ struct Said {
     sessions: Sessions,
     missed: bool,
     refusals: Refusals,
+}
+
+/// How the target was said to be.
+#[derive(Clone, Debug)]
+struct Standing {
+    status: Status,
+    level: Level,
+    /// What makes it another one, though the status is the same.
+    key: String,
+    message: String,
 }
 
 /// Batches that the next component did not take.
@@ -190,23 +200,42 @@ impl Voice {
             }
         }
         let setup = outcome.setup.as_ref();
-        let said = if let Some((failure, how)) = setup.and_then(|f| Some((f, status_and_level(f.class())?))) {
+        let now = if let Some((failure, how)) = setup.and_then(|f| Some((f, status_and_level(f.class())?))) {
             Some((how, format!("{}/{}", failure.step(), failure.error_type()), failure.to_string()))
         } else if let Some(worst) = self.said.failing.values().filter_map(|f| status_and_level(f.class())).max() {
             let key: Vec<_> = self.said.failing.iter().map(|(tool, f)| format!("{tool}/{}", f.error_type())).collect();
             Some((worst, key.join(" "), wording::failing(&self.endpoint, &self.said.failing, outcome.tools.len())))
         } else if outcome.up == Some(true) {
-            let again = if matches!(self.said.status, Some((Status::Ok, _)) | None) { "" } else { " again" };
+            let before = self.said.status.as_ref().map(|standing| standing.status);
+            let again = if matches!(before, Some(Status::Ok) | None) { "" } else { " again" };
             Some(((Status::Ok, Status::Ok.level()), String::new(), format!("{} answers{again}", self.endpoint)))
         } else {
             None // nothing was tried, or nothing that says how the target is
         };
-        if let Some(((status, level), key, message)) = said
-            && self.said.status.as_ref() != Some(&(status, key.clone()))
+        if let Some(((status, level), key, message)) = now
+            && self.said.status.as_ref().is_none_or(|before| (before.status, &before.key) != (status, &key))
         {
-            self.scope.report_as(status, level, message);
-            self.said.status = Some((status, key));
+            self.scope.report_as(status, level, message.clone());
+            self.said.status = Some(Standing { status, level, key, message });
         }
+    }
+
+    /// Nobody is asked until it is resumed.
+    pub(crate) fn paused(&self) {
+        self.scope.report(Status::Paused, format!("{} is not asked until it is resumed", self.endpoint));
+    }
+
+    /// As it was before the pause, until the next cycle tells how it is.
+    pub(crate) fn resumed(&self) {
+        match self.said.status.clone() {
+            Some(Standing { status, level, message, .. }) => self.scope.report_as(status, level, message),
+            None => self.scope.report(Status::Starting, ""),
+        }
+    }
+
+    /// The breaker of a tool was closed by hand: that is told where it was asked for.
+    pub(crate) fn breaker_closed(&mut self, tool: &str) {
+        self.said.open.retain(|open| &**open != tool);
     }
 
     fn breakers(&mut self, outcome: &CycleOutcome, target: &TargetSnapshot) {

@@ -2,6 +2,7 @@
 
 mod said;
 mod schedule;
+mod steering;
 mod succession;
 
 use std::{
@@ -75,6 +76,12 @@ impl PollTarget for Scripted {
 
     async fn close(&self) {
         *self.closed.lock().unwrap() += 1;
+    }
+
+    fn close_breaker(&self, tool: &str) -> bool {
+        let closed = BreakerSnapshot { state: BreakerState::Closed, failures: 0 };
+        let before = self.breakers.lock().unwrap().insert(tool.into(), closed);
+        before.is_some_and(|before| before.state != BreakerState::Closed)
     }
 
     fn snapshot(&self) -> TargetSnapshot {

@@ -267,7 +267,7 @@ async fn the_status_tells_cycles_errors_breakers_and_the_last_error() {
     let status = serde_json::to_value(stage.poller.get_status()).unwrap();
     assert_eq!(stage.harness.details(), Some(status.clone()), "the same stands on /status");
     let expected = json!({
-        "running": true, "endpoint": ENDPOINT, "server": null, "up": true,
+        "running": true, "paused": false, "endpoint": ENDPOINT, "server": null, "up": true,
         "up_changed": 1_767_225_660.0,
         "poll_cycles": 3, "errors": 2, "missed_ticks": 0, "refused_batches": 0,
         "last_poll_time": 1_767_225_660.0, "last_poll_seconds": 0.0,
