@@ -43,7 +43,12 @@ impl Retries {
         self.left = self.left.checked_sub(1)?;
         let wait = match failure.class().policy().retry {
             RetryRule::Backoff => self.backoff.as_mut()?.next_backoff(),
-            RetryRule::After => sleep(failure.cause().retry_after()?),
+            RetryRule::After => {
+                let asked = sleep(failure.cause().retry_after()?);
+                // A server that says 0, or a time that is over, shall not be asked in a tight loop.
+                let ours = self.backoff.as_mut()?.next_backoff();
+                if asked.deadline() > ours.deadline() { asked } else { ours }
+            }
             RetryRule::No | RetryRule::NewSession => return None,
         };
         (wait.deadline() < deadline).then_some(wait)

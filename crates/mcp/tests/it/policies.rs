@@ -82,6 +82,20 @@ async fn a_throttled_call_is_tried_again_when_the_server_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_asks_for_no_wait_is_not_asked_in_a_tight_loop() {
+    for value in ["0", "Thu, 01 Jan 1970 00:00:07 GMT"] {
+        let (retry_delay, max_retries) = (Duration::from_secs(2), 2);
+        let world = World::with(|settings| TargetSettings { retry_delay, max_retries, ..settings }).await;
+        world.server.always("tools/call get_a", Reply::status(429).header("retry-after", value));
+        let before = Instant::now();
+        let outcome = world.cycle(&["a"]).await;
+        assert_eq!(failure(&outcome, "get_a").class(), Class::Throttled);
+        assert!(before.elapsed() >= 3 * retry_delay, "{value}: {:?}", before.elapsed());
+        assert_eq!(world.server.count("tools/call get_a"), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_time_of_one_attempt_is_the_tools_own_where_it_has_one() {
     let world = World::new().await;
     for tool in ["get_a", "get_b"] {
