@@ -4,7 +4,7 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -27,6 +27,8 @@ pub(crate) struct Cycle {
     /// The session made anew in this cycle, or why it could not be; one flight for all tools.
     pub(crate) remade: tokio::sync::Mutex<Option<Result<Arc<Session>, Failure>>>,
     may_remake: AtomicBool,
+    /// The number of the session that was made in this cycle; 0 where none was.
+    made: AtomicU64,
     spoke: AtomicBool,
     unknown_tool: AtomicBool,
     inner: Mutex<Inner>,
@@ -49,6 +51,7 @@ impl Cycle {
             calls_tools,
             remade: tokio::sync::Mutex::default(),
             may_remake: AtomicBool::new(true),
+            made: AtomicU64::new(0),
             spoke: AtomicBool::new(false),
             unknown_tool: AtomicBool::new(false),
             inner: Mutex::default(),
@@ -77,6 +80,15 @@ impl Cycle {
     /// Whether that right was taken: the list may be another since.
     pub(crate) fn remade_session(&self) -> bool {
         !self.may_remake.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn made_session(&self, session: &Session) {
+        self.made.store(session.number, Ordering::Relaxed);
+    }
+
+    /// Whether `session` is older than this cycle: the server may be another since.
+    pub(crate) fn found(&self, session: &Session) -> bool {
+        self.made.load(Ordering::Relaxed) != session.number
     }
 
     /// The target spoke valid MCP.

@@ -128,6 +128,10 @@ impl Engine {
         let work = span.around(work);
         let mut measured = Measured { core: self, cycle, step, over, span, started: Instant::now(), done: None };
         let result = tokio::time::timeout(limit, work).await.unwrap_or(Err(Cause::TimedOut(limit)));
+        let result = result.map_err(|cause| match over {
+            Over::Session(Some(session)) if !session.has_id() && cycle.found(session) => cause.of_another_kind(),
+            _ => cause,
+        });
         if result.as_ref().err().is_none_or(Cause::is_mcp) {
             cycle.heard();
         }
@@ -175,7 +179,14 @@ impl Engine {
         let made = Box::pin(Session::connect(Link::new(&self.server), &handshake, number, probe_timeout));
         let made =
             self.attempt(cycle, &Step::Initialize, self.settings.timeout, Over::Handshake(&handshake), made).await;
-        let session = Arc::new(made.map_err(Failure::without_session)?);
+        let made = made.map_err(Failure::without_session).inspect_err(|failure| {
+            // It is there, and does not want to be initialized: it may be another by now.
+            if !probe && failure.cause().is_reply() {
+                self.state.lock().forget_kind();
+            }
+        });
+        let session = Arc::new(made?);
+        cycle.made_session(&session);
         self.state.lock().keep_session(&session, probe.then_some(cycle.tick));
         Ok(session)
     }
@@ -200,7 +211,11 @@ impl Engine {
 
     fn let_go(&self, lost: &Session) {
         lost.mark_lost();
-        self.state.lock().drop_session(lost.number);
+        let mut known = self.state.lock();
+        known.drop_session(lost.number);
+        if !lost.has_id() {
+            known.forget_kind();
+        }
     }
 }
 

@@ -68,7 +68,7 @@ pub enum Cause {
         /// How long it asks to wait.
         retry_after: Option<Duration>,
     },
-    /// 400, 401 or 404 to a request that carried a session id. Holds what it is where a new session does not help.
+    /// 400, 401 or 404 to a request that carried a session id, 400, 404 or 422 to one that went without as in earlier cycles. Holds what it is where a new session does not help.
     #[error("the session is lost ({0})")]
     SessionLost(Box<Cause>),
     /// 401 or 403.
@@ -229,6 +229,15 @@ impl Cause {
     /// Whether the server spoke MCP, if only to say no.
     pub(crate) fn is_mcp(&self) -> bool {
         matches!(self, Self::Tool(_) | Self::Rpc { .. })
+    }
+
+    /// What it is of a session without an id that was made in an earlier cycle: the server may be of another kind by now, which wants a session
+    /// (400, 404; 422 of older servers on rmcp) or another protocol version (400). A 401 is about the token there.
+    pub(crate) fn of_another_kind(self) -> Self {
+        match self {
+            Self::Status { status: 400 | 404 | 422, .. } => Self::SessionLost(Box::new(self)),
+            other => other,
+        }
     }
 
     /// What it is where a new session does not help.

@@ -51,7 +51,7 @@ pub enum RetryRule {
     No,
     /// After the backoff: the first delay, doubled each time, jittered.
     Backoff,
-    /// After as long as the server said; not in this cycle where it said nothing.
+    /// After as long as the server said, or the backoff where that is longer; not in this cycle where it said nothing.
     After,
     /// At once, on a new session, once per cycle.
     NewSession,
@@ -89,7 +89,7 @@ impl Class {
             Self::Tls => row("TLS handshake or certificate refused", (No, true, DOWN, Some(Error)), "`tls`"),
             Self::Throttled => row("429; 503 with Retry-After", (After, false, DOWN, Some(Warn)), "the HTTP status"),
             Self::Session => row(
-                "400, 401 or 404 to a request that carried a session id",
+                "400, 401 or 404 to a request that carried a session id; 400, 404 or 422 to one without where an earlier cycle's went so",
                 (NewSession, false, None, None),
                 "only if it repeats on the new session: then as without a session id",
             ),
@@ -151,7 +151,7 @@ pub fn failure_table() -> String {
         let retry = match retry {
             RetryRule::No => "no",
             RetryRule::Backoff => "after the backoff",
-            RetryRule::After => "when the server says, else no",
+            RetryRule::After => "when the server says, but after the backoff at the earliest; else no",
             RetryRule::NewSession => "on a new session, once per cycle",
         };
         let counts = if counts_for_breaker { "yes" } else { "no" };

@@ -149,6 +149,11 @@ impl Session {
         self.heads.session()
     }
 
+    /// Whether the server knows it by an id. One without is there as long as the server stays of its kind.
+    pub(crate) fn has_id(&self) -> bool {
+        self.heads.in_session()
+    }
+
     /// Whether the last request got a reply, of whatever kind.
     pub(crate) fn last_replied(&self) -> bool {
         self.replied.load(Ordering::Relaxed)

@@ -150,6 +150,11 @@ impl Known {
         self.initialized_at.is_none_or(|at| tick.saturating_duration_since(at) >= settings.discovery_interval)
     }
 
+    /// The next connection asks again whether the server speaks without sessions.
+    pub(crate) fn forget_kind(&mut self) {
+        self.initialized_at = None;
+    }
+
     /// `probed`: the tick of a connection that asked whether the server speaks without sessions.
     pub(crate) fn keep_session(&mut self, session: &Arc<Session>, probed: Option<Instant>) {
         if probed.is_some() {

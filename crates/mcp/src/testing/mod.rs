@@ -141,6 +141,11 @@ impl FaultServer {
         self.state().stateless = true;
     }
 
+    /// Hands out session ids from now on, and asks for them, as at first.
+    pub fn stateful(&self) {
+        self.state().stateless = false;
+    }
+
     /// So many tools stand on a page of `tools/list`.
     pub fn page_size(&self, tools: usize) {
         self.state().page_size = tools.max(1);

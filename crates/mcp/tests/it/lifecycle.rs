@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower::{ServiceExt, service_fn};
 
-use crate::world::{INTERVAL, World, answer, target};
+use crate::world::{INTERVAL, World, answer, failure, target};
 
 /// A server on rmcp, as its users write them.
 #[derive(Clone)]
@@ -163,6 +163,92 @@ async fn whatever_an_older_server_says_to_the_question_it_is_initialized_and_not
         answer(&world.cycle(&["a"]).await, "get_a");
         assert_eq!(world.server.probes(), 2, "ten minutes later");
     }
+}
+
+/// Which kind the server is: as `FastMCP` with sessions, without, and as one that speaks 2026-07-28 alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Stateful,
+    Stateless,
+    Modern,
+}
+
+/// The server is of this kind from now on, as after a restart.
+fn become_kind(world: &World, kind: Kind) {
+    world.server.forget_sessions();
+    if kind == Kind::Stateful {
+        world.server.stateful();
+    } else {
+        world.server.stateless();
+    }
+    world.server.guard(move |seen| {
+        let modern = seen.header("mcp-protocol-version") == Some("2026-07-28");
+        match (kind, seen.kind().as_str()) {
+            (Kind::Modern, "server/discover") => Some(Reply::result(json!({
+                "resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}},
+                "ttlMs": 0, "cacheScope": "public",
+            }))),
+            _ if modern != (kind == Kind::Modern) && seen.kind() != "initialize" => {
+                Some(Reply::transport_error(400, "Unsupported protocol version"))
+            }
+            (Kind::Modern, "initialize") => Some(Reply::transport_error(400, "Unsupported protocol version")),
+            _ => None,
+        }
+    });
+}
+
+/// Promise: restarting minicol is never needed.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_comes_back_as_another_kind_is_met_anew() {
+    use Kind::{Modern, Stateful, Stateless};
+    for (from, to) in
+        [(Stateless, Stateful), (Stateful, Stateless), (Modern, Stateful), (Modern, Stateless), (Stateless, Modern)]
+    {
+        let mut world = World::new().await;
+        become_kind(&world, from);
+        for _ in 0..2 {
+            answer(&world.cycle(&["a", "b"]).await, "get_a");
+            world.next_tick().await;
+        }
+        become_kind(&world, to);
+        for _ in 0..2 {
+            let outcome = world.cycle(&["a", "b"]).await;
+            answer(&outcome, "get_a");
+            answer(&outcome, "get_b");
+            assert_eq!(outcome.setup, None, "{from:?} {to:?}");
+            world.next_tick().await;
+        }
+        let version = world.target.snapshot().protocol_version.unwrap();
+        assert_eq!(version == "2026-07-28", to == Modern, "{from:?} {to:?}: {version}");
+    }
+}
+
+/// What refuses one tool alone is that tool's failure: nothing is made anew without end.
+#[tokio::test(start_paused = true)]
+async fn a_tool_that_is_refused_without_a_session_costs_one_handshake_a_cycle() {
+    let mut world = World::new().await;
+    world.server.stateless();
+    world.server.always("tools/call get_b", Reply::status(400));
+    for cycle in 1..=3 {
+        let outcome = world.cycle(&["a", "b"]).await;
+        answer(&outcome, "get_a");
+        assert_eq!(failure(&outcome, "get_b").class(), Class::Protocol);
+        assert_eq!(world.server.count("initialize"), cycle);
+        world.next_tick().await;
+    }
+}
+
+/// The old session is lost, and `initialize` is refused: the next cycle asks again which kind the server is.
+#[tokio::test(start_paused = true)]
+async fn a_server_with_sessions_that_comes_back_without_initialize_is_found_in_the_next_cycle() {
+    let mut world = World::new().await;
+    answer(&world.cycle(&["a"]).await, "get_a");
+    world.next_tick().await;
+    become_kind(&world, Kind::Modern);
+    assert_eq!(failure(&world.cycle(&["a"]).await, "get_a").class(), Class::Protocol);
+    world.next_tick().await;
+    answer(&world.cycle(&["a"]).await, "get_a");
+    assert_eq!(world.target.snapshot().protocol_version.as_deref(), Some("2026-07-28"));
 }
 
 #[tokio::test(start_paused = true)]
