@@ -1,6 +1,7 @@
 //! One session's way to its server, over the HTTP client that targets share. rmcp leads the handshake ([`Greeter`]); every request after it is one
 //! exchange of ours ([`Link::ask`]): a POST, and the one reply to it.
 
+mod events;
 mod exchange;
 mod greeter;
 mod handshake;

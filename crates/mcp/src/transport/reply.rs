@@ -3,30 +3,27 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{FutureExt, Stream, StreamExt, stream};
+use futures::FutureExt;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use minicol_plugin::{net::Gathered, text::foreign};
 use rmcp::model::RequestId;
 use serde_json::Value;
-use sse_stream::SseStream;
 
-use super::{Heads, Link, exchange::Outgoing, media_type, wire};
+use super::{Heads, Link, events::Events, exchange::Outgoing, media_type, wire};
 use crate::Cause;
 
 /// How long the rest of a stream is read after its reply, so that the connection can be used again.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 /// How much of a body that nobody needs is read, for the same reason.
 const MAX_FORGOTTEN: usize = 16 * 1024;
-/// How much of a stream is parsed at once.
-const MAX_PIECE: usize = 4 * 1024;
 /// How long to wait before a broken stream is resumed, where the server names no time; and at least.
 const DEFAULT_RESUME_WAIT: Duration = Duration::from_secs(1);
 const MIN_RESUME_WAIT: Duration = Duration::from_millis(50);
 
 /// What a reply says.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Envelope {
     Result(Value),
     Error { code: i32, message: String },
@@ -129,67 +126,47 @@ impl Link {
         progress: &mut Progress,
     ) -> Result<Option<Envelope>, Cause> {
         let limit = self.0.server.max_response_bytes;
-        let mut events = SseStream::from_bytes_stream(pieces(Limited::new(body, limit)));
-        while let Some(event) = events.next().await {
-            let event = match event {
-                Ok(event) => event,
-                Err(sse_stream::Error::Body(error)) => {
-                    let cause = body_cause(&*error, limit);
+        let (mut body, mut events, mut any) = (Limited::new(body, limit), Events::default(), false);
+        while let Some(frame) = body.frame().await {
+            let mut bytes = match frame {
+                Ok(frame) => frame.into_data().unwrap_or_default(),
+                Err(error) if error.is::<LengthLimitError>() => return Err(Cause::TooLarge(limit)),
+                Err(error) => {
+                    let cause = wire::cause_of(&*error);
                     // A connection that broke is a stream that ended.
                     let resumable = progress.last_id.is_some() && matches!(cause, Cause::Unreachable(_));
                     return if resumable { Ok(None) } else { Err(cause) };
                 }
-                Err(error) => return Err(Cause::Malformed(format!("what came is no event stream ({error})"))),
             };
-            if let Some(id) = event.id.filter(|id| !id.is_empty()) {
-                progress.last_id = Some(id);
-            }
-            progress.retry = event.retry.map(Duration::from_millis).or(progress.retry);
-            let data = event.data.unwrap_or_default();
-            let is_message = event.event.is_none_or(|name| matches!(name.as_str(), "" | "message"));
-            if !is_message || data.trim().is_empty() {
-                continue; // an event of another kind, as proxies send to keep a stream open, or a priming event
-            }
-            if let Some(reply) = envelope(parse(data.as_bytes())?, id)? {
-                // The end of the stream has come with the reply, mostly.
-                if !matches!(events.next().now_or_never(), Some(None)) {
-                    tokio::spawn(tokio::time::timeout(
-                        DRAIN_TIMEOUT,
-                        async move { while events.next().await.is_some() {} },
-                    ));
+            while let Some(event) = events.read(&mut bytes) {
+                any = true;
+                if let Some(id) = event.id.filter(|id| !id.is_empty()) {
+                    progress.last_id = Some(id);
                 }
-                return Ok(Some(reply));
+                progress.retry = event.retry.or(progress.retry);
+                let data = event.data.unwrap_or_default();
+                let is_message = event.name.is_none_or(|name| matches!(name.as_str(), "" | "message"));
+                if !is_message || data.trim_ascii().is_empty() {
+                    continue; // an event of another kind, as proxies send to keep a stream open, or a priming event
+                }
+                if let Some(reply) = envelope(parse(&data)?, id)? {
+                    // The end of the stream has come with the reply, mostly.
+                    if !matches!(body.frame().now_or_never(), Some(None)) {
+                        tokio::spawn(tokio::time::timeout(DRAIN_TIMEOUT, async move {
+                            while let Some(Ok(_)) = body.frame().await {}
+                        }));
+                    }
+                    return Ok(Some(reply));
+                }
             }
         }
-        Ok(None)
-    }
-}
-
-/// The parser makes events of all that it is given at once, and each takes many times its bytes: it is given little at once.
-fn pieces(body: Limited<Incoming>) -> impl Stream<Item = Result<Bytes, BodyError>> {
-    body.into_data_stream().flat_map(|data| {
-        let (mut rest, error) = match data {
-            Ok(data) => (data, None),
-            Err(error) => (Bytes::new(), Some(Err(BodyError(error)))),
-        };
-        let pieces = std::iter::from_fn(move || {
-            let piece = rest.split_to(rest.len().min(MAX_PIECE));
-            (!piece.is_empty()).then_some(Ok(piece))
-        });
-        stream::iter(pieces.chain(error))
-    })
-}
-
-/// `Limited`'s error is boxed, and the parser wants a type.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-struct BodyError(Box<dyn std::error::Error + Send + Sync>);
-
-fn body_cause(error: &(dyn std::error::Error + 'static), limit: usize) -> Cause {
-    match error.downcast_ref::<BodyError>() {
-        Some(BodyError(error)) if error.is::<LengthLimitError>() => Cause::TooLarge(limit),
-        Some(BodyError(error)) => wire::cause_of(&**error),
-        None => wire::cause_of(error),
+        match events.odd() {
+            Some(line) if !any => {
+                let line = minicol_plugin::text::shortened(line, 60);
+                Err(Cause::Malformed(format!("what came is no event stream: {line}")))
+            }
+            _ => Ok(None),
+        }
     }
 }
 
@@ -223,8 +200,11 @@ fn envelope(message: Value, id: &RequestId) -> Result<Option<Envelope>, Cause> {
     if message.contains_key("method") {
         return Ok(None);
     }
-    // An error is ours whatever its id: Python servers say "server-error" where they could not read the request's.
     if let Some(error) = message.get("error") {
+        // Where the server could not read the request's id it says null, or as Python servers do "server-error". A number is another request's.
+        if message.get("id").and_then(number).is_some_and(|theirs| *id != RequestId::Number(theirs)) {
+            return Ok(None);
+        }
         let code = error.get("code").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok());
         let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
         return Ok(Some(Envelope::Error { code: code.unwrap_or_default(), message: foreign(message) }));
@@ -238,14 +218,16 @@ fn envelope(message: Value, id: &RequestId) -> Result<Option<Envelope>, Cause> {
     Ok(Some(Envelope::Result(result)))
 }
 
-/// Some servers give a number back as text.
 fn same_id(theirs: &Value, ours: &RequestId) -> bool {
-    match (theirs, ours) {
-        (Value::Number(theirs), RequestId::Number(ours)) => theirs.as_i64() == Some(*ours),
-        (Value::String(theirs), RequestId::Number(ours)) => theirs.parse() == Ok(*ours),
-        (Value::String(theirs), RequestId::String(ours)) => **theirs == **ours,
-        _ => false,
+    match ours {
+        RequestId::Number(ours) => number(theirs) == Some(*ours),
+        RequestId::String(ours) => theirs.as_str() == Some(&**ours),
     }
+}
+
+/// Some servers give a number back as text.
+fn number(id: &Value) -> Option<i64> {
+    id.as_i64().or_else(|| id.as_str()?.parse().ok())
 }
 
 #[cfg(test)]
@@ -255,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_is_known_by_its_id_and_an_error_by_being_one() {
+    fn a_reply_is_known_by_its_id_and_an_error_is_ours_unless_its_id_is_another_number() {
         let id = RequestId::Number(7);
         let result =
             |id: Value| envelope(json!({"jsonrpc": "2.0", "id": id, "result": {"a": 1}}), &RequestId::Number(7));
@@ -263,9 +245,16 @@ mod tests {
         assert_eq!(result(json!("7")), Ok(Some(Envelope::Result(json!({"a": 1})))));
         assert!(matches!(result(json!(8)), Err(Cause::Malformed(_))));
         assert!(matches!(result(Value::Null), Err(Cause::Malformed(_))));
-        let error = json!({"jsonrpc": "2.0", "id": "server-error", "error": {"code": -32600, "message": "no\u{1b}"}});
+        let error = |theirs: Value| {
+            envelope(json!({"jsonrpc": "2.0", "id": theirs, "error": {"code": -32600, "message": "no\u{1b}"}}), &id)
+        };
         let expected = Envelope::Error { code: -32600, message: "no\\u{1b}".to_owned() };
-        assert_eq!(envelope(error, &id), Ok(Some(expected)));
+        for ours in [json!(7), json!("7"), json!("server-error"), Value::Null] {
+            assert_eq!(error(ours), Ok(Some(expected.clone())));
+        }
+        for anothers in [json!(6), json!("6")] {
+            assert_eq!(error(anothers), Ok(None), "another request's");
+        }
         assert_eq!(envelope(json!({"jsonrpc": "2.0", "method": "ping", "id": 7}), &id), Ok(None));
         for wrong in [json!([]), json!(1), json!({}), json!({"id": 7})] {
             assert!(matches!(envelope(wrong, &id), Err(Cause::Malformed(_))));

@@ -117,6 +117,20 @@ async fn events_of_another_kind_before_the_reply_are_passed_over() {
     answers(reply, AT_ONCE).await;
 }
 
+/// What the standard says to ignore, and what old servers and proxies send.
+#[tokio::test(start_paused = true)]
+async fn odd_lines_in_an_event_stream_are_passed_over() {
+    let before = "x-proxy: 7\nnonsense\nretry: soon\nevent: ping\nevent: message\nid: 1\nid: 2\n";
+    answers(move |seen| Reply::events().chunk(format!("{before}data: {}\n\n", message(&seen.id()))), AT_ONCE).await;
+}
+
+/// Some servers tell on one stream what belongs to another.
+#[tokio::test(start_paused = true)]
+async fn an_error_of_another_request_before_the_reply_is_passed_over() {
+    let error = "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32603,\"message\":\"not yours\"}}\n\n";
+    answers(move |seen| Reply::events().chunk(format!("{error}data: {}\n\n", message(&seen.id()))), AT_ONCE).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_that_never_ends_is_cut_at_the_largest_reply() {
     let endless =
