@@ -46,6 +46,21 @@ pub(crate) fn cause_of(error: &(dyn StdError + 'static)) -> Cause {
             }
             None => {}
         }
+        if let Some(h2) = error.downcast_ref::<h2::Error>().filter(|h2| h2.is_library()) {
+            // What our side refused to read: a list of headers above the bound, or far above it.
+            match h2.reason() {
+                Some(h2::Reason::PROTOCOL_ERROR) if h2.is_reset() => {
+                    return Cause::Malformed("the reply's headers are too many or too long, or are none".to_owned());
+                }
+                Some(h2::Reason::ENHANCE_YOUR_CALM | h2::Reason::PROTOCOL_ERROR) if h2.is_go_away() => {
+                    return Cause::Malformed(format!(
+                        "what came is not HTTP/2, or is a flood ({})",
+                        foreign(&h2.to_string())
+                    ));
+                }
+                _ => {}
+            }
+        }
         if let Some(hyper) = error.downcast_ref::<hyper::Error>() {
             if hyper.is_parse_too_large() {
                 return Cause::Malformed("the reply's headers are too many or too long".to_owned());

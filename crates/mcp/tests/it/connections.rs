@@ -30,7 +30,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     temp_file::TempFile,
-    world::{INTERVAL, World, answer},
+    world::{INTERVAL, World, answer, failure},
 };
 
 type Heads = Arc<Mutex<Vec<Request<()>>>>;
@@ -154,6 +154,28 @@ async fn http_2_is_spoken_where_the_server_offers_it_and_one_connection_carries_
         target.close().await;
         assert_eq!(world.server.count("DELETE"), 1);
     }
+}
+
+/// Over HTTP/1.1 see `faults`.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_headers_over_http_2_is_no_reply() {
+    let world = World::new().await;
+    let (config, pem) = certificate(&[b"h2"]);
+    let file = TempFile::new(&pem);
+    let front = Front::serve(&world, "buddy:443", Some(config)).await;
+    let target = target(&world, "https://buddy/mcp", Some(trusting(&file)), None);
+    answer(&target.cycle(&plan(&world, &["a"])).await, "get_a");
+    let long = "y".repeat(4096);
+    for (headers, says) in [(20, "headers are too many or too long"), (60, "is a flood")] {
+        let flood = (0..headers).fold(Reply::status(200), |reply, n| reply.header(&format!("x-{n}"), &long));
+        world.server.once("tools/call get_a", flood);
+        let outcome = target.cycle(&plan(&world, &["a"])).await;
+        let failure = failure(&outcome, "get_a");
+        assert_eq!((failure.class(), &*failure.error_type()), (Class::Protocol, "invalid_response"), "{failure}");
+        assert!(failure.to_string().contains(says), "{failure}");
+        answer(&target.cycle(&plan(&world, &["a"])).await, "get_a");
+    }
+    assert!(front.versions().iter().all(|seen| *seen == Version::HTTP_2));
 }
 
 #[tokio::test(start_paused = true)]
