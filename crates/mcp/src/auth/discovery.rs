@@ -167,9 +167,9 @@ fn parse(url: &str, what: &str) -> Result<Url, Cause> {
     parsed.ok_or_else(|| refused(&format!("{what} is no http(s) URL ({})", foreign(url))))
 }
 
-/// A secret is as good as gone where it is shown to whomever the polled server names.
-pub(super) fn untrusted() -> Cause {
-    refused("with client_secret_file it is not believed who gives them: set issuer, or token_url")
+/// A secret is as good as gone where it is shown to whomever the polled server names. `key` is the option that holds it.
+pub(super) fn untrusted(key: &str) -> Cause {
+    refused(&format!("with {key} it is not believed who gives them: set issuer, or token_url"))
 }
 
 fn refused(why: &str) -> Cause {

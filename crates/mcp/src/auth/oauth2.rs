@@ -79,8 +79,28 @@ struct Known {
 
 struct Token {
     header: HeaderValue,
-    /// By the monotonic clock.
-    renew_at: Option<Duration>,
+    /// When it is renewed and when it ends, by the monotonic clock; `None` where it lasts for ever.
+    times: Option<Times>,
+}
+
+#[derive(Clone, Copy)]
+struct Times {
+    renew: Duration,
+    end: Duration,
+}
+
+impl Token {
+    /// Its header, where it need not be renewed yet.
+    fn fresh(&self, now: Duration) -> Option<HeaderValue> {
+        self.times.is_none_or(|times| now < times.renew).then(|| self.header.clone())
+    }
+
+    /// Its header, where it still holds; the next try to renew it is after half of what is left.
+    fn put_off(&mut self, now: Duration) -> Option<HeaderValue> {
+        let times = self.times.as_mut().filter(|times| now < times.end)?;
+        times.renew = now + times.end.saturating_sub(now) / 2;
+        Some(self.header.clone())
+    }
 }
 
 impl OAuth2 {
@@ -182,14 +202,13 @@ impl OAuth2 {
 
     /// Gets a token and keeps it.
     async fn fetch(&self, known: &mut Known) -> Result<Option<HeaderValue>, Cause> {
-        known.token = None;
         let Some(provider) = &mut known.provider else { return Ok(None) };
         let granted = self.grant(provider).await?;
-        let renew_at = granted.expires_in.map(|life| {
-            let life = life.min(LONGEST_LIFE);
-            self.clock.monotonic() + life.saturating_sub(RENEW_BEFORE.min(life / 4))
+        let times = granted.expires_in.map(|life| {
+            let (now, life) = (self.clock.monotonic(), life.min(LONGEST_LIFE));
+            Times { renew: now + life.saturating_sub(RENEW_BEFORE.min(life / 4)), end: now + life }
         });
-        known.token = Some(Token { header: granted.header.clone(), renew_at });
+        known.token = Some(Token { header: granted.header.clone(), times });
         Ok(Some(granted.header))
     }
 }
@@ -211,11 +230,15 @@ impl Authorize for OAuth2 {
     async fn header(&self) -> Result<Option<HeaderValue>, Cause> {
         // One flight for all requests: the others wait for its token.
         let mut known = self.known.lock().await;
-        match &known.token {
-            Some(token) if token.renew_at.is_none_or(|at| self.clock.monotonic() < at) => {
-                Ok(Some(token.header.clone()))
-            }
-            _ => self.fetch(&mut known).await,
+        let now = self.clock.monotonic();
+        if let Some(fresh) = known.token.as_ref().and_then(|token| token.fresh(now)) {
+            return Ok(Some(fresh));
+        }
+        // Before the try, which may be cut: a token that still holds is not given up for a failed one.
+        let old = known.token.as_mut().and_then(|token| token.put_off(now));
+        match self.fetch(&mut known).await {
+            Err(_) if old.is_some() => Ok(old),
+            fetched => fetched,
         }
     }
 
@@ -226,11 +249,15 @@ impl Authorize for OAuth2 {
         {
             return Ok(Some(token.header.clone())); // another request was faster
         }
-        let OAuth2Settings { endpoint, credential, token_url, issuer, .. } = &self.settings;
+        known.token = None;
+        let OAuth2Settings { endpoint, credential, token_url, issuer, endpoint_params, .. } = &self.settings;
         if token_url.is_none() {
             known.provider = None; // it may have moved
-            if issuer.is_none() && matches!(credential, ClientCredential::SecretFile(_)) {
-                return Err(untrusted());
+            if issuer.is_none() {
+                let secret = matches!(credential, ClientCredential::SecretFile(_)).then_some("client_secret_file");
+                if let Some(key) = secret.or((!endpoint_params.is_empty()).then_some("endpoint_params")) {
+                    return Err(untrusted(key));
+                }
             }
             let issuer = issuer.as_ref().map(Endpoint::url);
             known.provider = Some(discover(&self.fetch, endpoint.url(), challenge, issuer).await?);

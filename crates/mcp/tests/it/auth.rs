@@ -16,7 +16,7 @@ use base64::{
 use http::{HeaderName, header::AUTHORIZATION};
 use minicol_mcp::{
     Authorize, BearerFile, Class, ClientCredential, CyclePlan, Failure, HttpClient, OAuth2, OAuth2Settings, PollTarget,
-    Proxies, Proxy, Target, TargetSettings, TargetState,
+    Proxies, Proxy, Target, TargetSettings, TargetState, ToolResult,
     testing::{FaultServer, Reply, Seen},
 };
 use minicol_plugin::{config::Secret, net::HttpConnector};
@@ -31,7 +31,7 @@ use tracing_subscriber::{filter::LevelFilter, util::SubscriberInitExt};
 use crate::{
     outside::Lines,
     temp_file::TempFile,
-    world::{INTERVAL, World, answer, failure},
+    world::{INTERVAL, World, answer, failure, result},
 };
 
 /// An MCP server that wants tokens, and the authorization server that gives them: `token-1`, `token-2`, ... of which the last holds.
@@ -465,6 +465,47 @@ async fn a_secret_goes_to_no_authorization_server_that_only_the_polled_server_na
             assert_eq!(protected.posted().len(), 0);
         }
         assert_eq!(evil.requests().len(), 0, "nobody talks to the other one");
+    }
+}
+
+/// What `endpoint_params` hold are secrets as well, also beside a key.
+#[tokio::test(start_paused = true)]
+async fn parameters_go_to_no_authorization_server_that_only_the_polled_server_names() {
+    for pinned in [None, Some(ISSUER.parse().unwrap())] {
+        let protected = Protected::new().await;
+        let (file, _) = key();
+        let (endpoint_params, holds) = ([("pin".to_owned(), Secret::new("hunter2"))].into(), pinned.is_some());
+        let settings = protected.settings(ClientCredential::KeyFile(file.0.clone()));
+        let target = protected.target(OAuth2Settings { issuer: pinned, endpoint_params, ..settings });
+        if holds {
+            protected.works(&target).await;
+        } else {
+            let failure = protected.refused(&target).await;
+            assert!(failure.to_string().contains("with endpoint_params it is not believed"), "{failure}");
+        }
+        assert_eq!(protected.posted().len(), usize::from(holds));
+    }
+}
+
+/// A token holds until its end, whatever becomes of its renewal.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_cannot_be_renewed_early_is_used_until_it_ends() {
+    for broken in [Reply::status(503), Reply::json("{}"), Reply::hang()] {
+        let protected = Protected::new().await;
+        let file = TempFile::new("hunter2");
+        let token_url = Some(format!("{ISSUER}/token").parse().unwrap());
+        let target = protected.target(OAuth2Settings { token_url, ..protected.settings(secret(&file)) });
+        protected.works(&target).await;
+        protected.issuer.guard(move |_| Some(broken.clone()));
+        advance(Duration::from_secs(3545)).await;
+        target.cycle(&protected.plan(&["a"])).await; // one that hangs costs one attempt
+        let tries = protected.posted().len();
+        assert!(tries > 1, "the renewal was tried");
+        protected.works(&target).await;
+        assert_eq!(protected.posted().len(), tries, "and is not tried again with each request");
+        advance(Duration::from_secs(60)).await;
+        let failure = target.cycle(&protected.plan(&["a"])).await;
+        assert!(failure.setup.is_some() || !matches!(result(&failure, "get_a"), ToolResult::Answered(_)), "it ended");
     }
 }
 

@@ -31,7 +31,7 @@ pub struct OAuth2Config {
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_query_if_set")]
     #[schemars(extend("pattern" = "^[Hh][Tt][Tt][Pp][Ss]?://", "examples" = ["https://login.example.com/oauth2/token"]))]
     pub token_url: Option<String>,
-    /// The authorization server. Default: the one that the server's metadata names; with a `client_secret_file` this or `token_url` must be set.
+    /// The authorization server. Default: the one that the server's metadata names; with a `client_secret_file` or `endpoint_params` this or `token_url` must be set.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_query_if_set")]
     #[schemars(extend("pattern" = "^[Hh][Tt][Tt][Pp][Ss]?://", "examples" = ["https://login.example.com"]))]
     pub issuer: Option<String>,
@@ -107,6 +107,11 @@ impl OAuth2Config {
                 let message = "would be shown to whatever authorization server the polled server names";
                 let help = "set `issuer` (the authorization server) or `token_url`; a `private_key_file` needs neither";
                 problems.error("client_secret_file", message).help(help);
+            }
+            (None, None) if !self.endpoint_params.is_empty() => {
+                let message = "would be shown to whatever authorization server the polled server names";
+                let help = "set `issuer` (the authorization server) or `token_url`";
+                problems.error("endpoint_params", message).help(help);
             }
             _ => {}
         }
@@ -310,6 +315,10 @@ mod tests {
             ),
             (
                 oauth2("token_url", Value::Null),
+                "would be shown to whatever authorization server the polled server names",
+            ),
+            (
+                json!({"oauth2": {"client_id": "a", "private_key_file": "k", "endpoint_params": {"audience": "b"}}}),
                 "would be shown to whatever authorization server the polled server names",
             ),
             (oauth2("issuer", json!("https://login")), "says nothing beside `token_url`"),
