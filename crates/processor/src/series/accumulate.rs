@@ -22,11 +22,13 @@ pub(super) struct Item {
 }
 
 impl Metric {
-    /// A histogram's next value, which is observed where it differs from the one before.
+    /// A histogram's next value, which is observed where it differs from the one before. A delta begins with what it finds: another minicol may have
+    /// told that.
     pub(super) fn change(&mut self, attributes: Attributes, value: f64, taking: &mut Taking<'_>) {
         let moment = taking.moment;
         let start = moment.watched_since();
         let bounds = Arc::clone(&self.instrument.bounds);
+        let found = self.instrument.is_delta() && self.was_there(None, moment);
         let hidden = self.hidden.contains(&attributes);
         if let Some((one, new)) = self.accumulating(&attributes, !hidden, taking) {
             if !new && one.answer == moment.answer {
@@ -36,7 +38,11 @@ impl Metric {
             one.seen(moment);
             one.begins_by(moment, start);
             if let Body::Histogram(histogram) = &mut one.body {
-                histogram.observe_change(&bounds, value);
+                if found {
+                    histogram.begin_with(value);
+                } else {
+                    histogram.observe_change(&bounds, value);
+                }
             }
             return;
         }
@@ -48,7 +54,8 @@ impl Metric {
         let one = self.overflowing(moment);
         one.seen(moment);
         one.begins_by(moment, start);
-        if before.map(|((before, _), _)| before) != Some(value)
+        if !found
+            && before.map(|((before, _), _)| before) != Some(value)
             && let Body::Histogram(histogram) = &mut one.body
         {
             taking.tally.overflowed += 1;

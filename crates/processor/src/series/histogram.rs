@@ -59,6 +59,11 @@ impl Histogram {
         self.max = self.max.max(value);
     }
 
+    /// Takes a value for the one before, without observing it.
+    pub(super) fn begin_with(&mut self, value: f64) {
+        self.latest = Some(value);
+    }
+
     /// Observes a value that differs from the one before; the first always does.
     pub(super) fn observe_change(&mut self, bounds: &[f64], value: f64) {
         if self.latest.replace(value) != Some(value) {
