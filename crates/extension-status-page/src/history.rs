@@ -31,6 +31,8 @@ struct Sample {
     /// On the monotonic clock.
     at: Duration,
     accepted: HashMap<ArrowKey, u64>,
+    /// Items that were lost by then.
+    lost: u64,
 }
 
 /// One poll of a target.
@@ -49,7 +51,7 @@ impl History {
                 self.samples.pop_front();
             }
             let accepted = snapshot.books.edges.iter().map(|edge| (key(edge), edge.accepted)).collect();
-            self.samples.push_back(Sample { at, accepted });
+            self.samples.push_back(Sample { at, accepted, lost: snapshot.books.lost() });
         }
         let targets = snapshot.components.iter().filter_map(|component| {
             let target = Target::of(component)?;
@@ -77,6 +79,11 @@ impl History {
         // A total that went back is another arrow of the same name.
         let items = edge.accepted.checked_sub(accepted)?;
         (seconds >= 1.0).then(|| items as f64 / seconds)
+    }
+
+    /// Whether items were lost within the last minute, where `lost` is how many that are by now.
+    pub(crate) fn lost_lately(&self, lost: u64) -> bool {
+        self.samples.front().is_some_and(|sample| sample.lost < lost)
     }
 
     /// How long the last polls of a target took, in seconds, oldest first.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use minicol_pdata::{Batch, Signal};
-use minicol_plugin::{CancellationToken, Clock, EdgeName, HostView, Tap};
+use minicol_plugin::{CancellationToken, Clock, ComponentKind, EdgeName, EdgeSnapshot, HostView, Tap};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
@@ -128,14 +128,12 @@ impl Watch {
     }
 
     fn to_be_looked_at(&self) -> Vec<EdgeName> {
-        let edges = self.host.edges();
+        let (there, books) = (self.host.edges(), self.host.snapshot().books);
         let mut chosen: Vec<EdgeName> = Vec::new();
-        for edge in &edges {
-            // An exporter is where a pipeline ends.
-            let goes_on = |one: &EdgeName| one.pipeline == edge.pipeline && one.from == edge.to;
-            let into = edge.signal == Signal::Metrics && !edges.iter().any(goes_on);
-            if into && !chosen.iter().any(|one| (&one.pipeline, &one.from) == (&edge.pipeline, &edge.from)) {
-                chosen.push(edge.clone());
+        let into = |edge: &&EdgeSnapshot| edge.signal == Signal::Metrics && edge.to_kind == ComponentKind::Exporter;
+        for edge in books.edges.iter().filter(into).map(EdgeSnapshot::edge).filter(|edge| there.contains(edge)) {
+            if !chosen.iter().any(|one| (&one.pipeline, &one.from) == (&edge.pipeline, &edge.from)) {
+                chosen.push(edge);
             }
         }
         chosen

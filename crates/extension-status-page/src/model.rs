@@ -277,11 +277,20 @@ impl Seen<'_> {
         let Snapshot { phase, up_since, books, components, .. } = self.snapshot;
         let of = |wanted: Mood| components.iter().filter(|one| Mood::of_component(one) == wanted).collect::<Vec<_>>();
         let (bad, warn, paused, lost) = (of(Mood::Bad), of(Mood::Warn), of(Mood::Paused), books.lost());
-        let (mood, mut summary) = match phase {
+        let (mut mood, mut summary) = match phase {
             Phase::Starting => (Mood::Idle, "Starting.".to_owned()),
             Phase::Stopping => (Mood::Idle, "Stopping.".to_owned()),
             Phase::Running => running(&bad, &warn, !paused.is_empty()),
         };
+        if self.history.lost_lately(lost) {
+            mood = mood.max(Mood::Warn);
+            summary = format!("Items are being lost. {summary}");
+        }
+        let balanced = books.check().is_ok();
+        if !balanced {
+            mood = Mood::Bad;
+            summary = format!("The books do not balance: what became of some items is not known. {summary}");
+        }
         if !paused.is_empty() {
             summary = format!("{} paused. {summary}", counted(paused.len()));
         }
@@ -295,7 +304,7 @@ impl Seen<'_> {
             up_since: (!up_since.is_unset()).then(|| up_since.as_seconds()),
             now: self.now,
             lost,
-            balanced: books.check().is_ok(),
+            balanced,
             troubles: self.troubles(),
             reload: self.snapshot.reload.clone(),
         }
@@ -420,7 +429,11 @@ fn before(edges: &[&EdgeSnapshot], processor: &str) -> usize {
     let (mut steps, mut at) = (0, processor.to_owned());
     // A chain is no longer than its arrows, whatever these say.
     while steps <= edges.len() {
-        let Some(edge) = edges.iter().find(|edge| edge.to == at && edge.from != at) else { break };
+        let Some(edge) =
+            edges.iter().find(|edge| edge.to_kind == ComponentKind::Processor && edge.to == at && edge.from != at)
+        else {
+            break;
+        };
         at.clone_from(&edge.from);
         steps += 1;
     }

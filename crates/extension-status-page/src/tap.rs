@@ -13,7 +13,7 @@ use axum::{
 use futures::stream;
 use minicol_pdata::Batch;
 use minicol_plugin::{
-    CancellationToken, Clock, EdgeName, HostView, Seen, Tap,
+    CancellationToken, Clock, ComponentKind, EdgeName, EdgeSnapshot, HostView, Seen, Tap,
     print::{Verbosity, render},
 };
 use serde::Deserialize;
@@ -134,7 +134,9 @@ async fn answer(State(taps): State<Arc<Taps>>, Query(wanted): Query<Wanted>) -> 
             "looking at telemetry is off: set `tap: true` in status_page; whoever reaches the page sees it then";
         return Taps::refusal(StatusCode::FORBIDDEN, error);
     }
-    let Some(called) = &wanted.edge else { return Json(json!(in_order(&taps.host.edges()))).into_response() };
+    let Some(called) = &wanted.edge else {
+        return Json(json!(in_order(&taps.host.snapshot().books.edges, &taps.host.edges()))).into_response();
+    };
     let rate = wanted.rate.unwrap_or(RATE);
     if !(rate > 0.0 && rate <= MAX_RATE) {
         return Taps::refusal(
@@ -177,21 +179,26 @@ async fn answer(State(taps): State<Arc<Taps>>, Query(wanted): Query<Wanted>) -> 
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
 
-/// From the receivers on, pipeline by pipeline.
-fn in_order(edges: &[EdgeName]) -> Vec<EdgeName> {
-    let before = |edge: &EdgeName| {
+/// Those of the arrows that are there now, from the receivers on, pipeline by pipeline.
+fn in_order(edges: &[EdgeSnapshot], there: &[EdgeName]) -> Vec<EdgeName> {
+    let before = |edge: &EdgeSnapshot| {
         let (mut steps, mut at) = (0, &edge.from);
+        let into = |at: &str| {
+            let of_it =
+                edges.iter().filter(|one| one.pipeline == edge.pipeline && one.to_kind == ComponentKind::Processor);
+            of_it.into_iter().find(|one| one.to == *at && one.from != *at)
+        };
         // A chain is no longer than its arrows, whatever these say.
         while steps < edges.len()
-            && let Some(into) =
-                edges.iter().find(|one| one.pipeline == edge.pipeline && one.to == *at && one.from != *at)
+            && let Some(into) = into(at)
         {
             (steps, at) = (steps + 1, &into.from);
         }
         steps
     };
+    let there = edges.iter().filter(|edge| there.contains(&edge.edge()));
     let mut ordered: Vec<(String, usize, EdgeName)> =
-        edges.iter().map(|edge| (edge.pipeline.clone(), before(edge), edge.clone())).collect();
+        there.map(|edge| (edge.pipeline.clone(), before(edge), edge.edge())).collect();
     ordered.sort_by(|(pipeline, steps, _), (other, more, _)| (pipeline, steps).cmp(&(other, more)));
     ordered.into_iter().map(|(.., edge)| edge).collect()
 }

@@ -26,11 +26,14 @@ fn component(kind: ComponentKind, id: &str, status: Status) -> ComponentSnapshot
     }
 }
 
+const PROCESSORS: [&str; 2] = ["memory_limiter", "mapping"];
+
 fn edge(from: &str, to: &str, signal: Signal, accepted: u64) -> EdgeSnapshot {
     EdgeSnapshot {
         pipeline: "metrics".into(),
         from: from.into(),
         to: to.into(),
+        to_kind: if PROCESSORS.contains(&to) { ComponentKind::Processor } else { ComponentKind::Exporter },
         signal,
         offered: accepted,
         accepted,

@@ -132,6 +132,7 @@ impl Edge {
             pipeline: self.pipeline.clone(),
             from: self.from.clone(),
             to: self.to.to_string(),
+            to_kind: self.kind,
             signal: self.signal,
             offered: passed.offered,
             accepted: passed.taken,

@@ -30,6 +30,8 @@ pub struct EdgeSnapshot {
     pub from: String,
     /// Where it ends.
     pub to: String,
+    /// What kind of component that is: a receiver and an exporter may have one id.
+    pub to_kind: ComponentKind,
     /// What it carries.
     pub signal: Signal,
     /// Items that were to pass.
@@ -274,6 +276,7 @@ mod tests {
             pipeline: "metrics".into(),
             from: from.into(),
             to: to.into(),
+            to_kind: ComponentKind::Processor,
             signal: Signal::Metrics,
             offered: accepted,
             accepted,

@@ -67,12 +67,14 @@ impl Redactor {
         let named = fields.get("key").and_then(Value::as_str).is_some_and(|name| (self.is_secret)(name));
         if named && fields.len() == 2 {
             match fields.get_mut("value") {
-                // A number is no secret, and what is not a text here would be none for OTLP either.
-                Some(Value::Object(value)) if !value.keys().any(|kind| NUMBERS.contains(&&**kind)) => {
+                // A number is no secret.
+                Some(Value::Object(value))
+                    if value.len() == 1 && value.keys().all(|kind| NUMBERS.contains(&&**kind)) => {}
+                Some(Value::Object(value)) => {
                     *value = Map::from_iter([("stringValue".to_owned(), Secret::REDACTED.into())]);
                 }
-                Some(value @ Value::String(_)) => *value = Secret::REDACTED.into(),
-                _ => {}
+                Some(value) => hide(value),
+                None => {}
             }
             return;
         }

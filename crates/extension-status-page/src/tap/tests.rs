@@ -27,6 +27,7 @@ async fn page(config: StatusPageConfig) -> Harness {
         pipeline,
         from,
         to,
+        to_kind: ComponentKind::Exporter,
         signal,
         offered: 0,
         accepted: 0,

@@ -139,15 +139,36 @@ impl Engine {
     }
 
     /// A cycle outside of the grid, its observations handed over before it ends.
-    pub(crate) async fn once(&self, interval: Duration, cancel: &CancellationToken) -> Result<PollReport, PollerError> {
-        let _turn = self.turn.lock().await;
+    pub(crate) async fn once(
+        self: &Arc<Self>,
+        interval: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<PollReport, PollerError> {
+        let turn = self.turn.lock().await;
         let at = Instant::now();
         let tick = Tick { at, deadline: at + interval, missed: 0 };
         let Brought { batch, report, span } = self.poll(tick, cancel).await.ok_or(PollerError::Cancelled)?;
-        let handing = span.around(self.consume(batch, cancel));
+        // The grid goes on, however long what comes next takes.
+        drop(turn);
+        let items = batch.items() as u64;
+        let (engine, until) = (Arc::clone(self), cancel.clone());
+        let handing = span.around(async move { engine.consume(batch, &until).await });
         drop(span);
-        let _permit = self.hand_over.acquire().await;
-        match handing.await {
+        let Ok(Ok(permit)) = timeout_at(tick.deadline, Arc::clone(&self.hand_over).acquire_owned()).await else {
+            let busy = Rejected::retryable("busy", "it has not yet taken those of the cycle before");
+            self.passed_over(items, &busy);
+            return Err(PollerError::Refused(busy.message));
+        };
+        let handed = tokio::spawn(async move {
+            let _permit = permit;
+            handing.await
+        });
+        let Ok(handed) = timeout_at(tick.deadline, handed).await else {
+            return Err(PollerError::Refused(
+                "what was polled is offered still: what comes next takes its time".to_owned(),
+            ));
+        };
+        match handed.unwrap_or_else(|_| Err(ended())) {
             Ok(()) => Ok(report),
             Err(rejected) => Err(PollerError::Refused(foreign(&rejected.message))),
         }
