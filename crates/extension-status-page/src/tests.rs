@@ -224,6 +224,32 @@ async fn without_a_processor_every_arrow_is_drawn_and_every_component_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_lost_within_the_last_minute_stands_out_and_old_losses_do_not() {
+    let all_is_well = |lost: u64| {
+        let mut snapshot = snapshot(100);
+        snapshot.components.iter_mut().for_each(|component| component.status = Status::Ok);
+        let edge = edge("mapping", "debug", Signal::Metrics, 100);
+        let refused = [("busy".to_owned(), lost)].into();
+        snapshot.books.accounts.clear();
+        snapshot.books.edges = vec![EdgeSnapshot { offered: 100 + lost, refused, lost, ..edge }];
+        snapshot.books.check().unwrap();
+        snapshot.components.retain(|component| component.kind != ComponentKind::Receiver);
+        snapshot
+    };
+    let running = Running::with(all_is_well(4)).await;
+    let mood = |status: Value| status["mood"].clone();
+    assert_eq!(mood(running.json("/api/v1/status").await), json!("good"), "lost before anybody looked");
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    running.harness.set_snapshot(all_is_well(9));
+    let status = running.json("/api/v1/status").await;
+    assert_eq!(status["mood"], json!("warn"));
+    assert!(status["summary"].as_str().unwrap().starts_with("Items are being lost."), "{status}");
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(mood(running.json("/api/v1/status").await), json!("good"));
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rate_is_over_the_last_minute() {
     let running = Running::with(snapshot(100)).await;
     let rate = |pipelines: Value| pipelines[0]["arrows"][0]["rate"].clone();

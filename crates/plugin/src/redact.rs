@@ -194,6 +194,9 @@ mod tests {
             "attributes": [
                 {"key": "http.request.header.authorization", "value": {"stringValue": "x"}},
                 {"key": "url", "value": {"stringValue": "https://h/?k=hunter2"}},
+                {"key": "api_key", "value": ["x", {"y": "z"}]},
+                {"key": "token", "value": {"intValue": "7", "note": "x"}},
+                {"key": "secret.count", "value": {"intValue": "7"}},
             ],
         });
         redactor().document(&mut document);
@@ -203,6 +206,9 @@ mod tests {
             "attributes": [
                 {"key": "http.request.header.authorization", "value": {"stringValue": redacted}},
                 {"key": "url", "value": {"stringValue": "https://h/?k=[REDACTED]"}},
+                {"key": "api_key", "value": [redacted, {"y": redacted}]},
+                {"key": "token", "value": {"stringValue": redacted}},
+                {"key": "secret.count", "value": {"intValue": "7"}},
             ],
         });
         assert_eq!(document, expected);

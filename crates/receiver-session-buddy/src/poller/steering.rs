@@ -27,7 +27,7 @@ impl Steering {
         Self { engine: Arc::downgrade(engine), interval }
     }
 
-    async fn poll(&self, engine: &Engine) -> Result<String, String> {
+    async fn poll(&self, engine: &Arc<Engine>) -> Result<String, String> {
         let report = engine.once(self.interval, engine.abandoned()).await;
         report.map(|report| in_words(engine.endpoint(), &report)).map_err(|error| error.to_string())
     }

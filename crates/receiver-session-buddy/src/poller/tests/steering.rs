@@ -127,6 +127,19 @@ async fn a_poll_that_is_asked_for_comes_beside_those_of_the_interval() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_poll_that_is_asked_for_while_nothing_is_taken_holds_up_no_other() {
+    let stage = Stage::new(every(30));
+    stage.run_for(10).await;
+    stage.sink.hold(true);
+    let told = stage.asks("poll_now", None).await.unwrap_err();
+    assert!(told.contains("is offered still"), "{told}");
+    stage.pass(50).await;
+    assert_eq!(stage.begun(), [0, 10, 30, 60], "the grid goes on");
+    stage.asks("pause", None).await.unwrap();
+    stage.sink.hold(false);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_open_breaker_can_be_closed_and_that_is_not_told_as_an_answer() {
     let stage = Stage::new(every(30));
     stage.run_for(10).await;
