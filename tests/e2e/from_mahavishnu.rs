@@ -116,6 +116,24 @@ async fn what_does_not_fit_is_told_and_made_to_fit() {
 }
 
 #[tokio::test]
+async fn merged_keys_count_and_other_blocks_are_their_readers_affair() {
+    let output = import(
+        "defaults: &defaults {interval_seconds: 45, timeout_seconds: 7}
+twice: {a: 1, a: 2}
+twice: !tagged [{b: 1, b: 2}]
+observability: {<<: {otlp_endpoint: 'http://backend:4317'}, c: 1, c: 2}
+session_buddy_polling: {<<: *defaults, enabled: true, timeout_seconds: 8}
+",
+    )
+    .await;
+    let config = configured(&output).await;
+    let receiver = &config["receivers"]["session_buddy"];
+    assert_eq!((&receiver["interval_seconds"], &receiver["timeout_seconds"]), (&json!(45.0), &json!(8.0)));
+    assert_eq!(config["exporters"]["otlp"]["endpoint"], "http://backend:4317");
+    assert!(!output.stderr.contains("<<"), "{}", output.stderr);
+}
+
+#[tokio::test]
 async fn a_dollar_begins_no_reference() {
     let output = import("session_buddy_polling: {enabled: true, endpoint: 'http://localhost/${HOME}/$x/mcp'}").await;
     let config = configured(&output).await;
@@ -132,6 +150,9 @@ async fn a_file_that_says_nothing_usable_is_an_error_that_says_so() {
             "`session_buddy_polling.interval_seconds` must be a number",
         ),
         ("session_buddy_polling: {endpoint: 'ftp://x'}", "ftp"),
+        ("session_buddy_polling: {enabled: true, enabled: false}", "duplicate entry"),
+        ("session_buddy_polling: {}\nsession_buddy_polling: {}", "stands there twice"),
+        ("[session_buddy_polling]", "has no block"),
         ("a: [", "cannot be used as YAML or JSON"),
         ("session_buddy_polling: {}\n---\na: 1\n", "more than one YAML document"),
     ] {

@@ -1,5 +1,6 @@
 //! From the settings of Mahavishnu's own poller to a pipeline file that does the same.
 
+mod picked;
 mod settings;
 mod write;
 
@@ -14,12 +15,11 @@ use anyhow::{Context, bail};
 use minicol_config::{Environment, Request};
 use minicol_host::Plan;
 use minicol_plugin::text::foreign;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::print;
 use crate::{components::REGISTRY, tell};
-use settings::{BLOCK, Settings};
+use settings::{BLOCK, OTLP_ENDPOINT, Settings};
 
 /// The longest settings file that is read.
 const MAX_BYTES: u64 = 4 << 20;
@@ -70,14 +70,15 @@ fn parse(text: &str) -> anyhow::Result<Value> {
         return Ok(value);
     }
     let mut documents = serde_yaml::Deserializer::from_str(text);
-    let first = documents.next().map(serde_yaml::Value::deserialize).transpose()?.unwrap_or_default();
+    let mut first = documents.next().map(picked::root).transpose()?.unwrap_or_default();
     if documents.next().is_some() {
         bail!("it holds more than one YAML document (`---`): keep the one with `{BLOCK}`");
     }
+    first.apply_merge()?;
     Ok(lenient(first))
 }
 
-/// Neighbours may hold what JSON cannot (keys that are no text, numbers that are none): they are left out.
+/// It may hold what JSON cannot (keys that are no text, numbers that are none): they are left out.
 fn lenient(value: serde_yaml::Value) -> Value {
     match value {
         serde_yaml::Value::Mapping(map) => map

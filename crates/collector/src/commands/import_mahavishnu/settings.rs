@@ -4,6 +4,8 @@ use serde_json::Value;
 
 /// The block of the settings file.
 pub(super) const BLOCK: &str = "session_buddy_polling";
+/// Where Mahavishnu sent its metrics: a block, and a key in it.
+pub(super) const OTLP_ENDPOINT: (&str, &str) = ("observability", "otlp_endpoint");
 
 const KEYS: [&str; 8] = [
     "enabled",
@@ -75,7 +77,7 @@ impl Settings {
                 100.0,
             )?,
             metrics_to_collect: tools(get("metrics_to_collect"))?,
-            backend: backend(root.pointer("/observability/otlp_endpoint")),
+            backend: backend(root.get(OTLP_ENDPOINT.0).and_then(|block| block.get(OTLP_ENDPOINT.1))),
             unknown: unknown.collect(),
         })
     }
