@@ -144,6 +144,7 @@ async fn sessions_that_are_lost_freezes_and_restarts_leave_no_false_count() {
         .await;
     let ups = |name: &str| poller.of(name, "session_buddy.up");
     assert!(ups("forgetful").iter().all(|up| *up == Value::Int(1)), "a lost session is made anew in the same cycle");
+    assert!(simulators[0].1.initialized() >= 2, "there was a session to lose, and it was lost");
     assert!(ups("freezing").contains(&Value::Int(0)) && ups("restarting").contains(&Value::Int(0)));
     for (_, one) in &simulators {
         one.set_faults(Faults::default());

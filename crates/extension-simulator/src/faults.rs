@@ -14,7 +14,8 @@ pub struct Faults {
     pub jitter: GoDuration,
     /// When the simulated process is down (503). At the end of each period it starts anew: totals begin at 0, sessions are unknown.
     pub restart: Window,
-    /// How often the server forgets its sessions (404), and nothing else. 0 is never.
+    /// How often the server forgets its sessions (404), and nothing else. Where it does, the profile `contract` speaks no version of MCP without sessions
+    /// (2026-07-28). 0 is never.
     pub lose_sessions_every: GoDuration,
     /// When the server takes connections and requests, but answers none.
     pub freeze: Window,

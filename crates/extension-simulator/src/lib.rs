@@ -88,6 +88,11 @@ impl Simulator {
         self.shared.calls()
     }
 
+    /// How often it was asked to begin a session so far.
+    pub fn initialized(&self) -> u64 {
+        self.shared.initialized()
+    }
+
     /// Ends: takes no more requests, and cuts those that wait.
     pub async fn stop(mut self) {
         self.stop.cancel();

@@ -67,6 +67,11 @@ impl Plan {
         if begins_anew { Some(Due::Restart(self.since + began)) } else { forgets.then_some(Due::LoseSessions) }
     }
 
+    /// Whether there are sessions to lose.
+    pub(crate) fn loses_sessions(&self) -> bool {
+        !self.faults.lose_sessions_every.0.is_zero()
+    }
+
     /// Whether the process is down.
     pub(crate) fn is_down(&self, now: Duration) -> bool {
         self.faults.restart.open_until(now.saturating_sub(self.since)).is_some()

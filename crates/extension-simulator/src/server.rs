@@ -2,7 +2,10 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -43,6 +46,7 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// None before it serves and after it was told to end. (A process holds on to what is shared: this is where the circle is cut.)
     process: ArcSwapOption<Process>,
+    initialized: AtomicU64,
 }
 
 struct State {
@@ -92,7 +96,7 @@ impl Shared {
         let plan = Plan::new(config.faults.clone(), config.seed, now.monotonic);
         let profile = config.profile;
         let state = Mutex::new(State { config, model, plan, life });
-        Self { environment, profile, tell, state, process: ArcSwapOption::empty() }
+        Self { environment, profile, tell, state, process: ArcSwapOption::empty(), initialized: AtomicU64::new(0) }
     }
 
     /// Totals begin at 0, and sessions are unknown.
@@ -126,6 +130,19 @@ impl Shared {
     pub(crate) fn set_faults(&self, faults: Faults) {
         let now = self.now();
         self.state().plan.replace(faults, now);
+    }
+
+    /// Whether only versions of MCP are spoken that have sessions: those that are to be lost.
+    pub(crate) fn insists_on_sessions(&self) -> bool {
+        self.state().plan.loses_sessions()
+    }
+
+    pub(crate) fn count_initialize(&self) {
+        self.initialized.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn initialized(&self) -> u64 {
+        self.initialized.load(Ordering::Relaxed)
     }
 
     pub(crate) fn calls(&self) -> BTreeMap<String, u64> {

@@ -2,7 +2,7 @@
 
 mod tools;
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::{BodyExt, Full};
@@ -64,15 +64,22 @@ impl Process {
     ) -> Response<Answer> {
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let message: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let initializes = message["method"] == "initialize";
+        if initializes {
+            shared.count_initialize();
+        }
         let holds = {
             let sessions = self.sessions.sessions.read().await;
-            if message["method"] == "initialize" && sessions.len() >= MAX_SESSIONS {
+            if initializes && sessions.len() >= MAX_SESSIONS {
                 return plain(StatusCode::SERVICE_UNAVAILABLE, "", "too many sessions\n");
             }
             match header("mcp-session-id") {
                 Some(id) => sessions.contains_key(id),
                 // From this version on there are no sessions.
-                None => header("mcp-protocol-version") >= Some(ProtocolVersion::NO_INITIALIZE.as_str()),
+                None => {
+                    !shared.insists_on_sessions()
+                        && header("mcp-protocol-version") >= Some(ProtocolVersion::NO_INITIALIZE.as_str())
+                }
             }
         };
         // What is no call, or none that may be made, is rmcp's to answer, or to refuse.
@@ -91,6 +98,14 @@ impl ServerHandler for Buddy {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
             .with_server_info(Implementation::new("session-buddy-simulator", env!("CARGO_PKG_VERSION")))
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        let all = ProtocolVersion::KNOWN_VERSIONS;
+        if self.0.insists_on_sessions() {
+            return all.iter().filter(|version| version.has_initialize()).cloned().collect();
+        }
+        Cow::Borrowed(all)
     }
 
     async fn list_tools(

@@ -98,6 +98,7 @@ impl Process {
             return refusal(StatusCode::BAD_REQUEST, -32602, &arguments::no_message(&message));
         }
         if method == Some("initialize") {
+            shared.count_initialize();
             return self.initialize(shared, &message, known, session);
         }
         if !known {

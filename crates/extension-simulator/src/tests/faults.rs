@@ -137,6 +137,26 @@ async fn sessions_are_lost_and_nothing_else() {
     }
 }
 
+/// There are sessions to lose: a client that asks for a version without them is told that it is not spoken, and one that used it is refused.
+#[tokio::test(start_paused = true)]
+async fn where_sessions_are_lost_no_version_without_them_is_spoken() {
+    let faults = Faults { lose_sessions_every: GoDuration::from_secs(60), ..Faults::default() };
+    let newest = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "server/discover")];
+    let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "0"}, "io.modelcontextprotocol/clientCapabilities": {}});
+    let discover = json!({"jsonrpc": "2.0", "id": 1, "method": "server/discover", "params": {"_meta": meta}});
+    for (faults, spoken) in [(Faults::default(), true), (faults, false)] {
+        let (harness, simulator) = with(faults).await;
+        let client = Client { harness: &harness, session: None };
+        let (status, _, text) = client.send(Method::POST, &newest, &discover).await;
+        assert_eq!(status == 200 && text.contains("2026-07-28\"]"), spoken, "{status} {text}");
+        let call = client.send(Method::POST, &newest[..1], &call_of("get_workflow_metrics")).await;
+        assert_eq!(simulator.calls().contains_key("get_workflow_metrics"), spoken, "{call:?}");
+        Client::open(&harness).await;
+        assert_eq!(simulator.initialized(), 1);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_asked_in_a_freeze_is_answered_after_it() {
     let (harness, simulator) = with(Faults { freeze: every(60, 20), ..Faults::default() }).await;
