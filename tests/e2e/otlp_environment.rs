@@ -54,6 +54,18 @@ const ALL: [(&str, &str); 13] = [
 ];
 
 #[tokio::test]
+async fn a_preference_that_is_not_followed_is_warned_of_also_beside_what_is_written() {
+    let file = file("{otlp: {endpoint: \"http://written.example:4317\"}}", "otlp");
+    let variables = [
+        ("METRICS_TEMPORALITY_PREFERENCE", "delta"),
+        ("METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram"),
+    ];
+    let (_, notes) = printed(&file, "otlp", &variables).await;
+    assert!(notes.contains("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE>:1:1: it is not used"), "{notes}");
+    assert!(!notes.contains("AGGREGATION"), "that is what happens anyhow: {notes}");
+}
+
+#[tokio::test]
 async fn what_is_not_written_comes_from_the_variables_of_the_sdks() {
     let file = file("{otlp: , otlphttp: }", "otlp, otlphttp");
     let (grpc, notes) = printed(&file, "otlp", &ALL).await;

@@ -73,6 +73,10 @@ fn common() -> Vec<EnvironmentDefault> {
         let key = signal.map_or(vec!["timeout"], |signal| vec!["timeouts", signal.name()]);
         all.push(EnvironmentDefault::otlp(signal, "TIMEOUT", key, vec![vec!["timeout"]], milliseconds));
     }
+    // They are for what makes metrics, which an exporter here does not.
+    let metrics = Some(Signal::Metrics);
+    all.push(EnvironmentDefault::otlp(metrics, "TEMPORALITY_PREFERENCE", Vec::new(), Vec::new(), temporality));
+    all.push(EnvironmentDefault::otlp(metrics, "DEFAULT_HISTOGRAM_AGGREGATION", Vec::new(), Vec::new(), aggregation));
     all
 }
 
@@ -150,6 +154,24 @@ fn http_protocol(text: &str) -> Reading {
     }
 }
 
+fn temporality(text: &str) -> Reading {
+    not_used(text, "cumulative", "write `temporality: delta` into the rules of the processor that makes the metrics")
+}
+
+fn aggregation(text: &str) -> Reading {
+    let help = "write `type: exponential_histogram` into the rules of the processor that makes the metrics";
+    not_used(text, "explicit_bucket_histogram", help)
+}
+
+/// A preference that is not followed: a warning, unless it is what happens anyhow.
+fn not_used(text: &str, default: &str, help: &str) -> Reading {
+    if text.trim().eq_ignore_ascii_case(default) {
+        return Ok(None);
+    }
+    let message = format!("it is not used: what is exported is what was made, and minicol's own metrics are {default}");
+    Err(Problem { path: Vec::new(), message, help: Some(help.to_owned()), warning: true })
+}
+
 /// The type of an exporter goes before the variable: a warning.
 fn another(protocol: &str, but: &str, help: &str) -> Reading {
     let message = format!("the protocol shall be {protocol}, but {but}");
@@ -174,7 +196,9 @@ mod tests {
 
     #[test]
     fn texts_mean_what_the_specification_says() {
-        let good: [(Read, &str, Value); 11] = [
+        let good: [(Read, &str, Value); 13] = [
+            (temporality, "Cumulative", Value::Null),
+            (aggregation, "explicit_bucket_histogram", Value::Null),
             (milliseconds, "1500", json!("1500ms")),
             (milliseconds, "0", json!("0ms")),
             (switch, "True", json!(true)),
@@ -190,7 +214,9 @@ mod tests {
         for (read, text, value) in good {
             assert_eq!(read(text).map(Option::unwrap_or_default), Ok(value), "{text}");
         }
-        let bad: [(Read, &str, bool); 7] = [
+        let bad: [(Read, &str, bool); 9] = [
+            (temporality, "delta", true),
+            (aggregation, "base2_exponential_bucket_histogram", true),
             (milliseconds, "10s", false),
             (milliseconds, "-1", false),
             (switch, "1", false),
@@ -207,6 +233,7 @@ mod tests {
     #[test]
     fn each_option_has_a_variable_for_all_signals_and_one_for_each() {
         for (all, options) in [(of_grpc(), 9), (of_http(), 9)] {
+            let all: Vec<_> = all.into_iter().filter(|one| !one.key.is_empty()).collect();
             assert_eq!(all.len(), options * 4);
             let signal = |one: &EnvironmentDefault| one.signal;
             assert_eq!(all.iter().filter(|one| signal(one).is_none()).count(), options);

@@ -86,13 +86,13 @@ fn fill(loaded: &mut Loaded, at: &Path, defaults: impl Iterator<Item = Environme
     }
 }
 
-/// Whether the file says what the variable would give.
+/// Whether the file says what the variable would give. One without a key gives nothing: there is only something to say of it.
 fn is_written(body: &Node, default: &EnvironmentDefault) -> bool {
     let there = |keys: &Vec<&'static str>| {
         let found = body.find(&Path::keys(keys.iter().copied()));
         found.is_some_and(|node| !node.is_null())
     };
-    there(&default.key) || default.unless.iter().any(there)
+    (!default.key.is_empty() && there(&default.key)) || default.unless.iter().any(there)
 }
 
 /// What reaches an exporter, by the pipelines that name it.

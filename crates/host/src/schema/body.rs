@@ -67,7 +67,7 @@ fn about<P: Product + ?Sized>(entry: &Entry<P>) -> Value {
     if let Some(overrides) = entry.environment {
         about["overridden_by"] = json!({ "prefix": overrides.prefix, "id": overrides.id });
     }
-    let filled = (entry.environment_defaults)();
+    let filled: Vec<_> = (entry.environment_defaults)().into_iter().filter(|one| !one.key.is_empty()).collect();
     if !filled.is_empty() {
         let filled = filled.iter().map(|one| json!({ "variable": one.variable, "key": one.key.join(".") }));
         about["filled_in_by"] = filled.collect();
