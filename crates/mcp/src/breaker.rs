@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use minicol_pdata::Timestamp;
 use tokio::time::Instant;
 
 use crate::{BreakerSnapshot, BreakerState};
@@ -109,8 +110,9 @@ impl Breakers {
         }
     }
 
-    pub(crate) fn snapshot(&self) -> BTreeMap<Arc<str>, BreakerSnapshot> {
-        self.0.iter().map(|(name, breaker)| (Arc::clone(name), breaker.snapshot())).collect()
+    /// `until` tells when the cooldown of one that was opened at an instant is over, on the wall clock.
+    pub(crate) fn snapshot(&self, until: impl Fn(Instant) -> Timestamp) -> BTreeMap<Arc<str>, BreakerSnapshot> {
+        self.0.iter().map(|(name, breaker)| (Arc::clone(name), breaker.snapshot(&until))).collect()
     }
 }
 
@@ -122,19 +124,25 @@ impl Breaker {
         }
     }
 
-    fn snapshot(&self) -> BreakerSnapshot {
+    fn snapshot(&self, until: impl Fn(Instant) -> Timestamp) -> BreakerSnapshot {
         let state = match (self.opened, self.probing) {
             (None, _) => BreakerState::Closed,
             (Some(_), false) => BreakerState::Open,
             (Some(_), true) => BreakerState::Probing,
         };
-        BreakerSnapshot { state, failures: self.failures }
+        BreakerSnapshot { state, failures: self.failures, open_until: self.opened.map(until) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CLOSED: BreakerSnapshot = BreakerSnapshot { state: BreakerState::Closed, failures: 0, open_until: None };
+
+    fn until(_: Instant) -> Timestamp {
+        Timestamp::from_nanos(7)
+    }
 
     const RULES: BreakerRules = BreakerRules { threshold: 3, cooldown: Duration::from_secs(30) };
 
@@ -168,13 +176,14 @@ mod tests {
         assert_eq!(breakers.admission("a", early, RULES), Admission::Refused);
         assert_eq!(breakers.admission("a", due, RULES), Admission::Probe);
         breakers.begin_probe("a");
-        assert_eq!(breakers.snapshot()["a"].state, BreakerState::Probing);
+        let probing = breakers.snapshot(until)["a"];
+        assert_eq!((probing.state, probing.open_until), (BreakerState::Probing, Some(until(tick))));
         breakers.settle("a", Verdict::Neither, due, RULES);
         assert_eq!(breakers.admission("a", due, RULES), Admission::Probe, "a probe that decides nothing stays due");
         breakers.settle("a", Verdict::Failure, due, RULES);
         assert_eq!(breakers.admission("a", due, RULES), Admission::Refused);
         breakers.settle("a", Verdict::Success, due, RULES);
-        assert_eq!(breakers.snapshot()["a"], BreakerSnapshot { state: BreakerState::Closed, failures: 0 });
+        assert_eq!(breakers.snapshot(until)["a"], CLOSED);
     }
 
     #[test]
@@ -186,7 +195,7 @@ mod tests {
         }
         assert!(breakers.close("a"));
         assert_eq!(breakers.admission("a", tick, RULES), Admission::Call);
-        assert_eq!(breakers.snapshot()["a"], BreakerSnapshot { state: BreakerState::Closed, failures: 0 });
+        assert_eq!(breakers.snapshot(until)["a"], CLOSED);
     }
 
     #[test]
@@ -199,7 +208,7 @@ mod tests {
         for _ in 0..3 {
             breakers.set_up_failed(later, RULES);
         }
-        assert_eq!(breakers.snapshot()["a"].failures, 3, "an open one does not count");
+        assert_eq!(breakers.snapshot(until)["a"].failures, 3, "an open one does not count");
         assert_eq!(breakers.admission("a", later, RULES), Admission::Probe);
         assert!(breakers.all_open());
         breakers.set_up_failed(later, RULES);
@@ -213,7 +222,7 @@ mod tests {
         breakers.rename("get_x", &"x".into());
         breakers.keep(&["x".into()]);
         breakers.settle("b", Verdict::Failure, tick, RULES);
-        let snapshot = breakers.snapshot();
+        let snapshot = breakers.snapshot(until);
         assert_eq!(snapshot.len(), 1);
         assert_eq!(snapshot["x"].failures, 1);
     }

@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde::Serialize;
+use minicol_pdata::Timestamp;
+use serde::{Serialize, Serializer};
 
 /// What is known of a target at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -26,6 +27,9 @@ pub struct BreakerSnapshot {
     pub state: BreakerState,
     /// Failures in a row.
     pub failures: u32,
+    /// Until when no call goes out, in seconds since the epoch; the first cycle from then on probes. `None` where it is closed.
+    #[serde(serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
+    pub open_until: Option<Timestamp>,
 }
 
 /// The state of a circuit breaker.
@@ -48,4 +52,9 @@ impl BreakerState {
             Self::Open | Self::Probing => 1,
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, clippy::ref_option)] // serde's signature
+fn seconds<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(Timestamp::as_seconds).serialize(serializer)
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName};
+use minicol_pdata::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
@@ -87,7 +88,8 @@ impl TargetState {
         known.identity = Some(identity);
     }
 
-    pub(crate) fn snapshot(&self) -> TargetSnapshot {
+    /// `until` tells when the cooldown of a breaker that was opened at an instant is over, on the wall clock.
+    pub(crate) fn snapshot(&self, until: impl Fn(Instant) -> Timestamp) -> TargetSnapshot {
         let known = self.lock();
         TargetSnapshot {
             session: known.session.is_some(),
@@ -95,7 +97,7 @@ impl TargetState {
             server: known.server.clone(),
             offered: known.catalog.as_ref().map(|catalog| Arc::clone(catalog.offered())),
             missing: known.missing.clone(),
-            breakers: known.breakers.snapshot(),
+            breakers: known.breakers.snapshot(until),
         }
     }
 }
@@ -184,6 +186,10 @@ impl Known {
 
 impl fmt::Debug for TargetState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TargetState({:?})", self.snapshot())
+        let Known { session, breakers, .. } = &*self.lock();
+        f.debug_struct("TargetState")
+            .field("session", &session.is_some())
+            .field("breakers", breakers)
+            .finish_non_exhaustive()
     }
 }

@@ -187,7 +187,11 @@ impl PollTarget for Target {
     }
 
     fn snapshot(&self) -> TargetSnapshot {
-        self.core.state.snapshot()
+        let (cooldown, wall, now) = (self.core.settings.breaker_cooldown, self.core.clock.wall(), Instant::now());
+        self.core.state.snapshot(|opened| {
+            let passed = now.saturating_duration_since(opened);
+            wall + cooldown.saturating_sub(passed) - passed.saturating_sub(cooldown)
+        })
     }
 }
 

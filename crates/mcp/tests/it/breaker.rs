@@ -63,13 +63,18 @@ async fn the_cooldown_counts_from_the_tick_of_the_cycle_that_opened_it() {
         World::with(|settings| TargetSettings { breaker_threshold: 1, breaker_cooldown: cooldown, ..settings }).await;
     world.server.always("tools/call get_a", Reply::hang());
     let mut asked = Vec::new();
+    let (began, mut open_until) = (world.scope.clock().wall(), Vec::new());
     for _ in 0..6 {
         let outcome = world.cycle(&["a", "b"]).await;
+        let breakers = world.target.snapshot().breakers;
+        assert_eq!(breakers["get_b"].open_until, None, "it is closed");
+        open_until.push(breakers["get_a"].open_until.unwrap().since(began).as_secs());
         asked.push(!matches!(result(&outcome, "get_a"), ToolResult::BreakerOpen));
         assert_eq!(outcome.up, Some(true));
         world.next_tick().await;
     }
     assert_eq!(asked, [true, false, true, false, true, false], "the 10 s that each failure took do not shift it");
+    assert_eq!(open_until, [60, 60, 120, 120, 180, 180], "what is told is when it is asked again");
 }
 
 #[tokio::test(start_paused = true)]

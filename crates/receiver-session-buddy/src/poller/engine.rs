@@ -287,9 +287,7 @@ impl Engine {
     fn count(&self, outcome: &CycleOutcome, at: Timestamp, took: Duration) -> u64 {
         self.instruments.cycle(outcome, took.as_secs_f64());
         let mut tally = lock(&self.tally);
-        tally.poll_cycles += 1;
-        tally.last_poll_time = Some(at);
-        tally.last_poll_seconds = Some(took.as_secs_f64());
+        tally.polled(at, took);
         tally.answered(outcome, at);
         for (tool, failure) in failures(outcome) {
             self.instruments.failed(tool, failure);

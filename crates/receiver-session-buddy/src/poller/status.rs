@@ -1,6 +1,10 @@
 //! What a poller tells of itself.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use minicol_mcp::{BreakerSnapshot, CycleOutcome, Failure, TargetSnapshot, ToolResult};
 use minicol_pdata::{Outcome, Timestamp};
@@ -36,6 +40,8 @@ pub struct PollerStatus {
     pub last_poll_time: Option<Timestamp>,
     /// How long the last cycle took, in seconds.
     pub last_poll_seconds: Option<f64>,
+    /// How long the last cycles took, in seconds to the microsecond, oldest first; at most 120.
+    pub polls: VecDeque<f64>,
     /// The last failure of a call or a set-up.
     pub last_error: Option<LastError>,
     /// Each tool wanted in the last cycle.
@@ -84,6 +90,9 @@ pub(crate) struct Standing {
     since: Option<Timestamp>,
 }
 
+/// Of so many cycles it is remembered how long they took.
+const POLLS: usize = 120;
+
 /// What a poller counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
@@ -96,6 +105,7 @@ pub(crate) struct Tally {
     pub(crate) refused_batches: u64,
     pub(crate) last_poll_time: Option<Timestamp>,
     pub(crate) last_poll_seconds: Option<f64>,
+    pub(crate) polls: VecDeque<f64>,
     pub(crate) last_error: Option<LastError>,
     /// The tools of the last cycle, by the names that they were resolved to.
     pub(crate) tools: BTreeMap<Arc<str>, ToolStatus>,
@@ -105,6 +115,16 @@ impl Tally {
     pub(crate) fn missed(&mut self, ticks: u64) {
         self.missed_ticks += ticks;
         self.unreported_ticks += ticks;
+    }
+
+    /// A cycle has ended.
+    pub(crate) fn polled(&mut self, at: Timestamp, took: Duration) {
+        self.poll_cycles += 1;
+        (self.last_poll_time, self.last_poll_seconds) = (Some(at), Some(took.as_secs_f64()));
+        if self.polls.len() == POLLS {
+            self.polls.pop_front();
+        }
+        self.polls.push_back((took.as_secs_f64() * 1e6).round() / 1e6);
     }
 
     pub(crate) fn failed(&mut self, tool: Option<&Arc<str>>, failure: &Failure, at: Timestamp) {
@@ -137,6 +157,7 @@ impl Tally {
             refused_batches: self.refused_batches,
             last_poll_time: self.last_poll_time,
             last_poll_seconds: self.last_poll_seconds,
+            polls: self.polls,
             last_error: self.last_error,
             tools: self.tools,
             breakers: target.breakers,

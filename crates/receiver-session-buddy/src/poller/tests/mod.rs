@@ -49,7 +49,7 @@ impl Scripted {
     fn breaker(&self, tool: &str, state: Option<BreakerState>) {
         let mut breakers = self.breakers.lock().unwrap();
         match state {
-            Some(state) => drop(breakers.insert(tool.into(), BreakerSnapshot { state, failures: 5 })),
+            Some(state) => drop(breakers.insert(tool.into(), BreakerSnapshot { state, failures: 5, open_until: None })),
             None => drop(breakers.remove(tool)),
         }
     }
@@ -79,7 +79,7 @@ impl PollTarget for Scripted {
     }
 
     fn close_breaker(&self, tool: &str) -> bool {
-        let closed = BreakerSnapshot { state: BreakerState::Closed, failures: 0 };
+        let closed = BreakerSnapshot { state: BreakerState::Closed, failures: 0, open_until: None };
         let before = self.breakers.lock().unwrap().insert(tool.into(), closed);
         before.is_some_and(|before| before.state != BreakerState::Closed)
     }

@@ -270,7 +270,7 @@ async fn the_status_tells_cycles_errors_breakers_and_the_last_error() {
         "running": true, "paused": false, "endpoint": ENDPOINT, "server": null, "up": true,
         "up_changed": 1_767_225_660.0,
         "poll_cycles": 3, "errors": 2, "missed_ticks": 0, "refused_batches": 0,
-        "last_poll_time": 1_767_225_660.0, "last_poll_seconds": 0.0,
+        "last_poll_time": 1_767_225_660.0, "last_poll_seconds": 0.0, "polls": [0.0, 0.0, 0.0],
         "last_error": {"at": 1_767_225_630.0, "tool": null, "error_type": "unavailable", "message": refused()},
         "tools": {"get_liveness": {"outcome": "answered", "last_answer": 0.0, "last_seconds": 0.25, "last_error": null}},
         "breakers": {"get_liveness": {"state": "open", "failures": 5}},
@@ -282,6 +282,23 @@ async fn the_status_tells_cycles_errors_breakers_and_the_last_error() {
         *value = json!(value.as_f64().unwrap().round());
     }
     assert_eq!(told, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_each_of_the_last_cycles_took_is_told_whoever_looks() {
+    let stage = Stage::new(json!({"interval_seconds": 1, "timeout_seconds": 1}));
+    for _ in 0..10 {
+        stage.target.then(0, answers(&[]));
+    }
+    stage.run_for(200).await;
+    let polls = stage.poller.get_status().polls;
+    assert_eq!(polls.len(), 120, "the oldest are forgotten");
+    let stage = Stage::new(json!({}));
+    for seconds in [3, 0, 7] {
+        stage.target.then(seconds, answers(&[]));
+    }
+    stage.run_for(85).await;
+    assert_eq!(stage.poller.get_status().polls, [3.0, 0.0, 7.0], "oldest first");
 }
 
 #[tokio::test(start_paused = true)]
