@@ -3,7 +3,7 @@
 const byId = (id) => document.getElementById(id);
 const link = byId("link");
 
-// --- Ages: the server tells moments, and this tells how long ago they are. ---
+// --- Ages: the server tells moments, and this tells how long ago they are, or how long it takes until then. ---
 
 // The server's clock against this one's, in milliseconds.
 let ahead = 0;
@@ -30,6 +30,8 @@ function tellAges(within) {
       const day = new Date(at);
       const clock = `${two(day.getHours())}:${two(day.getMinutes())}:${two(day.getSeconds())}`;
       text = seconds < 43200 ? clock : `${day.getFullYear()}-${two(day.getMonth() + 1)}-${two(day.getDate())} ${clock}`;
+    } else if (time.dataset.age === "until") {
+      text = seconds < 0 ? `for ${span(-seconds)} more` : "until the next poll";
     } else if (seconds < 1) {
       text = "now";
     } else {

@@ -2,6 +2,7 @@
 //! Start from [`StatusPage`].
 
 mod act;
+pub mod api;
 mod config;
 mod history;
 mod live;

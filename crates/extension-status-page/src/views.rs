@@ -1,11 +1,16 @@
 //! The model as HTML. Everything that comes from outside is escaped by the templates.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use jiff::{SignedDuration, Timestamp, Unit};
 use minicol_plugin::{Action, ComponentKind, Reasons, Reload, ReloadStatus, Setting};
 use serde_json::json;
 
-use crate::model::{Arrow, Card, Happened, Model, Mood, Node, Pipeline, Program};
+use crate::{
+    api::{Arrow, Card, Happened, Mood, Node, Pipeline, Program},
+    model::Model,
+};
 
 /// One part of the page that changes by itself: its id, and its HTML.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +72,7 @@ struct Button {
     url: &'static str,
     body: String,
     asks: String,
-    label: &'static str,
+    label: Cow<'static, str>,
     subject: Option<String>,
 }
 
@@ -217,7 +222,7 @@ fn reload(status: &ReloadStatus, acts: bool) -> Result<String, askama::Error> {
         body: "{}".to_owned(),
         asks: "Read the configuration again and make it what runs? Where it does not hold, what runs goes on."
             .to_owned(),
-        label: "Reload",
+        label: "Reload".into(),
         subject: None,
     });
     ReloadView { last: status.last.as_ref(), button }.render()
@@ -229,7 +234,7 @@ fn buttons(anchor: &str, kind: ComponentKind, id: &str, actions: &[Action]) -> V
         url: "api/v1/actions",
         body: json!({ "kind": kind, "id": id, "name": action.name, "subject": action.subject }).to_string(),
         asks: action.asks.clone(),
-        label: action.label,
+        label: action.label.clone(),
         subject: action.subject.clone(),
     };
     actions.iter().enumerate().map(button).collect()
@@ -240,9 +245,9 @@ fn arrow(arrow: &Arrow) -> Result<String, askama::Error> {
 }
 
 fn card(card: &Card) -> Result<String, askama::Error> {
-    let longest = card.polls.iter().copied().fold(0.0, f64::max);
+    let longest = card.target.polls.iter().copied().fold(0.0, f64::max);
     let buttons = buttons(&card.anchor, ComponentKind::Receiver, &card.id, &card.actions);
-    CardView { card, buttons, points: sparkline(&card.polls, longest), longest }.render()
+    CardView { card, buttons, points: sparkline(&card.target.polls, longest), longest }.render()
 }
 
 /// The points of a line in a box of 120 by 24.
@@ -293,6 +298,11 @@ fn moment(seconds: impl Number) -> String {
     let since_epoch = SignedDuration::try_from_secs_f64(seconds.plain()).ok().map(|at| at.round(Unit::Millisecond));
     let at = since_epoch.and_then(|at| Timestamp::from_duration(at.ok()?).ok());
     at.map(|at| at.to_string()).unwrap_or_default()
+}
+
+/// A moment to the second: one that is reckoned from now is not another each time.
+fn second(seconds: impl Number) -> String {
+    moment(seconds.plain().round())
 }
 
 /// All reasons together.

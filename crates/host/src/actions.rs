@@ -57,7 +57,7 @@ pub(crate) fn perform(
     let (id, events) = (id.clone(), Arc::clone(events));
     let performing = tokio::spawn(async move {
         let _busy = busy;
-        let work = AssertUnwindSafe(actions.perform(action.name, action.subject.as_deref())).catch_unwind().await;
+        let work = AssertUnwindSafe(actions.perform(&action.name, action.subject.as_deref())).catch_unwind().await;
         let result = work.unwrap_or_else(|panic| Err(panic_message(&*panic)));
         let of = action.subject.as_ref().map(|subject| format!(" {subject}")).unwrap_or_default();
         let (level, notice, told) = match &result {
@@ -92,7 +92,12 @@ mod tests {
     #[async_trait]
     impl Actions for Restful {
         fn offered(&self) -> Vec<Action> {
-            let action = |name| Action { name, subject: Some("it".to_owned()), label: "", asks: String::new() };
+            let action = |name: &'static str| Action {
+                name: name.into(),
+                subject: Some("it".to_owned()),
+                label: "".into(),
+                asks: String::new(),
+            };
             ["rest", "fail", "break"].map(action).into()
         }
 

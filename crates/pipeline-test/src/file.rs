@@ -309,7 +309,7 @@ pub(crate) fn attributes(map: &BTreeMap<String, Scalar>) -> Attributes {
 }
 
 /// Attributes as a map of them.
-pub(crate) fn scalars(attributes: &Attributes) -> BTreeMap<String, Scalar> {
+pub fn scalars(attributes: &Attributes) -> BTreeMap<String, Scalar> {
     attributes.iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 

@@ -16,11 +16,11 @@ mod yaml;
 pub use compare::{Difference, Field};
 pub use edit::{NotUpdated, updated};
 pub use file::{
-    Buckets, Case, Down, ExpectedMetric, ExpectedPoint, FailedTool, Match, NotAnswered, Scalar, Step, TestFile,
+    Buckets, Case, Down, ExpectedMetric, ExpectedPoint, FailedTool, Match, NotAnswered, Scalar, Step, TestFile, scalars,
 };
 pub use load::{Loaded, load, load_text, schema};
 pub use moment::{Start, When};
 pub use run::{CaseResult, StepResult, run};
-pub use series::Series;
+pub use series::{Series, values};
 pub use show::{Paint, failures};
 pub use yaml::{expectations, file};

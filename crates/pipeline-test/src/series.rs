@@ -69,10 +69,17 @@ fn temporality(kind: MetricKind) -> Option<&'static str> {
 }
 
 fn told(point: &PointView<'_>, start: Start) -> ExpectedPoint {
-    let mut told = ExpectedPoint {
-        attributes: scalars(&point.attributes()),
+    ExpectedPoint {
         start: (!point.start.is_unset()).then(|| When::of(point.start, start)),
         time: (!point.time.is_unset()).then(|| When::of(point.time, start)),
+        ..values(point)
+    }
+}
+
+/// Everything that a point says, but when.
+pub fn values(point: &PointView<'_>) -> ExpectedPoint {
+    let mut told = ExpectedPoint {
+        attributes: scalars(&point.attributes()),
         no_recorded_value: point.no_recorded_value.then_some(true),
         ..ExpectedPoint::default()
     };

@@ -1,22 +1,22 @@
 //! What an operator may ask of a component while it runs.
 
-use std::{future::Future, pin::Pin};
+use std::{borrow::Cow, future::Future, pin::Pin};
 
 use async_trait::async_trait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{ComponentId, ComponentKind};
 
 /// What can be asked of a component now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {
     /// Which, short and stable: `pause`. The API calls it so.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// To what, where the component can do it to several things: a tool's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// What a button says: `Pause`.
-    pub label: &'static str,
+    pub label: Cow<'static, str>,
     /// What the operator is asked before it is done, with what will come of it.
     pub asks: String,
 }

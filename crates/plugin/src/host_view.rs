@@ -1,11 +1,11 @@
 use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, sync::Arc};
 
 use minicol_pdata::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     ActionError, Books, ComponentId, ComponentKind, EdgeName, Event, Offer, Performing, Redactor, Status, Tap,
-    status::seconds,
+    status::{of_seconds, seconds},
 };
 
 /// What an extension may see of the program it serves.
@@ -76,7 +76,7 @@ pub struct Setting {
 pub type Reloading = Pin<Box<dyn Future<Output = Reload> + Send>>;
 
 /// How a reload went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReloadOutcome {
     /// The new configuration runs.
@@ -92,18 +92,18 @@ pub enum ReloadOutcome {
 }
 
 /// One reload.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reload {
     /// When it was done, on the wall clock, in seconds since the epoch.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "seconds", deserialize_with = "of_seconds")]
     pub at: Timestamp,
     /// How it went.
     pub outcome: ReloadOutcome,
     /// Everything that is wrong with the new configuration, each with its place: `FILE:LINE:COLUMN: what`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
     /// What the user should know although it went well, such as what changes at the next start only.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// What it did to which component.
     #[serde(flatten)]
@@ -111,7 +111,7 @@ pub struct Reload {
 }
 
 /// What a reload did to which component; a component is named `KIND ID`, a processor with its pipeline.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadChanges {
     /// Those that run on untouched.
     pub kept: usize,
@@ -134,7 +134,7 @@ impl ReloadChanges {
 }
 
 /// The reloads since the program's start.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReloadStatus {
     /// How many ended how.
     pub outcomes: BTreeMap<ReloadOutcome, u64>,
@@ -186,7 +186,7 @@ pub fn place_among<'a>(
 }
 
 /// Where the program is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Not everything has started.

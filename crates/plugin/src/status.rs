@@ -1,12 +1,12 @@
 use std::fmt;
 
 use minicol_pdata::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{ComponentId, ComponentKind};
 
 /// How a component is, in the collector's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Status {
     /// Built, not yet ready.
     Starting,
@@ -123,4 +123,9 @@ impl fmt::Display for Status {
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
 pub(crate) fn seconds<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(at.as_seconds())
+}
+
+pub(crate) fn of_seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    Timestamp::from_seconds(seconds).ok_or_else(|| serde::de::Error::custom(format!("{seconds} is no moment")))
 }

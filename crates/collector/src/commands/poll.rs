@@ -1,7 +1,8 @@
 use std::process::ExitCode;
 
 use minicol_host::{PollOutcome, PollResult};
-use minicol_pdata::{Attributes, MetricKind, MetricView, Number, Outcome, PointValue, PointView};
+use minicol_pdata::{MetricKind, MetricView, Outcome, PointView};
+use minicol_pipeline_test::{scalars, values};
 use minicol_plugin::{Event, Level};
 use serde_json::{Map, Value, json};
 
@@ -84,72 +85,18 @@ fn metric_as_json(pipeline: &str, metric: &MetricView<'_>) -> Value {
         "type": metric.kind().map(MetricKind::name),
         "unit": metric.unit(),
         "description": metric.description(),
-        "resource": attributes_as_json(&metric.resource()),
+        "resource": scalars(&metric.resource()),
         "points": metric.points().iter().map(point_as_json).collect::<Vec<_>>(),
     })
 }
 
+/// In the words of a test file, but for the moments.
 fn point_as_json(point: &PointView<'_>) -> Value {
-    let mut told =
-        json!({ "attributes": attributes_as_json(&point.attributes()), "time_unix_nano": point.time.as_nanos() });
+    let mut told = json!(values(point));
+    told["attributes"] = json!(scalars(&point.attributes()));
+    told["time_unix_nano"] = point.time.as_nanos().into();
     if !point.start.is_unset() {
         told["start_time_unix_nano"] = point.start.as_nanos().into();
     }
-    match &point.value {
-        PointValue::None => told["no_recorded_value"] = true.into(),
-        PointValue::Number(Number::Int(value)) => told["value"] = (*value).into(),
-        PointValue::Number(Number::Double(value)) => told["value"] = (*value).into(),
-        PointValue::Histogram { count, sum, min, max, bounds, buckets } => {
-            told["count"] = (*count).into();
-            told["sum"] = (*sum).into();
-            told["min"] = (*min).into();
-            told["max"] = (*max).into();
-            told["explicit_bounds"] = (*bounds).into();
-            told["bucket_counts"] = (*buckets).into();
-        }
-        PointValue::ExponentialHistogram {
-            count,
-            sum,
-            min,
-            max,
-            scale,
-            zero_count,
-            positive_offset,
-            positive,
-            negative_offset,
-            negative,
-        } => {
-            told["count"] = (*count).into();
-            told["sum"] = (*sum).into();
-            told["min"] = (*min).into();
-            told["max"] = (*max).into();
-            told["scale"] = (*scale).into();
-            told["zero_count"] = (*zero_count).into();
-            told["positive"] = json!({ "offset": positive_offset, "bucket_counts": positive });
-            told["negative"] = json!({ "offset": negative_offset, "bucket_counts": negative });
-        }
-        PointValue::Summary { count, sum, quantiles } => {
-            told["count"] = (*count).into();
-            told["sum"] = (*sum).into();
-            told["quantiles"] = json!(quantiles);
-        }
-    }
     told
-}
-
-fn attributes_as_json(attributes: &Attributes) -> Value {
-    let told: Map<String, Value> = attributes
-        .iter()
-        .map(|(name, value)| {
-            use minicol_pdata::AttributeValue as V;
-            let value = match value {
-                V::Bool(value) => (*value).into(),
-                V::Int(value) => (*value).into(),
-                V::Double(value) => (*value).into(),
-                V::String(text) | V::Other(text) => Value::from(text.as_ref()),
-            };
-            (name.to_owned(), value)
-        })
-        .collect();
-    told.into()
 }

@@ -2,29 +2,25 @@
 
 use std::{fmt::Write, io::IsTerminal, process::ExitCode, time::Duration};
 
-use anyhow::{Context, bail};
-use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use anyhow::Context;
+use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp, Unit};
 use minicol_config::{Environment, Style};
 use minicol_pipeline_test::Paint;
-use minicol_plugin::{EdgeName, net::HttpConnector, text};
+use minicol_plugin::{EdgeName, text};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::{host, print};
+use super::{page::Page, print};
 use crate::{
     cli::{TapFormat, Tapping},
     tell,
 };
 
-/// How long the program may take to answer, and to say that it is still there.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the program may take to say that it is still there.
 const SILENCE: Duration = Duration::from_secs(60);
-/// No line and no answer of minicol is longer.
+/// No line of minicol is longer.
 const MAX_BYTES: usize = 4 << 20;
 
 /// One line of what it tells.
@@ -44,23 +40,16 @@ struct Line {
 
 /// Without an arrow, lists them. With one, shows what passes until it is gone, or enough has passed.
 pub(crate) async fn tap(wanted: &Tapping) -> anyhow::Result<ExitCode> {
-    let base = wanted.endpoint.trim_end_matches('/');
-    let is_page = base.parse().ok().is_some_and(|uri: Uri| uri.scheme_str() == Some("http") && uri.host().is_some());
-    if !is_page {
-        bail!("`{base}` is no endpoint: write it as http://127.0.0.1:55679, where status_page listens");
-    }
-    let Some(edge) = &wanted.edge else { return list(base).await };
+    let page = Page::at(&wanted.endpoint)?;
+    let Some(edge) = &wanted.edge else { return list(&page).await };
     let format = match wanted.format {
         TapFormat::Text => "text",
         TapFormat::Json => "json",
     };
     let verbosity = if wanted.detailed { "detailed" } else { "normal" };
     let rate = wanted.rate;
-    let mut body = get(
-        &format!("{base}/api/v1/tap?edge={}&format={format}&verbosity={verbosity}&rate={rate}", encoded(edge)),
-        base,
-    )
-    .await?;
+    let asked = format!("tap?edge={}&format={format}&verbosity={verbosity}&rate={rate}", encoded(edge));
+    let (mut body, base) = (page.open(&asked).await?, page.base());
     let (mut rest, mut shown) = (Vec::new(), 0);
     loop {
         let frame = timeout(SILENCE, body.frame())
@@ -77,7 +66,7 @@ pub(crate) async fn tap(wanted: &Tapping) -> anyhow::Result<ExitCode> {
             if line.len() <= 1 {
                 continue;
             }
-            let line: Line = serde_json::from_slice(&line).map_err(|error| strange(base, &error.to_string()))?;
+            let line: Line = serde_json::from_slice(&line).map_err(|error| page.strange(&error.to_string()))?;
             let ends = line.end.is_some();
             shown += u64::from(line.at.is_some());
             show(&line)?;
@@ -86,7 +75,7 @@ pub(crate) async fn tap(wanted: &Tapping) -> anyhow::Result<ExitCode> {
             }
         }
         if rest.len() > MAX_BYTES {
-            return Err(strange(base, "a line that does not end"));
+            return Err(page.strange("a line that does not end"));
         }
     }
 }
@@ -127,11 +116,8 @@ fn lines(shown: &str) -> String {
     shown.lines().map(one).collect()
 }
 
-async fn list(base: &str) -> anyhow::Result<ExitCode> {
-    let body = get(&format!("{base}/api/v1/tap"), base).await?;
-    let read = timeout(PATIENCE, Limited::new(body, MAX_BYTES).collect()).await;
-    let bytes = read.ok().and_then(Result::ok).with_context(|| format!("{base} broke off"))?.to_bytes();
-    let edges: Vec<EdgeName> = serde_json::from_slice(&bytes).map_err(|error| strange(base, &error.to_string()))?;
+async fn list(page: &Page) -> anyhow::Result<ExitCode> {
+    let edges: Vec<EdgeName> = page.get("tap").await?;
     let mut out = String::new();
     for edge in &edges {
         let twice = edges.iter().filter(|other| other.is_called(&edge.label())).count() > 1;
@@ -142,36 +128,6 @@ async fn list(base: &str) -> anyhow::Result<ExitCode> {
     }
     print(&out)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The body of a good answer.
-async fn get(url: &str, base: &str) -> anyhow::Result<Incoming> {
-    let (_, environment) = host();
-    let client: Client<HttpConnector, Empty<Bytes>> =
-        Client::builder(TokioExecutor::new()).build(HttpConnector::new(environment.network, None));
-    let asked = client.request(Request::get(url).body(Empty::new())?);
-    let answered =
-        timeout(PATIENCE, asked).await.with_context(|| format!("no answer from {base} within {PATIENCE:?}"))?;
-    let response = answered.map_err(|error| {
-        let error = anyhow::Error::from(error);
-        let why = error.chain().last().map(ToString::to_string).unwrap_or_default();
-        anyhow::anyhow!("no answer from {base}: {why}; does minicol run there, with the extension status_page?")
-    })?;
-    let status = response.status();
-    if status == StatusCode::OK {
-        return Ok(response.into_body());
-    }
-    let read = timeout(PATIENCE, Limited::new(response.into_body(), MAX_BYTES).collect()).await;
-    let bytes = read.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    let told = serde_json::from_slice::<Value>(&bytes).ok().and_then(|told| told["error"].as_str().map(str::to_owned));
-    match told {
-        Some(why) => bail!("{}", text::shortened(&why, 2_000)),
-        None => Err(strange(base, &format!("{status}: {}", String::from_utf8_lossy(&bytes)))),
-    }
-}
-
-fn strange(base: &str, what: &str) -> anyhow::Error {
-    anyhow::anyhow!("{base} is no status page of minicol that can be tapped: {}", text::shortened(what, 200))
 }
 
 /// A value of a query.

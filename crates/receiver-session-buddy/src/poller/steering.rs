@@ -38,7 +38,12 @@ impl Actions for Steering {
     fn offered(&self) -> Vec<Action> {
         let Some(engine) = self.engine.upgrade() else { return Vec::new() };
         let endpoint = engine.endpoint();
-        let plain = |name, label, asks| Action { name, subject: None, label, asks };
+        let plain = |name: &'static str, label: &'static str, asks| Action {
+            name: name.into(),
+            subject: None,
+            label: label.into(),
+            asks,
+        };
         if engine.is_paused() {
             return vec![plain(RESUME, "Resume", format!("Poll {endpoint} now, and at its interval from then on?"))];
         }
@@ -55,9 +60,9 @@ impl Actions for Steering {
         let status = engine.status();
         let open = status.breakers.iter().filter(|(_, breaker)| breaker.state != BreakerState::Closed);
         all.extend(open.map(|(tool, breaker)| Action {
-            name: CLOSE_BREAKER,
+            name: CLOSE_BREAKER.into(),
             subject: Some(tool.to_string()),
-            label: "Close breaker",
+            label: "Close breaker".into(),
             asks: format!(
                 "Ask {} of {endpoint} in every cycle again? It failed {} times in a row.",
                 foreign(tool),

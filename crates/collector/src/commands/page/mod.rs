@@ -3,7 +3,6 @@
 mod client;
 mod lines;
 mod screen;
-mod seen;
 
 use std::{
     io::{self, IsTerminal},
@@ -12,20 +11,22 @@ use std::{
 };
 
 use anyhow::bail;
+use minicol_extension_status_page::api::{Card, Mood, Pipeline, Program};
+use minicol_plugin::Phase;
 use ratatui::{
     DefaultTerminal,
     crossterm::event::{self, Event},
 };
-use tokio::{sync::mpsc, time::timeout};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
 use super::print;
 use crate::{
     cli::{Output, PageAt},
     tell,
 };
-use client::Page;
+pub(crate) use client::Page;
 use screen::{Key, Screen};
-use seen::Seen;
 
 /// How often the screen is drawn anew.
 const PACE: Duration = Duration::from_secs(1);
@@ -34,10 +35,31 @@ const WIDTH: usize = 120;
 /// There is no answer: it cannot be told how it is.
 const UNKNOWN: u8 = 2;
 
+/// How a program is. What a newer minicol tells beside it is passed over.
+#[derive(Debug, Serialize, Deserialize)]
+struct Seen {
+    program: Program,
+    pipelines: Vec<Pipeline>,
+    targets: Vec<Card>,
+}
+
+impl Seen {
+    /// Nothing is wrong. What an operator paused is as wanted.
+    fn is_well(&self) -> bool {
+        self.program.phase == Phase::Running && self.program.mood < Mood::Warn
+    }
+}
+
+async fn ask(page: &Page) -> anyhow::Result<Seen> {
+    let (program, pipelines, targets) =
+        tokio::try_join!(page.get("status"), page.get("pipelines"), page.get("targets"))?;
+    Ok(Seen { program, pipelines, targets })
+}
+
 /// How it is, once.
 pub(crate) async fn status(page: &PageAt, output: Output) -> anyhow::Result<ExitCode> {
     let page = Page::at(&page.endpoint)?;
-    let seen = match page.seen().await {
+    let seen = match ask(&page).await {
         Ok(seen) => seen,
         Err(error) => {
             tell(&format!("error: {error:#}\n"));
@@ -49,7 +71,7 @@ pub(crate) async fn status(page: &PageAt, output: Output) -> anyhow::Result<Exit
             let lines = lines::of(&seen, WIDTH);
             print(&lines.iter().flat_map(|line| [line.text.trim_end(), "\n"]).collect::<String>())?;
         }
-        Output::Json => print(&(serde_json::to_string_pretty(&page.whole().await?)? + "\n"))?,
+        Output::Json => print(&(serde_json::to_string_pretty(&seen)? + "\n"))?,
     }
     Ok(if seen.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -60,7 +82,7 @@ pub(crate) async fn top(page: &PageAt) -> anyhow::Result<ExitCode> {
         bail!("top needs a terminal: `minicol status` tells the same once");
     }
     let page = Page::at(&page.endpoint)?;
-    let first = page.seen().await?;
+    let first = ask(&page).await?;
     let mut terminal = ratatui::try_init()?;
     let done = watch(&mut terminal, &page, first).await;
     ratatui::restore();
@@ -70,8 +92,13 @@ pub(crate) async fn top(page: &PageAt) -> anyhow::Result<ExitCode> {
 async fn watch(terminal: &mut DefaultTerminal, page: &Page, first: Seen) -> anyhow::Result<()> {
     let mut keys = keys();
     let mut screen = Screen::new(page.base(), first);
-    let mut next = tokio::time::interval(PACE);
-    next.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let next = || async {
+        tokio::time::sleep(PACE).await;
+        ask(page).await
+    };
+    // It goes on while keys are taken: who waits for an answer can quit.
+    let asked = next();
+    tokio::pin!(asked);
     loop {
         terminal.draw(|frame| screen.draw(frame))?;
         tokio::select! {
@@ -80,10 +107,12 @@ async fn watch(terminal: &mut DefaultTerminal, page: &Page, first: Seen) -> anyh
                 Some(event) => if screen.takes(Key::of(&event)) { return Ok(()) },
                 None => bail!("the terminal is gone"),
             },
-            _ = next.tick() => match timeout(client::PATIENCE, page.seen()).await {
-                Ok(Ok(seen)) => screen.sees(seen),
-                Ok(Err(error)) => screen.hears_nothing(&format!("{error:#}")),
-                Err(_) => screen.hears_nothing("it does not answer"),
+            answer = &mut asked => {
+                match answer {
+                    Ok(seen) => screen.sees(seen),
+                    Err(error) => screen.hears_nothing(&format!("{error:#}")),
+                }
+                asked.set(next());
             },
         }
     }

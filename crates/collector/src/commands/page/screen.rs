@@ -9,10 +9,9 @@ use ratatui::{
     widgets::Paragraph,
 };
 
-use super::{
-    lines,
-    seen::{Mood, Seen},
-};
+use minicol_extension_status_page::api::Mood;
+
+use super::{Seen, lines};
 
 /// What is on the screen.
 pub(super) struct Screen {
@@ -136,21 +135,26 @@ mod tests {
                    "queued": 5, "failed": {"timeout": 4}, "more": "is passed over"})
         };
         let seen = json!({
-            "program": {"phase": "running", "mood": "bad", "summary": "1 component not working.", "up_since": 10.0, "now": 100.0},
+            "program": {"phase": "running", "mood": "bad", "summary": "1 component not working.", "up_since": 10.0, "now": 100.0, "lost": 7, "last_lost": 60.0,
+                "troubles": [{"kind": "exporter", "id": "otlp", "anchor": "", "mood": "bad", "since": 40.0,
+                              "message": "the backend says: \u{1b}[31mno, and it says so at some length, so that it must wrap"}],
+                "reload": {"outcomes": {"invalid": 1}, "last": {"at": 70.0, "outcome": "invalid", "errors": ["a.yaml:3:5: unknown key"],
+                           "kept": 0, "replaced": [], "added": [], "removed": [], "pipelines": []}}},
             "pipelines": [{
                 "name": "metrics",
                 "nodes": [
                     node("receiver", "session_buddy", "good", "OK", "is quiet where it is well"),
-                    node("exporter", "otlp", "bad", "PermanentError", "the backend says: \u{1b}[31mno, and it says so at some length, so that it must wrap"),
+                    node("exporter", "otlp", "bad", "PermanentError", "is told above"),
                 ],
-                "arrows": [{"from": "session_buddy", "to": "otlp", "signal": "metrics", "rate": 1.25, "lost": 3}],
+                "arrows": [{"from": "session_buddy", "to": "otlp", "signal": "metrics", "rate": 1.25, "lost": 3, "lost_lately": 2, "refused_lately": 1}],
             }],
             "targets": [{
                 "id": "session_buddy", "mood": "paused", "endpoint": "http://localhost:8678/mcp", "paused": true, "up": true,
                 "up_changed": 20.0, "poll_cycles": 7, "errors": 1, "missed_ticks": 0, "last_poll_time": 98.0, "last_poll_seconds": 0.02,
                 "last_error": {"at": 90.0, "message": "refused"},
-                "tools": {"get_liveness": {"outcome": "breaker_open", "last_answer": 30.0, "last_seconds": 0.5}},
-                "breakers": {"get_liveness": {"state": "open", "failures": 5}},
+                "tools": {"get_liveness": {"outcome": "breaker_open", "last_answer": 30.0, "last_seconds": 0.5,
+                                           "last_error": {"at": 89.0, "error_type": "tool", "message": "no such table"}}},
+                "breakers": {"get_liveness": {"state": "open", "failures": 5, "open_until": 111.5}},
             }],
         });
         serde_json::from_value(seen).unwrap()
@@ -166,23 +170,28 @@ mod tests {
 
     #[test]
     fn it_shows_what_is_wrong_and_since_when() {
-        let text = drawn(&mut Screen::new("http://here", seen()), 100, 30).join("\n");
+        let text = drawn(&mut Screen::new("http://here", seen()), 130, 30).join("\n");
         for told in [
             "✗ 1 component not working.",
-            "minicol runs for 1 min 30 s",
+            "✗ exporter otlp for 1 min 0 s: the backend says: \\u{1b}[31mno",
+            "✗ the last reload was invalid, 30 s ago: what ran before goes on",
+            "    a.yaml:3:5: unknown key",
+            "minicol runs for 1 min 30 s; 7 items lost since the start, the last 40 s ago",
             "✓ receiver session_buddy  OK for 1 min 0 s, 5 queued",
-            "metrics 1.25/s → otlp, 3 lost",
+            "metrics 1.25/s → otlp; 3 lost since the start",
+            "✗ 2 items lost within the last minute",
+            "▲ 1 item refused within the last minute",
             "✗ exporter otlp           PermanentError",
-            "failed 4 (timeout)",
-            "the backend says: \\u{1b}[31mno",
+            "failed since the start 4 (timeout)",
             "‖ session_buddy  paused  http://localhost:8678/mcp",
-            "7 polls, 1 errors, 0 missed; the last 2 s ago, took 20 ms",
-            "✗ get_liveness  not asked 1 min 10 s ago, took 500 ms, breaker open",
+            "7 polls, 1 error, 0 missed; the last 2 s ago, took 20 ms",
+            "✗ get_liveness  not asked, last answer 1 min 10 s ago, took 500 ms, breaker open for 12 s more, 5 failures",
+            "no such table",
             "q quits  http://here",
         ] {
             assert!(text.contains(told), "{told}\n{text}");
         }
-        assert!(!text.contains("is quiet where it is well"));
+        assert!(!text.contains("is quiet where it is well") && !text.contains("is told above"));
     }
 
     #[test]
@@ -195,7 +204,7 @@ mod tests {
         assert!(first[0].starts_with("✗ 1 component not working.") && first[11].contains("more lines"), "{first:?}");
         assert!(!screen.takes(Key::Bottom));
         let last = drawn(&mut screen, 30, 12);
-        assert!(last[10].contains("breaker open"), "{last:?}");
+        assert!(last[10].contains("no such table"), "{last:?}");
         screen.takes(Key::PageUp);
         assert!(screen.scrolled > 0, "a page up from the end is not the top");
         screen.takes(Key::Top);

@@ -16,7 +16,7 @@ impl Stage {
     /// What can be asked for, each `name` or `name subject`.
     fn offered(&self) -> Vec<String> {
         let offers = self.harness.actions().into_iter();
-        offers.map(|offer| [Some(offer.action.name.to_owned()), offer.action.subject]).map(words).collect()
+        offers.map(|offer| [Some(offer.action.name.into_owned()), offer.action.subject]).map(words).collect()
     }
 
     async fn asks(&self, name: &str, subject: Option<&str>) -> Result<String, String> {
