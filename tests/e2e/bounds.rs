@@ -7,7 +7,7 @@ use crate::promises::Tests;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What a row begins with, what it says, and where the code says the same.
-const HELD: [(&str, &str, &str, &str); 56] = [
+const HELD: [(&str, &str, &str, &str); 58] = [
     ("looks at what passes", "4", "crates/extension-status-page/src/tap.rs", "MAX_TAPS: usize = 4"),
     ("batches that wait for one who looks", "32", "crates/plugin/src/tap.rs", "ROOM: usize = 32"),
     (
@@ -102,11 +102,13 @@ const HELD: [(&str, &str, &str, &str); 56] = [
     ("connections of the metrics page", "16", "crates/telemetry/src/serve.rs", "MAX_CONNECTIONS: usize = 16"),
     ("connections of the status page", "64", "crates/extension-status-page/src/lib.rs", "MAX_CONNECTIONS: usize = 64"),
     ("series that the status page", "2000", "crates/extension-status-page/src/config.rs", "max_series: 2_000"),
-    ("the last hour of one", "121 values", "crates/extension-status-page/src/series.rs", "STEPS: u64 = 120"),
+    ("the memory that they take", "16 MiB", "crates/extension-status-page/src/config.rs", "max_series_mib: 16"),
+    ("polls of a target", "120", "crates/receiver-session-buddy/src/poller/status.rs", "POLLS: usize = 120"),
+    ("the last hour of one", "121 values", "crates/extension-status-page/src/series/mod.rs", "STEPS: u32 = 120"),
     (
         "points that it looks at",
         "5000",
-        "crates/extension-status-page/src/series.rs",
+        "crates/extension-status-page/src/series/mod.rs",
         "POINTS_PER_SECOND: f64 = 5_000.0",
     ),
 ];
@@ -166,6 +168,8 @@ const BITES: [(&str, &str); 66] = [
     ("connections of the metrics page", "a_connection_that_says_nothing_is_closed_and_too_many_wait"),
     ("connections of the status page", "a_connection_that_says_nothing_is_closed_and_too_many_wait"),
     ("series that the status page", "what_is_kept_is_bounded_in_number_and_in_time"),
+    ("the memory that they take", "what_is_kept_is_bounded_in_bytes_which_is_told_and_what_is_forgotten_makes_room"),
+    ("polls of a target", "how_long_each_of_the_last_cycles_took_is_told_whoever_looks"),
     ("the last hour of one", "what_is_kept_is_bounded_in_number_and_in_time"),
     ("points that it looks at", "the_work_of_a_second_is_bounded"),
     ("actions of one component", "one_action_at_a_time_and_each_is_told"),

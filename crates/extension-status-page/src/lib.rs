@@ -60,7 +60,7 @@ impl Extension for StatusPage {
         // Telemetry is not for every machine that reaches this one, unless that was said.
         let allowed = self.config.tap.unwrap_or_else(|| exposure(&address).is_none());
         let shown = StatusPageConfig { metrics: self.config.metrics && allowed, ..self.config.clone() };
-        let watch = Arc::new(live::Watch::new(Arc::clone(scope.host()), Arc::clone(scope.clock()), &shown));
+        let watch = Arc::new(live::Watch::new(scope.clone(), &shown));
         let taps = tap::Taps::new(Arc::clone(scope.host()), Arc::clone(scope.clock()), allowed, stop.clone());
         let router = routes::router(Arc::clone(&watch), tap::router(taps), stop.clone());
         let serving = server.serve(router, stop.clone());

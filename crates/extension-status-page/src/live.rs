@@ -7,7 +7,7 @@ use std::{
 };
 
 use minicol_pdata::{Batch, Signal};
-use minicol_plugin::{CancellationToken, Clock, ComponentKind, EdgeName, EdgeSnapshot, HostView, Tap};
+use minicol_plugin::{CancellationToken, ComponentKind, EdgeName, EdgeSnapshot, HostView, Level, Scope, Tap};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
@@ -23,8 +23,7 @@ const PACE: Duration = Duration::from_secs(1);
 
 /// What the page remembers, and who looks at it.
 pub(crate) struct Watch {
-    host: Arc<dyn HostView>,
-    clock: Arc<dyn Clock>,
+    scope: Scope,
     /// Whether who looks may act.
     acts: bool,
     history: Mutex<History>,
@@ -55,24 +54,23 @@ pub(crate) struct Part {
 }
 
 impl Watch {
-    pub(crate) fn new(host: Arc<dyn HostView>, clock: Arc<dyn Clock>, config: &StatusPageConfig) -> Self {
-        let most = usize::try_from(config.max_series).unwrap_or(usize::MAX);
-        let series = config.metrics.then(|| Arc::new(Mutex::new(Store::new(most))));
-        Self { host, clock, acts: config.actions, history: Mutex::default(), series, drawn: watch::Sender::default() }
+    pub(crate) fn new(scope: Scope, config: &StatusPageConfig) -> Self {
+        let series = config.metrics.then(|| Arc::new(Mutex::new(Store::new(config))));
+        Self { scope, acts: config.actions, history: Mutex::default(), series, drawn: watch::Sender::default() }
     }
 
     /// What is known of the series now, `at` on the monotonic clock; `None` where they are not shown.
     pub(crate) fn series<T>(&self, of: impl FnOnce(&Store, Duration) -> T) -> Option<T> {
-        let at = self.clock.monotonic();
+        let at = self.scope.clock().monotonic();
         self.series.as_ref().map(|store| of(&lock(store), at))
     }
 
     pub(crate) fn now(&self) -> f64 {
-        self.clock.wall().as_seconds()
+        self.scope.clock().wall().as_seconds()
     }
 
     pub(crate) fn host(&self) -> &Arc<dyn HostView> {
-        &self.host
+        self.scope.host()
     }
 
     pub(crate) fn acts(&self) -> bool {
@@ -81,12 +79,12 @@ impl Watch {
 
     /// How everything is now.
     pub(crate) fn model(&self) -> Model {
-        let snapshot = self.host.snapshot();
-        let offers = if self.acts { self.host.actions() } else { Vec::new() };
-        let at = self.clock.monotonic();
+        let snapshot = self.scope.host().snapshot();
+        let offers = if self.acts { self.scope.host().actions() } else { Vec::new() };
+        let at = self.scope.clock().monotonic();
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         history.sample(&snapshot, at);
-        model(&snapshot, &self.host.events(), &offers, &history, at)
+        model(&snapshot, &self.scope.host().events(), &offers, &history, at)
     }
 
     /// The page, each time that it was drawn. It is drawn while somebody holds this.
@@ -99,40 +97,34 @@ impl Watch {
         stop.run_until_cancelled(async { tokio::join!(self.draw(), self.listen()) }).await;
     }
 
-    /// Looks at one arrow of each pipeline that leads metrics into an exporter: all of them carry the same.
+    /// Looks at one arrow of each fork that leads metrics into exporters: all of them are given the same, whether they take it or not.
     async fn listen(&self) {
         let Some(store) = &self.series else { return };
         let mut looking = JoinSet::new();
         let mut at: Vec<EdgeName> = Vec::new();
         loop {
-            for edge in self.to_be_looked_at() {
-                if !at.contains(&edge)
-                    && let Some(tap) = self.host.tap(&edge)
-                {
+            for edge in self.to_be_looked_at(&at) {
+                if let Some(tap) = self.scope.host().tap(&edge) {
                     at.push(edge.clone());
-                    looking.spawn(look(
-                        edge,
-                        tap,
-                        Arc::clone(store),
-                        (Arc::clone(&self.host), Arc::clone(&self.clock)),
-                    ));
+                    looking.spawn(look(edge, tap, Arc::clone(store), self.scope.clone()));
                 }
             }
-            tokio::time::sleep(STEP).await;
-            while let Some(ended) = looking.try_join_next() {
+            tokio::select! {
+                () = tokio::time::sleep(STEP) => {}
                 // One that panicked is a mistake of ours; that arrow is not looked at again.
-                at.retain(|edge| ended.as_ref().ok() != Some(edge));
+                Some(ended) = looking.join_next() => at.retain(|edge| ended.as_ref().ok() != Some(edge)),
             }
-            lock(store).forget(self.clock.monotonic());
+            lock(store).forget(self.scope.clock().monotonic());
         }
     }
 
-    fn to_be_looked_at(&self) -> Vec<EdgeName> {
-        let (there, books) = (self.host.edges(), self.host.snapshot().books);
+    /// Of each fork at which nobody looks the first arrow.
+    fn to_be_looked_at(&self, at: &[EdgeName]) -> Vec<EdgeName> {
+        let (there, books) = (self.scope.host().edges(), self.scope.host().snapshot().books);
         let mut chosen: Vec<EdgeName> = Vec::new();
         let into = |edge: &&EdgeSnapshot| edge.signal == Signal::Metrics && edge.to_kind == ComponentKind::Exporter;
         for edge in books.edges.iter().filter(into).map(EdgeSnapshot::edge).filter(|edge| there.contains(edge)) {
-            if !chosen.iter().any(|one| (&one.pipeline, &one.from) == (&edge.pipeline, &edge.from)) {
+            if !at.iter().chain(&chosen).any(|one| (&one.pipeline, &one.from) == (&edge.pipeline, &edge.from)) {
                 chosen.push(edge);
             }
         }
@@ -153,8 +145,8 @@ impl Watch {
                     }
                     rested = Duration::ZERO;
                 } else if rested >= STEP {
-                    let snapshot = self.host.snapshot();
-                    let at = self.clock.monotonic();
+                    let snapshot = self.scope.host().snapshot();
+                    let at = self.scope.clock().monotonic();
                     self.history.lock().unwrap_or_else(PoisonError::into_inner).sample(&snapshot, at);
                     rested = Duration::ZERO;
                 }
@@ -166,18 +158,20 @@ impl Watch {
 }
 
 /// Until the arrow is gone; gives it back.
-async fn look(
-    edge: EdgeName,
-    mut tap: Tap,
-    store: Arc<Mutex<Store>>,
-    (host, clock): (Arc<dyn HostView>, Arc<dyn Clock>),
-) -> EdgeName {
+async fn look(edge: EdgeName, mut tap: Tap, store: Arc<Mutex<Store>>, scope: Scope) -> EdgeName {
     while let Some(seen) = tap.next().await {
-        // What was refused will come again, or is lost: no exporter has it.
-        if let (Ok(()), Batch::Metrics(metrics)) = (seen.outcome, &seen.batch) {
-            lock(&store).take(&edge.pipeline, metrics, &host.redactor(), clock.monotonic());
+        // What this exporter refuses another may take; that it is refused is told at its arrow.
+        let Batch::Metrics(metrics) = &seen.batch else { continue };
+        let wanting = {
+            let mut store = lock(&store);
+            store.passed_over += tap.take_missed();
+            store.take(&edge.pipeline, metrics, &scope.host().redactor(), scope.clock().monotonic());
+            store.newly_wanting()
+        };
+        for option in wanting {
+            let what = format!("the page leaves series out: there are more than {option} lets in");
+            scope.notice(Level::Warn, "series_left_out", what);
         }
-        lock(&store).passed_over += tap.take_missed();
     }
     edge
 }

@@ -9,12 +9,12 @@ use askama::Template;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::series::{STEP, STEPS, Series, Store, step};
+use crate::series::{Labels, STEP_SECONDS, STEPS, Series, Store, step};
 
 /// So many series are drawn at most; who wants others searches.
 const DRAWN: usize = 200;
 /// So many steps are drawn at least.
-const LEAST: u64 = 10;
+const LEAST: u32 = 10;
 
 #[derive(Template)]
 #[template(path = "series.html")]
@@ -23,10 +23,11 @@ struct PanelView<'a> {
     known: usize,
     found: usize,
     shown: usize,
-    left_out: u64,
+    /// The options for want of which series are left out.
+    wanting: String,
     passed_over: u64,
     /// How much of the hour is drawn, in minutes: as much as is known.
-    minutes: u64,
+    minutes: u32,
     rows: Vec<Row<'a>>,
 }
 
@@ -64,9 +65,9 @@ pub(crate) fn html(store: &Store, search: &str, at: Duration) -> Result<String, 
         known: store.len(),
         found: found.len(),
         shown: rows.len(),
-        left_out: store.left_out,
+        wanting: store.wanting().collect::<Vec<_>>().join(" and "),
         passed_over: store.passed_over,
-        minutes: window * STEP.as_secs() / 60,
+        minutes: window * STEP_SECONDS / 60,
         rows,
     };
     view.render()
@@ -82,8 +83,8 @@ pub(crate) fn told(store: &Store, search: &str, at: Duration, now: f64) -> Value
         unit: &'a str,
         description: &'a str,
         value: Option<&'a str>,
-        attributes: &'a BTreeMap<String, String>,
-        resource: &'a BTreeMap<String, String>,
+        attributes: &'a Labels,
+        resource: &'a Labels,
         /// Of the last point, in seconds since the epoch.
         time: f64,
         start: Option<f64>,
@@ -93,7 +94,7 @@ pub(crate) fn told(store: &Store, search: &str, at: Duration, now: f64) -> Value
         /// Moment and value; `null` where it ended.
         points: Vec<(f64, Option<f64>)>,
     }
-    let moment = |step: u64| now - at.as_secs_f64() + step.saturating_mul(STEP.as_secs()) as f64;
+    let moment = |step: u32| now - at.as_secs_f64() + f64::from(step) * f64::from(STEP_SECONDS);
     let one = |series: &Series| {
         let of = &series.of;
         let points =
@@ -116,11 +117,14 @@ pub(crate) fn told(store: &Store, search: &str, at: Duration, now: f64) -> Value
         })
     };
     let series: Vec<_> = store.found(search).into_iter().map(one).collect();
-    json!({ "known": store.len(), "left_out": store.left_out, "passed_over": store.passed_over, "series": series })
+    json!({
+        "known": store.len(), "bytes": store.held(), "left_out": store.left_out, "wanting": store.wanting().collect::<Vec<_>>(),
+        "passed_over": store.passed_over, "series": series,
+    })
 }
 
-fn row<'a>(series: &'a Series, varying: &BTreeSet<&str>, window: u64, at: Duration) -> Row<'a> {
-    let resource = series.of.resource.iter().filter(|(name, _)| varying.contains(name.as_str()));
+fn row<'a>(series: &'a Series, varying: &BTreeSet<&str>, window: u32, at: Duration) -> Row<'a> {
+    let resource = series.of.resource.iter().filter(|(name, _)| varying.contains(name));
     let drawn = line(series, window, at);
     let told = match (drawn.resets.len(), drawn.gaps.len()) {
         (0, 0) => "how it went, without a gap".to_owned(),
@@ -137,7 +141,7 @@ fn row<'a>(series: &'a Series, varying: &BTreeSet<&str>, window: u64, at: Durati
     }
 }
 
-fn pairs<'a>(attributes: impl Iterator<Item = (&'a String, &'a String)>) -> String {
+fn pairs<'a>(attributes: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let each: Vec<_> = attributes.map(|(name, value)| format!("{name}={value}")).collect();
     each.join(" ")
 }
@@ -145,7 +149,7 @@ fn pairs<'a>(attributes: impl Iterator<Item = (&'a String, &'a String)>) -> Stri
 /// The attributes of resources that are not the same everywhere. An id says nothing where something else tells them apart.
 fn varying<'a>(found: &[&'a Series]) -> BTreeSet<&'a str> {
     let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (name, value) in found.iter().flat_map(|series| &series.of.resource) {
+    for (name, value) in found.iter().flat_map(|series| series.of.resource.iter()) {
         values.entry(name).or_default().insert(value);
     }
     let mut varying: BTreeSet<_> =
@@ -157,10 +161,10 @@ fn varying<'a>(found: &[&'a Series]) -> BTreeSet<&'a str> {
 }
 
 /// The last `window` steps.
-fn line(series: &Series, window: u64, at: Duration) -> Line {
+fn line(series: &Series, window: u32, at: Duration) -> Line {
     let now = step(at);
     let first = now.saturating_sub(window);
-    let across = |step: u64| 120.0 - now.saturating_sub(step) as f64 * 120.0 / window as f64;
+    let across = |step: u32| 120.0 - f64::from(now.saturating_sub(step)) * 120.0 / f64::from(window);
     let values = series.past.iter().map(|past| past.value).filter(|value| value.is_finite());
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
@@ -177,7 +181,7 @@ fn line(series: &Series, window: u64, at: Duration) -> Line {
             line.lines.push(each.join(" "));
         }
     };
-    let gap = |line: &mut Line, from: u64, to: u64| {
+    let gap = |line: &mut Line, from: u32, to: u32| {
         let width = across(to) - across(from);
         if width > 0.0 {
             line.gaps.push((format!("{:.1}", across(from)), format!("{width:.1}")));
@@ -215,10 +219,11 @@ mod tests {
     use minicol_pdata::{Attributes, MetricDescriptor, MetricKind, MetricsBuilder, Number, NumberPoint, Timestamp};
 
     use super::*;
+    use crate::StatusPageConfig;
 
     /// A counter that was asked every 30 s: seconds, values, and since when it counts.
     fn store(points: &[(u64, Option<i64>, u64)]) -> Store {
-        let mut store = Store::new(10);
+        let mut store = Store::new(&StatusPageConfig::default());
         for (second, value, start) in points {
             let mut builder = MetricsBuilder::new();
             let (name, description, unit) = ("calls".into(), "<b>".into(), "1".into());

@@ -183,10 +183,13 @@ impl Arrow {
         outcome
     }
 
-    /// Does not even offer it: the far end is at work on one before.
-    pub(crate) fn busy(&self, items: u64) -> Rejected {
+    /// Does not even offer it: the far end is at work on one before. Who looks at the arrow sees it all the same.
+    pub(crate) fn busy(&self, batch: &Batch) -> Rejected {
         let rejected = Rejected::retryable("busy", "it has not answered yet for what it was offered before");
-        self.edge.gate.refuse(items, rejected.reason);
+        self.edge.gate.refuse(batch.items() as u64, rejected.reason);
+        if let Some(watched) = self.edge.taps.is_open().then(|| self.edge.taps.watch(batch)).flatten() {
+            watched.passed(Err(rejected.reason));
+        }
         rejected
     }
 }
@@ -303,6 +306,20 @@ mod tests {
         }
         let stored = fan.arrows[1].edge.snapshot();
         assert_eq!((stored.accepted, stored.refused.len(), stored.lost), (3, 0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_looks_at_a_busy_arrow_sees_what_it_is_not_even_offered() {
+        let (sink, never) = (Sink::new(), Arc::new(Semaphore::new(0)));
+        let mut fan = fan(Signal::Metrics, &[&sink, &sink]);
+        Arc::get_mut(&mut fan.arrows[0]).unwrap().to = Next::new(Slow(Arc::clone(&never)));
+        let mut tap = fan.arrows[0].edge.tap();
+        fan.consume(metrics()).await.unwrap();
+        fan.consume(metrics()).await.unwrap();
+        assert_eq!(tap.next().await.unwrap().outcome, Err("busy"), "the second, while the first is on its way");
+        never.add_permits(1);
+        assert_eq!(tap.next().await.unwrap().outcome, Ok(()));
+        assert_eq!(sink.batches().len(), 2);
     }
 
     #[tokio::test]

@@ -50,7 +50,7 @@ impl Forks {
         let (mut going, mut ended) = (FuturesUnordered::new(), Vec::new());
         for arrow in arrows.iter().map(|arrow| Arc::clone(arrow)) {
             if !arrow.stores && arrow.pace.is_busy() {
-                let busy = arrow.busy(items);
+                let busy = arrow.busy(&batch);
                 ended.push((arrow, Err(busy)));
             } else {
                 going.push(Going::new(arrow, batch.clone()));

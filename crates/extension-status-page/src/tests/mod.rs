@@ -14,6 +14,7 @@ use super::*;
 
 mod acts;
 mod lately;
+mod metrics;
 mod shown;
 
 const NOW: u64 = 1_767_225_600;
