@@ -146,6 +146,29 @@ test("from 380 px to a wide screen nothing is cut off and nothing scrolls sidewa
   }
 });
 
+test("narrow and wide, what is down, since when and why is the first that one sees, and nothing of it is cut off", async () => {
+  await world.simulators[1].stop();
+  await until("every breaker to be open", async () => {
+    const breakers = Object.values((await world.target("session_buddy/desk")).breakers);
+    return breakers.length > 0 && breakers.every(({ state, open_until: until }) => state === "open" && until > 0);
+  });
+  for (const width of [380, 1000, 1920]) {
+    const page = await world.open({ viewport: { width, height: 800 } });
+    const banner = page.locator("#banner");
+    assert.match(await banner.innerText(), /session_buddy\/desk is down\.[^]*session_buddy\/desk, (for \d+|now)[^]*Connection refused[^]*lost since the start/, `${width}`);
+    const { y, height } = await banner.boundingBox();
+    assert.ok(y + height <= 800, `the whole answer is on the first screen at ${width} px: ${y} + ${height}`);
+    const desk = card(page, "session_buddy/desk");
+    await desk.getByText(/open, (\d+ s left|until the next poll)/).first().waitFor();
+    const beyond = await page.evaluate(() => [document.documentElement, ...document.querySelectorAll(".graph, .cards .scroll")].map((one) => one.scrollWidth - one.clientWidth));
+    assert.ok(beyond.every((pixels) => pixels <= 1), `at ${width} px: ${beyond}`);
+    assert.deepEqual(page.wrong, []);
+    await page.context().close();
+  }
+  world.simulators[1] = world.simulate(world.targets[1]);
+  await until("the target", async () => (await world.target("session_buddy/desk")).up, 60);
+});
+
 test("everything can be reached and done by keyboard, and the focus stays where it is", async () => {
   const page = await world.open();
   await page.keyboard.press("Tab");

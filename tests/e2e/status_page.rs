@@ -16,7 +16,7 @@ async fn json_at(port: u16, path: &str) -> Value {
 
 /// What `minicol status` tells of the page at a port.
 async fn minicol_status(port: u16, more: &[&str]) -> minicol_tests::Output {
-    let endpoint = format!("http://127.0.0.1:{port}");
+    let endpoint = format!("127.0.0.1:{port}");
     Program::run(&[&["status", "--endpoint", &endpoint], more].concat(), &[]).await
 }
 
@@ -92,5 +92,7 @@ service:
     let output = program.stop().await;
     let nobody = minicol_status(page, &[]).await;
     assert!(nobody.code == 2 && nobody.stderr.contains("does minicol run there"), "{}", nobody.stderr);
+    let nowhere = Program::run(&["status", "--endpoint", "https://127.0.0.1"], &[]).await;
+    assert!(nowhere.code == 2 && nowhere.stderr.contains("speaks http only"), "{}", nowhere.stderr);
     assert_eq!(output.code, 0, "{}", output.stderr);
 }

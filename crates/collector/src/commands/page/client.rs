@@ -27,11 +27,13 @@ pub(crate) struct Page {
 
 impl Page {
     pub(crate) fn at(endpoint: &str) -> anyhow::Result<Self> {
+        let written = endpoint;
+        let endpoint = if written.contains("://") { written.to_owned() } else { format!("http://{written}") };
         let uri: Uri = endpoint.parse().ok().filter(|uri: &Uri| uri.host().is_some()).with_context(|| {
-            format!("`{endpoint}` is no endpoint: write it as http://127.0.0.1:55679, where status_page listens")
+            format!("`{written}` is no endpoint: write it as http://127.0.0.1:55679, where status_page listens")
         })?;
         if uri.scheme_str() != Some("http") {
-            bail!("`{endpoint}`: the status page speaks http only, write it as http://127.0.0.1:55679");
+            bail!("`{written}`: the status page speaks http only, write it as http://127.0.0.1:55679");
         }
         let (_, environment) = host();
         let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new(environment.network, None));
@@ -79,6 +81,7 @@ impl Page {
         let told = serde_json::from_slice::<Value>(&body).ok();
         match told.as_ref().and_then(|told| told["error"].as_str()) {
             Some(why) => bail!("{}", text::shortened(why, 2_000)),
+            None if body.is_empty() => Err(self.strange(&status.to_string())),
             None => Err(self.strange(&format!("{status}: {}", String::from_utf8_lossy(&body)))),
         }
     }

@@ -55,14 +55,13 @@ impl Lines {
             last.errors.iter().for_each(|error| self.put(Mood::Bad, &format!("    {}", foreign(error))));
         }
         let runs = program.up_since.map(|since| format!("minicol runs for {}", self.span(since)));
-        let lost = (program.lost > 0).then(|| {
-            let last = program.last_lost.map(|at| format!(", the last {} ago", self.span(at))).unwrap_or_default();
-            format!("{} lost since the start{last}", items(program.lost))
-        });
-        let quiet: Vec<_> = [runs, lost].into_iter().flatten().collect();
-        if !quiet.is_empty() {
-            self.plain(&format!("  {}", quiet.join("; ")));
-        }
+        let last = program.last_lost.map(|at| format!(", the last {} ago", self.span(at))).unwrap_or_default();
+        let lost = match program.lost {
+            0 => "nothing lost since the start".to_owned(),
+            lost => format!("{} lost since the start{last}", items(lost)),
+        };
+        let runs = runs.unwrap_or_else(|| "minicol starts".to_owned());
+        self.plain(&format!("  {runs}; {lost}"));
     }
 
     fn pipeline(&mut self, pipeline: &Pipeline) {
@@ -157,7 +156,7 @@ impl Lines {
 
     fn breaker(&self, breaker: &Breaker) -> String {
         let until = breaker.open_until.map(|until| match until - self.now {
-            left if left > 0.0 => format!(" for {} more", span(left.ceil())),
+            left if left > 0.0 => format!(", {} left", span(left.ceil())),
             _ => " until the next poll".to_owned(),
         });
         let until = until.filter(|_| breaker.state == "open").unwrap_or_default();
@@ -196,7 +195,7 @@ impl Lines {
 }
 
 /// Below a second, and of a clock that runs behind, nothing is told.
-fn span(seconds: f64) -> String {
+pub(super) fn span(seconds: f64) -> String {
     let whole = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default().as_secs();
     match (whole / 86_400, whole / 3_600 % 24, whole / 60 % 60, whole % 60) {
         (0, 0, 0, seconds) => format!("{seconds} s"),

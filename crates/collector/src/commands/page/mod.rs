@@ -20,7 +20,10 @@ use ratatui::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::print;
+use super::{
+    print,
+    signals::{Hangup, Signals},
+};
 use crate::{
     cli::{Output, PageAt},
     tell,
@@ -58,8 +61,8 @@ async fn ask(page: &Page) -> anyhow::Result<Seen> {
 
 /// How it is, once.
 pub(crate) async fn status(page: &PageAt, output: Output) -> anyhow::Result<ExitCode> {
-    let page = Page::at(&page.endpoint)?;
-    let seen = match ask(&page).await {
+    let asked = async { ask(&Page::at(&page.endpoint)?).await };
+    let seen = match asked.await {
         Ok(seen) => seen,
         Err(error) => {
             tell(&format!("error: {error:#}\n"));
@@ -90,7 +93,7 @@ pub(crate) async fn top(page: &PageAt) -> anyhow::Result<ExitCode> {
 }
 
 async fn watch(terminal: &mut DefaultTerminal, page: &Page, first: Seen) -> anyhow::Result<()> {
-    let mut keys = keys();
+    let (mut keys, mut signals, mut hangup) = (keys(), Signals::listen()?, Hangup::listen()?);
     let mut screen = Screen::new(page.base(), first);
     let next = || async {
         tokio::time::sleep(PACE).await;
@@ -107,6 +110,9 @@ async fn watch(terminal: &mut DefaultTerminal, page: &Page, first: Seen) -> anyh
                 Some(event) => if screen.takes(Key::of(&event)) { return Ok(()) },
                 None => bail!("the terminal is gone"),
             },
+            // The terminal is given back as it was.
+            _ = signals.next() => return Ok(()),
+            () = hangup.next() => return Ok(()),
             answer = &mut asked => {
                 match answer {
                     Ok(seen) => screen.sees(seen),

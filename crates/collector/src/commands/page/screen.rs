@@ -1,5 +1,6 @@
 //! The screen of `top`.
 
+use minicol_extension_status_page::api::Mood;
 use ratatui::{
     Frame,
     crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers},
@@ -8,8 +9,7 @@ use ratatui::{
     text::{Line as Row, Span},
     widgets::Paragraph,
 };
-
-use minicol_extension_status_page::api::Mood;
+use tokio::time::Instant;
 
 use super::{Seen, lines};
 
@@ -17,7 +17,8 @@ use super::{Seen, lines};
 pub(super) struct Screen {
     base: String,
     seen: Seen,
-    /// Why what is seen is old.
+    /// When that was, and why there was nothing newer.
+    seen_at: Instant,
     silence: Option<String>,
     scrolled: usize,
     /// How many lines fit.
@@ -59,11 +60,11 @@ impl Key {
 
 impl Screen {
     pub(super) fn new(base: &str, seen: Seen) -> Self {
-        Self { base: base.to_owned(), seen, silence: None, scrolled: 0, room: 1 }
+        Self { base: base.to_owned(), seen, seen_at: Instant::now(), silence: None, scrolled: 0, room: 1 }
     }
 
     pub(super) fn sees(&mut self, seen: Seen) {
-        self.seen = seen;
+        (self.seen, self.seen_at) = (seen, Instant::now());
         self.silence = None;
     }
 
@@ -90,14 +91,20 @@ impl Screen {
 
     pub(super) fn draw(&mut self, frame: &mut Frame<'_>) {
         let [body, foot] = Layout::vertical([Constraint::Min(1), Constraint::Length(1)]).areas(frame.area());
-        let lines = lines::of(&self.seen, usize::from(body.width));
+        let mut lines = lines::of(&self.seen, usize::from(body.width));
+        if self.silence.is_some() {
+            // Above what was well, perhaps, when it was last seen.
+            let old = lines::span(self.seen_at.elapsed().as_secs_f64());
+            let text = format!("✗ no answer from minicol: this was so {old} ago");
+            lines.insert(0, lines::Line { mood: Mood::Bad, heads: true, text });
+        }
         self.room = usize::from(body.height);
         self.scrolled = self.scrolled.min(lines.len().saturating_sub(self.room));
         let shown = lines.iter().skip(self.scrolled).take(self.room);
         let rows = shown.map(|line| Row::from(Span::styled(line.text.as_str(), style(line.mood, line.heads))));
         frame.render_widget(Paragraph::new(rows.collect::<Vec<_>>()), body);
         let foot_line = if let Some(why) = &self.silence {
-            Span::styled(format!("✗ old: {why}"), style(Mood::Bad, true))
+            Span::styled(format!("✗ {why}"), style(Mood::Bad, true))
         } else {
             let below = lines.len().saturating_sub(self.scrolled + self.room);
             let more = if below > 0 { format!("  ↓ {below} more lines") } else { String::new() };
@@ -124,6 +131,8 @@ fn style(mood: Mood, heads: bool) -> Style {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use ratatui::{Terminal, backend::TestBackend, crossterm::event::KeyEvent};
     use serde_json::json;
 
@@ -185,7 +194,7 @@ mod tests {
             "failed since the start 4 (timeout)",
             "‖ session_buddy  paused  http://localhost:8678/mcp",
             "7 polls, 1 error, 0 missed; the last 2 s ago, took 20 ms",
-            "✗ get_liveness  not asked, last answer 1 min 10 s ago, took 500 ms, breaker open for 12 s more, 5 failures",
+            "✗ get_liveness  not asked, last answer 1 min 10 s ago, took 500 ms, breaker open, 12 s left, 5 failures",
             "no such table",
             "q quits  http://here",
         ] {
@@ -211,13 +220,16 @@ mod tests {
         assert_eq!(drawn(&mut screen, 30, 12), first);
     }
 
-    #[test]
-    fn what_is_old_is_told_to_be() {
+    #[tokio::test(start_paused = true)]
+    async fn what_is_old_is_told_to_be() {
         let mut screen = Screen::new("http://here", seen());
+        tokio::time::advance(Duration::from_secs(75)).await;
         screen.hears_nothing("connection refused");
-        assert_eq!(drawn(&mut screen, 60, 10)[9], "✗ old: connection refused");
+        let rows = drawn(&mut screen, 60, 10);
+        assert_eq!(rows[0], "✗ no answer from minicol: this was so 1 min 15 s ago");
+        assert_eq!(rows[9], "✗ connection refused");
         screen.sees(seen());
-        assert!(!drawn(&mut screen, 60, 10)[9].contains("old"));
+        assert!(!drawn(&mut screen, 60, 10).join("\n").contains("no answer"));
     }
 
     #[test]
