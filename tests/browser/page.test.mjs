@@ -76,10 +76,11 @@ test("a reload that fails is told with the file's line, and what ran goes on", a
   world.write(world.configuration.replace("verbosity: basic", "verbosity: loud"));
   await reload();
   await page.locator("#reload").getByText("pipeline.yaml:8:", { exact: false }).waitFor();
-  await page.getByText("Everything works.").waitFor();
+  await page.locator("#banner").getByText("The last reload failed: what ran before goes on. Everything else works.").waitFor();
   world.write(world.configuration);
   await reload();
   await page.locator("#reload").getByText("unchanged", { exact: false }).waitFor();
+  await page.getByText("Everything works.").waitFor();
   // What the browser says of an answer of 422 is no fault of the page.
   assert.deepEqual(page.wrong.filter((text) => !text.includes("422")), []);
   await page.context().close();

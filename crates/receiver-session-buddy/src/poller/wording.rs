@@ -39,10 +39,21 @@ pub(super) fn cut(endpoint: &str, tool: &str, returned: u64, total: u64) -> Stri
 }
 
 pub(super) fn failing(endpoint: &str, failing: &BTreeMap<Arc<str>, Failure>, wanted: usize) -> String {
-    let mut causes: Vec<_> =
-        failing.iter().take(3).map(|(tool, f)| format!("{}: {}", foreign(tool), f.cause())).collect();
-    if failing.len() > 3 {
-        causes.push(format!("and {} more", failing.len() - 3));
+    // A cause that several share is told once.
+    let mut causes: Vec<(String, Vec<&str>)> = Vec::new();
+    for (tool, failure) in failing {
+        let cause = failure.cause().to_string();
+        match causes.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, tools)) => tools.push(tool),
+            None => causes.push((cause, vec![tool])),
+        }
+    }
+    let more: usize = causes.iter().skip(3).map(|(_, tools)| tools.len()).sum();
+    let told =
+        causes.iter().take(3).map(|(cause, tools)| format!("{}: {cause}", names(tools.iter().copied(), "others")));
+    let mut causes: Vec<_> = told.collect();
+    if more > 0 {
+        causes.push(format!("and {more} more"));
     }
     format!("{endpoint}: {} of {wanted} tools fail: {}", failing.len(), causes.join("; "))
 }
@@ -87,6 +98,8 @@ pub(super) fn cycles(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use minicol_mcp::{Cause, Step};
+
     use super::*;
 
     fn tools(names: &[&str]) -> Vec<Arc<str>> {
@@ -100,6 +113,16 @@ mod tests {
         let expected = "http://buddy/mcp does not offer get_performance_metrics: not polled, and no failure; it offers 4 tools: \
                         get_performance, get_workflow_metrics, ask, zzz";
         assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn a_cause_that_several_tools_share_is_told_once() {
+        let failure =
+            |tool: &str, status| Failure::new("http://buddy/mcp", Step::Call(tool.into()), Cause::Refused(status));
+        let all = [("a", 403), ("b", 401), ("c", 403)].map(|(tool, status)| (Arc::from(tool), failure(tool, status)));
+        let said = super::failing("e", &all.into(), 4);
+        let (forbidden, unknown) = (Cause::Refused(403), Cause::Refused(401));
+        assert_eq!(said, format!("e: 3 of 4 tools fail: a, c: {forbidden}; b: {unknown}"));
     }
 
     #[test]

@@ -55,10 +55,10 @@ impl Lines {
             last.errors.iter().for_each(|error| self.put(Mood::Bad, &format!("    {}", foreign(error))));
         }
         let runs = program.up_since.map(|since| format!("minicol runs for {}", self.span(since)));
-        let last = program.last_lost.map(|at| format!(", the last {} ago", self.span(at))).unwrap_or_default();
+        let when = program.last_lost.map(|at| format!(", the last {} ago", self.span(at))).unwrap_or_default();
         let lost = match program.lost {
             0 => "nothing lost since the start".to_owned(),
-            lost => format!("{} lost since the start{last}", items(lost)),
+            number => format!("{} lost since the start{when}", items(number)),
         };
         let runs = runs.unwrap_or_else(|| "minicol starts".to_owned());
         self.plain(&format!("  {runs}; {lost}"));
