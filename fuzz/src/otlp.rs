@@ -96,7 +96,7 @@ pub(crate) fn receiver(input: &[u8]) {
     block_on(async {
         let harness = Harness::default();
         let config = json!({"protocols": {"grpc": {"max_recv_msg_size_mib": 1}, "http": {"max_request_body_size": 65536}}, "max_in_flight_mib": 2});
-        let config = (ENTRY.decode)(&mut <dyn erased_serde::Deserializer<'_>>::erase(config)).expect("a configuration");
+        let config = ENTRY.decode_text(&config.to_string()).expect("a configuration");
         let receiver = config.build(&harness.scope(ComponentKind::Receiver, "otlp")).expect("a receiver");
         let (sink, before) = (Sink::new(), harness.events().len());
         let serving = tokio::spawn(receiver.run(sink.next(), harness.scope(ComponentKind::Receiver, "otlp")));

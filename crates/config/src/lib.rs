@@ -1,7 +1,7 @@
 //! minicol's configuration machinery: sources are read, references replaced, one laid over the other, and the result is a tree, [`Node`], that
 //! still knows the file, line and column of each of its parts; out of it each component decodes its own configuration, and whatever is wrong
 //! is told at the place where the user wrote it, all of it at once. Start from [`load`], then [`decode`] (or [`decode_with`], where the type is
-//! erased), and in the end [`Problems::render`].
+//! known to a function only), and in the end [`Problems::render`].
 //!
 //! ```
 //! use minicol_config::{Path, Problems, Request, Style, decode, load};
@@ -43,7 +43,8 @@ mod substitute;
 mod text;
 mod yaml;
 
-pub use self::decode::{DecodeError, Part, decode, decode_part, decode_with};
+pub use self::de::{Body, Fault};
+pub use self::decode::{Part, decode, decode_part, decode_with};
 pub use self::environment::Environment;
 pub use self::load::{Loaded, Request, load};
 pub use self::mark::{Mark, SourceText};

@@ -9,6 +9,7 @@ use crate::path::{Path, Segment};
 use crate::problem::{Problem, Problems};
 use crate::scalar::Plain;
 use crate::text::quoted;
+use crate::yaml::{Budget, parse};
 
 /// A value of the configuration and the place where it was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +70,15 @@ impl Node {
     /// A mapping without keys, of a source of that name. What a test starts from.
     pub fn empty(name: &str) -> Self {
         Self::new(Mark::start(SourceText::new(name, "")), Value::Mapping(Mapping::default()))
+    }
+
+    /// What `text` says in YAML (or JSON), as one source of that name. References in it are left as they stand.
+    ///
+    /// # Errors
+    /// What keeps it from being read.
+    pub fn from_yaml(name: &str, text: &str) -> Result<Self, Problems> {
+        let source = SourceText::new(name, text);
+        Ok(parse(&source, &mut Budget::default())?.unwrap_or_else(|| Self::null(Mark::start(source))))
     }
 
     /// Where the value was written.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use minicol_delivery::DeliveryConsumer;
 use minicol_pdata::Signal;
-use minicol_plugin::{Account, Books, ComponentId, ComponentKind, Converted, EdgeSnapshot, Reasons, sum};
+use minicol_plugin::{Account, Books, ComponentId, ComponentKind, Converted, EdgeSnapshot, Reasons, sort, sum};
 use opentelemetry::{KeyValue, metrics::Meter};
 use tracing::{info, warn};
 
@@ -163,7 +163,9 @@ fn edges(books: &Books, items: fn(&EdgeSnapshot) -> u64) -> Rows {
 fn by_reason(reasons: &Reasons, attributes: &[KeyValue]) -> Rows {
     let row = |(reason, items): (&String, &u64)| {
         let reason = KeyValue::new("reason", reason.clone());
-        (*items, attributes.iter().cloned().chain([reason]).collect())
+        let mut attributes: Vec<_> = attributes.iter().cloned().chain([reason]).collect();
+        sort(&mut attributes);
+        (*items, attributes)
     };
     reasons.iter().map(row).collect()
 }
@@ -171,8 +173,8 @@ fn by_reason(reasons: &Reasons, attributes: &[KeyValue]) -> Rows {
 fn account_attributes(account: &Account) -> Vec<KeyValue> {
     let pipeline = account.pipeline.as_ref().map(|pipeline| KeyValue::new("pipeline", pipeline.clone()));
     [
-        KeyValue::new("kind", account.kind.name()),
         KeyValue::new("component", account.component.to_string()),
+        KeyValue::new("kind", account.kind.name()),
         KeyValue::new("otel.signal", account.signal.name()),
     ]
     .into_iter()
@@ -182,8 +184,8 @@ fn account_attributes(account: &Account) -> Vec<KeyValue> {
 
 fn edge_attributes(edge: &EdgeSnapshot) -> Vec<KeyValue> {
     vec![
-        KeyValue::new("pipeline", edge.pipeline.clone()),
         KeyValue::new("from", edge.from.clone()),
+        KeyValue::new("pipeline", edge.pipeline.clone()),
         KeyValue::new("to", edge.to.clone()),
     ]
 }

@@ -124,7 +124,7 @@ impl Host {
                 info!(variable = one.variable, path = %one.path, "an environment variable overrides the configuration");
             }
         }
-        let mut telemetry = Telemetry::new(plan.telemetry(), self.program, &self.environment);
+        let mut telemetry = Telemetry::new(plan.telemetry(), self.program, plan.components(), &self.environment);
         let workshop = Workshop::new(self.environment.clone(), telemetry.meter(), telemetry.tracer().clone());
         workshop.view.redacts_by(plan.redactor());
         let built = graph::build(plan, &Selection::everything(plan), &HashMap::new(), &workshop)?;

@@ -48,10 +48,14 @@ pub(crate) fn configured(registry: Registry, push: &OtlpPush) -> Result<Configur
     let problem = |message: String| vec![config::Problem { path: Vec::new(), message, help: None, warning: false }];
     let entry = registry.speaks(push.protocol.into());
     let entry = entry.ok_or_else(|| problem("no exporter of this protocol is compiled in".to_owned()))?;
-    let value = body(push);
-    let decoded = (entry.decode)(&mut <dyn erased_serde::Deserializer<'_>>::erase(&value));
-    let config = decoded.map_err(|error| {
-        vec![config::Problem { path: error.path, message: error.message, help: None, warning: false }]
+    let config = entry.decode_text(&body(push).to_string()).map_err(|problems| {
+        let problem = |one: &minicol_config::Problem| config::Problem {
+            path: one.path.segments().to_vec(),
+            message: one.message.clone(),
+            help: one.help.clone(),
+            warning: false,
+        };
+        problems.iter().map(problem).collect::<Vec<_>>()
     })?;
     let errors: Vec<config::Problem> = config.problems().into_iter().filter(|problem| !problem.warning).collect();
     if errors.is_empty() { Ok((entry, config)) } else { Err(errors) }

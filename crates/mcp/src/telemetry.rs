@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use minicol_plugin::{
-    Scope,
+    Scope, sort,
     text::foreign,
     trace::{Span, Tracer},
 };
@@ -73,6 +73,7 @@ impl Operations {
             attributes.extend(cause.reserved_code().map(status_code));
         }
         attributes.extend(protocol_version.map(|version| KeyValue::new("mcp.protocol.version", version.to_owned())));
+        sort(&mut attributes);
         self.duration.record(duration.as_secs_f64(), &attributes);
     }
 

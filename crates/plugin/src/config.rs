@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+pub use minicol_config::Segment;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -21,15 +22,6 @@ pub struct NoConfig {}
 
 impl ComponentConfig for NoConfig {}
 
-/// One step from a configuration's root towards a value.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Segment {
-    /// The value under a key.
-    Key(String),
-    /// The element of a list, from 0.
-    Index(usize),
-}
-
 /// Something wrong at one place of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -48,32 +40,6 @@ pub struct Problem {
 pub struct Problems {
     at: Vec<Segment>,
     list: Vec<Problem>,
-}
-
-/// A configuration that does not have the shape it must have.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct DecodeError {
-    /// Where, from the component's own root; as far as it is known.
-    pub path: Vec<Segment>,
-    /// What, as serde says it.
-    pub message: String,
-}
-
-/// Decodes a configuration and keeps the path of what is wrong.
-pub fn decode<C: de::DeserializeOwned>(from: &mut dyn erased_serde::Deserializer<'_>) -> Result<C, DecodeError> {
-    serde_path_to_error::deserialize(from).map_err(|error| DecodeError {
-        path: error
-            .path()
-            .iter()
-            .filter_map(|segment| match segment {
-                serde_path_to_error::Segment::Seq { index } => Some(Segment::Index(*index)),
-                serde_path_to_error::Segment::Map { key } => Some(Segment::Key(key.clone())),
-                _ => None,
-            })
-            .collect(),
-        message: error.into_inner().to_string(),
-    })
 }
 
 impl Problems {

@@ -1,12 +1,13 @@
 use std::{fmt, str::FromStr};
 
+use minicol_config::{Body, Fault, Node, Path, decode_with};
 use minicol_pdata::Signal;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     Checkup, ComponentError, Diagnosis, EnvironmentDefault, Exporter, Extension, Processor, Receiver, Scope,
-    config::{ComponentConfig, DecodeError, Problem, Problems, decode},
+    config::{ComponentConfig, Problem, Problems},
 };
 
 /// The kinds of components.
@@ -194,8 +195,8 @@ pub struct Entry<P: ?Sized> {
     pub decode: Decode<P>,
 }
 
-/// Decodes a configuration, its types erased.
-pub type Decode<P> = fn(&mut dyn erased_serde::Deserializer<'_>) -> Result<Box<dyn Buildable<P>>, DecodeError>;
+/// Decodes a configuration, its type erased.
+pub type Decode<P> = fn(Body<'_>) -> Result<Box<dyn Buildable<P>>, Fault>;
 
 /// A decoded configuration that a component can be built from.
 pub trait Buildable<P: ?Sized>: Send + Sync {
@@ -252,8 +253,18 @@ impl<P: Product + ?Sized> Entry<P> {
             schema: || schemars::schema_for!(F::Config),
             schema_within: <F::Config as JsonSchema>::json_schema,
             default: || Box::new(Typed::<F>(F::Config::default())),
-            decode: |from| Ok(Box::new(Typed::<F>(decode::<F::Config>(from)?))),
+            decode: |from| Ok(Box::new(Typed::<F>(F::Config::deserialize(from)?))),
         }
+    }
+
+    /// Decodes a configuration that stands in no pipeline file: `text` is its body, in YAML or JSON.
+    ///
+    /// # Errors
+    /// All that is wrong with its shape; what [`Buildable::problems`] says comes after.
+    pub fn decode_text(&self, text: &str) -> Result<Box<dyn Buildable<P>>, minicol_config::Problems> {
+        let body = Node::from_yaml(self.component_type, text)?;
+        let mut problems = minicol_config::Problems::new();
+        decode_with(&body, &Path::root(), &mut problems, self.decode).ok_or(problems)
     }
 
     /// Which kind of component it is.

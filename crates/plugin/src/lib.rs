@@ -3,6 +3,7 @@
 //! needs from the outside (cancellation, status, clocks, randomness, connections, state, meter, tracer) comes in through its [`Scope`].
 
 mod actions;
+mod attributes;
 mod books;
 mod checkup;
 mod component;
@@ -29,6 +30,7 @@ pub mod trace;
 mod variables;
 
 pub use actions::{Action, ActionError, Actions, Offer, Performing};
+pub use attributes::sort;
 pub use books::{Account, Books, Converted, EdgeSnapshot, Reasons, Unbalanced, sum};
 pub use checkup::{Check, Checkup, Diagnosis, Verdict};
 pub use component::{

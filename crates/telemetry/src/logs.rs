@@ -11,8 +11,9 @@ use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 use minicol_plugin::{Clock, text, trace::SpanIds};
 use tracing::{Dispatch, Event, Subscriber, field::Field, subscriber::SetGlobalDefaultError};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry,
+    Layer, Registry,
     field::{MakeExt, RecordFields},
+    filter::Targets,
     fmt::{
         FmtContext, FormatEvent, FormatFields, MakeWriter,
         format::{Format, Json, Writer, debug_fn},
@@ -53,13 +54,13 @@ const FIELD_CHARS: usize = 2_000;
 
 /// The level of the logs, which can be set while the program runs.
 #[derive(Clone, Debug)]
-pub struct Level(Option<Handle<EnvFilter, Registry>>);
+pub struct Level(Option<Handle<Targets, Registry>>);
 
 impl Level {
     /// Writes what is at least so severe from now on, unless `RUST_LOG` stands in its place; false where that could not be done.
     pub fn set(&self, level: LogLevel) -> bool {
         let Some(handle) = &self.0 else { return true };
-        EnvFilter::try_new(directives(level)).is_ok_and(|filter| handle.reload(filter).is_ok())
+        directives(level).parse::<Targets>().is_ok_and(|filter| handle.reload(filter).is_ok())
     }
 }
 
@@ -95,8 +96,8 @@ where
 {
     let asked = surroundings.directives.as_deref().filter(|directives| !directives.trim().is_empty());
     let filter = match asked {
-        Some(directives) => EnvFilter::try_new(directives)?,
-        None => EnvFilter::try_new(directives(config.level))?,
+        Some(directives) => directives.parse::<Targets>()?,
+        None => directives(config.level).parse()?,
     };
     let (filter, handle) = reload::Layer::new(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_timer(Time(clock));

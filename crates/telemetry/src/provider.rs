@@ -15,22 +15,33 @@ use crate::MetricsLevel;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SharedReader(Arc<ManualReader>);
 
-/// Series per instrument, beyond which the SDK adds up into one with `otel.metric.overflow`. Its own default, 2,000, is soon passed by
-/// targets times tools.
-const MAX_SERIES: usize = 20_000;
+/// Series of one instrument, beyond which the SDK adds up into one with `otel.metric.overflow`: at least its own default, more where there are many components. The
+/// SDK makes room for all of them at once, so that a limit that nobody reaches costs memory, too.
+fn max_series(name: &str, components: usize) -> usize {
+    const FLOOR: usize = 2_000;
+    let each = if OF_TOOLS.contains(&name) { 20 } else { 2 };
+    FLOOR + each * components
+}
+
+/// Instruments with a series for each tool of a target, and for each way in which a call of it failed.
+const OF_TOOLS: [&str; 3] = [
+    "mcp.client.operation.duration",
+    "session_buddy_poller.circuit_breaker_state",
+    "session_buddy_poller.poll_errors_total",
+];
 
 /// What begins so is minicol's own; everything else is a name that dashboards are built on.
 const OWN: &str = "minicol_";
 /// Counts per arrow.
 const EDGES: &str = "minicol_edge_";
 
-/// A provider that leaves out what `level` leaves out. The SDK's own resource stays empty: ours is put in where metrics are read.
-pub(crate) fn provider(level: MetricsLevel, reader: SharedReader) -> SdkMeterProvider {
+/// A provider that leaves out what `level` leaves out, with room for the series of so many components. The SDK's own resource stays empty: ours is put in where metrics are read.
+pub(crate) fn provider(level: MetricsLevel, components: usize, reader: SharedReader) -> SdkMeterProvider {
     SdkMeterProvider::builder()
         .with_resource(Resource::builder_empty().build())
         .with_reader(reader)
         .with_view(move |instrument: &Instrument| {
-            let stream = Stream::builder().with_cardinality_limit(MAX_SERIES);
+            let stream = Stream::builder().with_cardinality_limit(max_series(instrument.name(), components));
             let stream = if is_measured(level, instrument.name(), instrument.kind()) {
                 stream
             } else {

@@ -93,13 +93,13 @@ pub(crate) type LeftOut = Box<dyn Fn(&dyn Fn(&str) -> Option<String>) -> bool + 
 const GRACE: Duration = Duration::from_millis(100);
 
 impl Telemetry {
-    /// Gathers from now on; binds and sends nothing yet.
-    pub fn new(config: &TelemetryConfig, program: Program, environment: &Environment) -> Self {
+    /// Gathers from now on, with room for the series of so many `components`; binds and sends nothing yet.
+    pub fn new(config: &TelemetryConfig, program: Program, components: usize, environment: &Environment) -> Self {
         let reader = SharedReader::default();
         let level = config.metrics.level;
         let clock = Arc::clone(&environment.clock);
         let source = Source {
-            provider: (level != MetricsLevel::None).then(|| provider(level, reader.clone())),
+            provider: (level != MetricsLevel::None).then(|| provider(level, components, reader.clone())),
             reader,
             resource: resource(config, program, environment.random.as_ref()),
             start: clock.wall(),

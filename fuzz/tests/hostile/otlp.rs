@@ -10,7 +10,6 @@ use minicol_plugin::{
     testing::{Harness, Sink},
 };
 use minicol_receiver_otlp::ENTRY;
-use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{MIB, measured_async};
@@ -18,8 +17,7 @@ use crate::{MIB, measured_async};
 /// A receiver with its defaults, but for 64 MiB of requests at once; how many batches it passed on.
 async fn with_receiver<T, F: Future<Output = T>>(ask: impl FnOnce(Harness) -> F) -> (T, usize) {
     let harness = Harness::default();
-    let config =
-        (ENTRY.decode)(&mut <dyn erased_serde::Deserializer<'_>>::erase(json!({"max_in_flight_mib": 64}))).unwrap();
+    let config = ENTRY.decode_text("max_in_flight_mib: 64").unwrap();
     let receiver = config.build(&harness.scope(ComponentKind::Receiver, "otlp")).unwrap();
     let (sink, before) = (Sink::new(), harness.events().len());
     let serving = tokio::spawn(receiver.run(sink.next(), harness.scope(ComponentKind::Receiver, "otlp")));

@@ -31,10 +31,10 @@ fn a_wrong_configuration_is_told_with_its_path() {
         ("endpoint: ftp://source", "endpoint: must begin with http:// or https:// and name a host"),
         ("endpoint: http://me:secret@source", "endpoint: must hold no user and no password"),
         ("interval: 0s", "interval: must be between 1s and 24h, but is 0s"),
-        ("interval: 30", "interval: invalid type: integer `30`, expected a duration such as 300ms, 5s or 1h30m"),
+        ("interval: 30", "interval: `30` is no duration: it has no unit; write it like 300ms, 5s or 1h30m"),
         ("timeout: 1ms", "timeout: must be at least 100ms, but is 1ms"),
         ("max_document_size: 1", "max_document_size: must be between 1024 and 67108864, but is 1"),
-        ("tls: {ca: x}", "tls::ca: unknown field `ca`"),
+        ("tls: {ca: x}", "tls::ca: unknown key `ca`"),
     ] {
         let told = problems(&ENTRY, yaml);
         assert!(told.iter().any(|one| one.starts_with(wrong)), "{yaml}: {told:?}");

@@ -4,7 +4,7 @@ use indexmap::map::Iter;
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 
-use super::{De, Fault, Trace};
+use super::{Body, Fault, Trace};
 use crate::node::{Entry, Mapping, Node, Value};
 use crate::path::Path;
 
@@ -26,19 +26,19 @@ pub(super) struct Items<'a, 'p> {
 /// One of an enum's names, and what is below it.
 pub(super) struct Choice<'a> {
     name: &'a str,
-    body: Body<'a>,
+    below: Below<'a>,
     path: Path,
     trace: &'a Trace,
 }
 
-/// A key, or the name of a choice. It notes its fault itself: type-erased layers on the way out make a mere message of it.
+/// A key, or the name of a choice. It notes its fault itself: on the way out it would be noted at the place above.
 struct Name<'a, 'p> {
     text: &'a str,
     path: &'p Path,
     trace: &'p Trace,
 }
 
-enum Body<'a> {
+enum Below<'a> {
     /// The name stands alone.
     None,
     Node(&'a Node),
@@ -63,7 +63,7 @@ impl<'a> MapAccess<'a> for Keys<'a, '_> {
         let Some((name, node)) = self.current.take() else {
             return Err(Fault::Other("a value was asked for before its key".to_owned()));
         };
-        seed.deserialize(De::new(node, self.path.join(name), self.trace))
+        seed.deserialize(Body::new(node, self.path.join(name), self.trace))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -124,7 +124,7 @@ impl<'a> SeqAccess<'a> for Items<'a, '_> {
 
     fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
         let Some((index, node)) = self.rest.next() else { return Ok(None) };
-        seed.deserialize(De::new(node, self.path.join(index), self.trace)).map(Some)
+        seed.deserialize(Body::new(node, self.path.join(index), self.trace)).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -140,28 +140,28 @@ impl<'a> Choice<'a> {
         path: &Path,
         trace: &'a Trace,
     ) -> Result<Self, Fault> {
-        let (name, body, path) = match &node.expanded().value {
-            Value::Scalar(scalar) => (scalar.text.as_str(), Body::None, path.clone()),
+        let (name, below, path) = match &node.expanded().value {
+            Value::Scalar(scalar) => (scalar.text.as_str(), Below::None, path.clone()),
             Value::Mapping(mapping) => {
                 let mut entries = mapping.iter();
                 let (Some((name, entry)), None) = (entries.next(), entries.next()) else {
                     return Err(Fault::Other(format!("expected exactly one of these keys: {}", names.join(", "))));
                 };
-                (name, Body::Node(&entry.value), path.join(name))
+                (name, Below::Node(&entry.value), path.join(name))
             }
-            Value::Invalid => (names.first().copied().unwrap_or_default(), Body::Node(node), path.clone()),
+            Value::Invalid => (names.first().copied().unwrap_or_default(), Below::Node(node), path.clone()),
             Value::Null | Value::Sequence(_) => {
                 let known: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
                 return Err(Fault::expected(format!("one of {}", known.join(", "))));
             }
         };
-        Ok(Self { name, body, path, trace })
+        Ok(Self { name, below, path, trace })
     }
 
-    fn de(self) -> Result<De<'a>, Fault> {
-        match self.body {
-            Body::Node(node) => Ok(De::new(node, self.path, self.trace)),
-            Body::None => Err(Fault::Other(format!("`{}` needs something below it", self.name))),
+    fn body(self) -> Result<Body<'a>, Fault> {
+        match self.below {
+            Below::Node(node) => Ok(Body::new(node, self.path, self.trace)),
+            Below::None => Err(Fault::Other(format!("`{}` needs something below it", self.name))),
         }
     }
 }
@@ -180,8 +180,8 @@ impl<'a> VariantAccess<'a> for Choice<'a> {
     type Error = Fault;
 
     fn unit_variant(self) -> Result<(), Fault> {
-        match self.body {
-            Body::Node(node) if !node.is_null() && !node.is_invalid() => {
+        match self.below {
+            Below::Node(node) if !node.is_null() && !node.is_invalid() => {
                 Err(Fault::Other(format!("`{}` takes nothing below it", self.name)))
             }
             _ => Ok(()),
@@ -189,14 +189,14 @@ impl<'a> VariantAccess<'a> for Choice<'a> {
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'a>>(self, seed: T) -> Result<T::Value, Fault> {
-        seed.deserialize(self.de()?)
+        seed.deserialize(self.body()?)
     }
 
     fn tuple_variant<V: Visitor<'a>>(self, _: usize, visitor: V) -> Result<V::Value, Fault> {
-        self.de()?.items(visitor)
+        self.body()?.items(visitor)
     }
 
     fn struct_variant<V: Visitor<'a>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
-        self.de()?.keys(visitor)
+        self.body()?.keys(visitor)
     }
 }

@@ -6,17 +6,35 @@ use serde::de::{Expected, Unexpected};
 
 use crate::text::{quoted, visible};
 
-/// What is wrong with a value.
+/// What is wrong with a value, as decoding finds it. Where, [`decode_with`](crate::decode_with) knows.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Fault {
+#[non_exhaustive]
+pub enum Fault {
     /// Another type was wanted.
-    Type { expected: String, found: String, help: Option<String> },
+    Type {
+        /// What was wanted.
+        expected: String,
+        /// What stands there.
+        found: String,
+        /// The cure, where the value tells it.
+        help: Option<String>,
+    },
     /// A list was wanted and the key has no body: its default is taken.
     NoList,
     /// A key that the mapping does not take.
-    UnknownKey { key: String, known: Vec<String> },
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// Those that it takes.
+        known: Vec<String>,
+    },
     /// A name that is none of a choice.
-    UnknownChoice { found: String, known: Vec<String> },
+    UnknownChoice {
+        /// What stands there.
+        found: String,
+        /// The names of the choice.
+        known: Vec<String>,
+    },
     /// A key that has to be there.
     MissingKey(String),
     /// Whatever else a component has to say.

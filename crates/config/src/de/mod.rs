@@ -8,20 +8,22 @@ use std::cell::RefCell;
 use serde::de::{Unexpected, Visitor};
 
 use self::access::{Choice, Items, Keys};
-pub(crate) use self::fault::Fault;
+pub use self::fault::Fault;
 use crate::node::{Node, Scalar, ScalarStyle, Value};
 use crate::path::{Path, Segment};
 use crate::scalar::Plain;
 use crate::secret::is_secret_path;
 
-/// Decodes one node.
-pub(crate) struct De<'a> {
+/// A part of the configuration, as serde sees it: hand it to [`Deserialize::deserialize`](serde::Deserialize::deserialize). Of this one type, whatever it was made
+/// of, so that what decodes a configuration is compiled once.
+#[derive(Debug)]
+pub struct Body<'a> {
     node: &'a Node,
     path: Path,
     trace: &'a Trace,
 }
 
-/// Where faults were found: an error that has passed through a type-erased layer is a mere message, and this tells the rest.
+/// Where faults were found, as an error that comes out of decoding does not say where it was made.
 #[derive(Debug, Default)]
 pub(crate) struct Trace(RefCell<Vec<(Path, Fault)>>);
 
@@ -29,9 +31,11 @@ pub(crate) struct Trace(RefCell<Vec<(Path, Fault)>>);
 const MAX_TRACED: usize = 256;
 
 impl Trace {
-    /// The fault that a message tells of, and its path.
-    pub(crate) fn of(&self, message: &str) -> Option<(Path, Fault)> {
-        self.0.borrow().iter().rev().find(|(_, fault)| fault.to_string() == message).cloned()
+    /// Where a fault that came out of decoding was found, and what its place says of it; the fault itself, where nobody noted it.
+    pub(crate) fn of(&self, fault: Fault) -> Result<(Path, Fault), Fault> {
+        let message = fault.to_string();
+        let noted = self.0.borrow().iter().rev().find(|(_, noted)| noted.to_string() == message).cloned();
+        noted.ok_or(fault)
     }
 
     fn note(&self, path: &Path, fault: &Fault) {
@@ -45,7 +49,7 @@ impl Trace {
     }
 }
 
-impl<'a> De<'a> {
+impl<'a> Body<'a> {
     pub(crate) const fn new(node: &'a Node, path: Path, trace: &'a Trace) -> Self {
         Self { node, path, trace }
     }
@@ -212,7 +216,7 @@ macro_rules! whole_numbers {
     )*};
 }
 
-impl<'a> serde::Deserializer<'a> for De<'a> {
+impl<'a> serde::Deserializer<'a> for Body<'a> {
     type Error = Fault;
 
     whole_numbers! {

@@ -2,62 +2,17 @@
 
 mod repair;
 
-use erased_serde::Deserializer;
 use serde::de::DeserializeOwned;
 
 use self::repair::Repair;
-use crate::de::{De, Fault, Trace};
+use crate::de::{Body, Fault, Trace};
 use crate::node::Node;
-use crate::path::{Path, Segment};
+use crate::path::Path;
 use crate::problem::Problems;
-
-/// Why a component did not take its configuration: what decoding said, or the component's own checks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DecodeError {
-    /// Where, from the component's own configuration on; the root where the whole of it is meant, or decoding itself failed (its place is
-    /// known then).
-    pub path: Path,
-    /// What is wrong, in the user's words.
-    pub message: String,
-}
-
-impl DecodeError {
-    /// A fault at a path that begins at the component's own configuration.
-    pub fn new(path: Path, message: impl Into<String>) -> Self {
-        Self { path, message: message.into() }
-    }
-}
-
-impl std::fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.path.is_root() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.path, self.message) }
-    }
-}
-
-impl std::error::Error for DecodeError {}
-
-impl From<erased_serde::Error> for DecodeError {
-    fn from(error: erased_serde::Error) -> Self {
-        Self::new(Path::root(), error.to_string())
-    }
-}
-
-impl<E: std::fmt::Display> From<serde_path_to_error::Error<E>> for DecodeError {
-    fn from(error: serde_path_to_error::Error<E>) -> Self {
-        use serde_path_to_error::Segment as Step;
-        let known = error.path().iter().map_while(|step| match step {
-            Step::Seq { index } => Some(Segment::Index(*index)),
-            Step::Map { key } => Some(Segment::Key(key.clone())),
-            Step::Enum { variant } => Some(Segment::Key(variant.clone())),
-            Step::Unknown => None,
-        });
-        Self::new(known.collect(), error.inner().to_string())
-    }
-}
 
 /// Decodes what is at `path` below `root`. As [`decode_with`], for a type that is known.
 pub fn decode<T: DeserializeOwned>(root: &Node, path: &Path, problems: &mut Problems) -> Option<T> {
-    decode_with(root, path, problems, |deserializer| Ok(T::deserialize(deserializer)?))
+    decode_with(root, path, problems, |body| T::deserialize(body))
 }
 
 /// Decodes what is at `path` below `root` with a function that knows the type. What is absent there is decoded as a key without a body.
@@ -68,7 +23,7 @@ pub fn decode_with<T>(
     root: &Node,
     path: &Path,
     problems: &mut Problems,
-    decode: impl FnMut(&mut dyn Deserializer<'_>) -> Result<T, DecodeError>,
+    decode: impl FnMut(Body<'_>) -> Result<T, Fault>,
 ) -> Option<T> {
     decode_part(root, path, Part::All, problems, decode)
 }
@@ -90,17 +45,16 @@ pub fn decode_part<T>(
     path: &Path,
     part: Part<'_>,
     problems: &mut Problems,
-    mut decode: impl FnMut(&mut dyn Deserializer<'_>) -> Result<T, DecodeError>,
+    mut decode: impl FnMut(Body<'_>) -> Result<T, Fault>,
 ) -> Option<T> {
     let mut repair = Repair::new(root, path, part, problems);
     for _ in 0..MAX_ATTEMPTS {
         let trace = Trace::default();
-        let deserializer = De::new(&repair.tree, path.clone(), &trace);
-        let error = match decode(&mut <dyn Deserializer<'_>>::erase(deserializer)) {
+        let fault = match decode(Body::new(&repair.tree, path.clone(), &trace)) {
             Ok(value) => return repair.intact.then_some(value),
-            Err(error) => error,
+            Err(fault) => fault,
         };
-        let (at, fault) = trace.of(&error.message).unwrap_or_else(|| located(path, error));
+        let (at, fault) = trace.of(fault).unwrap_or_else(|fault| (path.clone(), fault));
         if !repair.handle(&at, fault) {
             return None;
         }
@@ -128,19 +82,6 @@ impl<'a> Part<'a> {
 /// How often one component is decoded at most: so many errors are told of it.
 const MAX_ATTEMPTS: usize = 200;
 
-/// An error that decoding knows nothing of: the component's own checks, at the path that they give.
-fn located(base: &Path, error: DecodeError) -> (Path, Fault) {
-    let path = base.join_all(&error.path);
-    match Fault::from_message(error.message) {
-        // Its path ends in the key itself.
-        Fault::UnknownKey { key, known } => match path.split_last() {
-            Some((above, Segment::Key(last))) if *last == key => (above, Fault::UnknownKey { key, known }),
-            _ => (path, Fault::UnknownKey { key, known }),
-        },
-        fault => (path, fault),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,10 +105,10 @@ mod tests {
         let path = Path::keys(["otlp"]);
         let keys = ["timeout"];
         let own = decode_part(&root, &path, Part::Without(&keys), &mut problems, |from| {
-            Ok(<Own as serde::Deserialize>::deserialize(from)?)
+            <Own as serde::Deserialize>::deserialize(from)
         });
         let beside = decode_part(&root, &path, Part::Only(&keys), &mut problems, |from| {
-            Ok(<Beside as serde::Deserialize>::deserialize(from)?)
+            <Beside as serde::Deserialize>::deserialize(from)
         });
         (own, beside, problems)
     }

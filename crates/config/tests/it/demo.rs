@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use minicol_config::{
-    DecodeError, EnvOverride, Environment, KeyTree, Loaded, Path, Problem, Problems, Request, Style, decode,
-    decode_with, load,
+    EnvOverride, Environment, KeyTree, Loaded, Node, Path, Problem, Problems, Request, Style, decode, decode_with, load,
 };
 use serde::Deserialize;
 
@@ -147,8 +146,8 @@ impl Demo {
                 let path = path.join(id);
                 match section {
                     "receivers" => {
-                        let decoded =
-                            decode_with(&root, &path, &mut problems, |from| checked(Receiver::deserialize(from)?));
+                        let decoded = decode_with(&root, &path, &mut problems, |body| Receiver::deserialize(body));
+                        let decoded = decoded.filter(|receiver| checked(receiver, &root, &path, &mut problems));
                         demo.receivers.extend(decoded.map(|decoded| (id.to_owned(), decoded)));
                     }
                     "processors" => {
@@ -181,10 +180,11 @@ impl Demo {
 }
 
 /// A component's own check, after decoding.
-fn checked(receiver: Receiver) -> Result<Receiver, DecodeError> {
-    if receiver.endpoint.starts_with("http") {
-        return Ok(receiver);
+fn checked(receiver: &Receiver, root: &Node, path: &Path, problems: &mut Problems) -> bool {
+    let holds = receiver.endpoint.starts_with("http");
+    if !holds {
+        let message = format!("`{}` is no URL: write `http://localhost:8678/mcp`", receiver.endpoint);
+        problems.push(Problem::error(message).at_value(root, &path.join("endpoint")));
     }
-    let message = format!("`{}` is no URL: write `http://localhost:8678/mcp`", receiver.endpoint);
-    Err(DecodeError::new(Path::keys(["endpoint"]), message))
+    holds
 }

@@ -45,13 +45,13 @@ fn the_examples_of_the_readme_hold() {
 #[test]
 fn what_is_not_there_is_refused_by_name() {
     for (entry, yaml, said) in [
-        (OTLP, "compression: snappy", "unknown variant `snappy`, expected one of `gzip`, `zstd`, `none`"),
-        (OTLP, "headers: [a]", "invalid type: sequence"),
-        (OTLP_HTTP, "keepalive: {time: 10s}", "unknown field `keepalive`"),
-        (OTLP, "encoding: json", "unknown field `encoding`"),
-        (OTLP, "tls: {insecure_skip_verfy: true}", "unknown field `insecure_skip_verfy`"),
-        (OTLP, "metrics_endpoint: x", "unknown field `metrics_endpoint`"),
-        (OTLP_HTTP, "encoding: xml", "unknown variant `xml`, expected `proto` or `json`"),
+        (OTLP, "compression: snappy", "compression: expected one of `gzip`, `zstd`, `none`, found `snappy`"),
+        (OTLP, "headers: [a]", "headers: expected a mapping, found a list"),
+        (OTLP_HTTP, "keepalive: {time: 10s}", "unknown key `keepalive`"),
+        (OTLP, "encoding: json", "unknown key `encoding`"),
+        (OTLP, "tls: {insecure_skip_verfy: true}", "tls::insecure_skip_verfy: unknown key `insecure_skip_verfy`"),
+        (OTLP, "metrics_endpoint: x", "unknown key `metrics_endpoint`"),
+        (OTLP_HTTP, "encoding: xml", "encoding: expected `proto` or `json`, found `xml`"),
     ] {
         let told = problems(&entry, yaml);
         assert!(told.len() == 1 && told[0].contains(said), "{yaml}: {told:?}");

@@ -93,6 +93,11 @@ impl Plan {
         &self.overrides
     }
 
+    /// How many components are configured.
+    pub(crate) fn components(&self) -> usize {
+        self.receivers.len() + self.processors.len() + self.exporters.len() + self.extensions.len()
+    }
+
     /// `service::telemetry`.
     pub fn telemetry(&self) -> &TelemetryConfig {
         &self.telemetry

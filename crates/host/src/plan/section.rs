@@ -1,9 +1,10 @@
 //! `receivers`, `processors`, `exporters`, `extensions`: ids, types, and each component's own configuration.
 
 use indexmap::IndexMap;
-use minicol_config::{DecodeError, Mark, Node, Part, Path, Problem, Problems, Segment, decode, decode_part};
+use minicol_config::{Mark, Node, Part, Path, Problem, Problems, decode, decode_part};
 use minicol_delivery::{DeliveryConfig, DeliverySettings};
 use minicol_plugin::{Buildable, ComponentId, Entry, Exporter, Product, Receiver, config};
+use serde::Deserialize;
 
 use super::{Component, Enabled, Planned, valid};
 use crate::registry::ENABLED;
@@ -55,9 +56,7 @@ pub(super) fn exporters(
     read(root, entries, problems, &|root, path, entry, problems| {
         let keys = DeliverySettings::KEYS;
         let config = component(root, path, Part::Without(&keys), entry, problems);
-        let settings = decode_part(root, path, Part::Only(&keys), problems, |from| {
-            config::decode::<DeliverySettings>(from).map_err(decode_error)
-        });
+        let settings = decode_part(root, path, Part::Only(&keys), problems, |body| DeliverySettings::deserialize(body));
         let delivery = settings?.resolve(entry.queued);
         let mut found = config::Problems::default();
         delivery.validate(&mut found);
@@ -141,7 +140,7 @@ fn component<P: Product + ?Sized>(
     entry: &Entry<P>,
     problems: &mut Problems,
 ) -> Option<Box<dyn Buildable<P>>> {
-    let config = decode_part(root, path, part, problems, |from| (entry.decode)(from).map_err(decode_error))?;
+    let config = decode_part(root, path, part, problems, entry.decode)?;
     tell(root, path, config.problems(), problems);
     Some(config)
 }
@@ -149,24 +148,13 @@ fn component<P: Product + ?Sized>(
 /// A component's own findings, at the places where the user wrote what they are about.
 pub(super) fn tell(root: &Node, base: &Path, found: Vec<config::Problem>, problems: &mut Problems) {
     for one in found {
-        let path = base.join_all(&one.path.into_iter().map(segment).collect());
+        let path = base.join_all(&one.path.into_iter().collect());
         let problem = if one.warning { Problem::warning(one.message) } else { Problem::error(one.message) };
         let problem = problem.at_value(root, &path);
         problems.push(match one.help {
             Some(help) => problem.with_help(help),
             None => problem,
         });
-    }
-}
-
-pub(super) fn decode_error(error: config::DecodeError) -> DecodeError {
-    DecodeError::new(error.path.into_iter().map(segment).collect(), error.message)
-}
-
-fn segment(segment: config::Segment) -> Segment {
-    match segment {
-        config::Segment::Key(key) => Segment::Key(key),
-        config::Segment::Index(index) => Segment::Index(index),
     }
 }
 

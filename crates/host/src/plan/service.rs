@@ -1,6 +1,6 @@
 //! `service`: which extensions run, and what is chained to what.
 
-use minicol_config::{Node, Path, Problem, Problems, decode_with};
+use minicol_config::{Node, Path, Problem, Problems, decode};
 use minicol_delivery::DeliveryConfig;
 use minicol_pdata::Signal;
 use minicol_plugin::{
@@ -11,7 +11,7 @@ use minicol_telemetry::TelemetryConfig;
 
 use super::{
     Enabled, Pipeline, arrows, known_keys,
-    section::{Section, decode_error, references, tell, valid_signals},
+    section::{Section, references, tell, valid_signals},
     storage,
 };
 use crate::{Registry, own};
@@ -71,8 +71,7 @@ pub(super) fn read(
 }
 
 fn telemetry(root: &Node, path: &Path, registry: Registry, problems: &mut Problems) -> Option<TelemetryConfig> {
-    let telemetry =
-        decode_with(root, path, problems, |from| config::decode::<TelemetryConfig>(from).map_err(decode_error))?;
+    let telemetry = decode::<TelemetryConfig>(root, path, problems)?;
     let mut found = config::Problems::default();
     telemetry.validate(&mut found);
     tell(root, path, found.into_vec(), problems);

@@ -7,11 +7,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Harness, Sink,
-    configured::{decoded, problems},
-    running::SOON,
-};
+use super::{Harness, Sink, configured::problems, running::SOON};
 use crate::{Entry, Exporter, Extension, Processor, Product, Receiver};
 
 /// Its example holds; so does what it prints of its defaults; each option is described; a key that nobody knows is refused by its name.
@@ -27,7 +23,7 @@ pub fn configuration<P: Product + ?Sized>(entry: &Entry<P>) {
 
     let printed = (entry.default)().to_json();
     assert!(printed.is_object(), "the configuration of {name} is no mapping: {printed}");
-    let again = decoded(entry, &printed.to_string()).expect("what is printed of the defaults can be read");
+    let again = entry.decode_text(&printed.to_string()).expect("what is printed of the defaults can be read");
     assert_eq!(again.to_json(), printed, "the defaults of {name} do not come back as they were printed");
 
     let refused = problems(entry, "no_such_option: 1");

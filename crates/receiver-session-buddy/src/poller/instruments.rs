@@ -81,12 +81,12 @@ impl Instruments {
     }
 
     pub(crate) fn lost(&self, observations: u64, reason: &'static str) {
-        self.lost.add(observations, &[self.receiver.clone(), KeyValue::new("reason", reason)]);
+        self.lost.add(observations, &[KeyValue::new("reason", reason), self.receiver.clone()]);
     }
 
     pub(crate) fn failed(&self, tool: Option<&Arc<str>>, failure: &Failure) {
         let mut attributes =
-            vec![self.receiver.clone(), KeyValue::new("error.type", failure.error_type().into_owned())];
+            vec![KeyValue::new("error.type", failure.error_type().into_owned()), self.receiver.clone()];
         if let Some(tool) = tool {
             attributes.push(KeyValue::new("tool", Arc::clone(tool)));
         }

@@ -120,11 +120,16 @@ async fn levels_leave_out_what_they_say() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_series_than_the_sdks_own_limit_are_kept_apart() {
-    let telemetry = telemetry(&Harness::default(), json!({}));
-    let counter = telemetry.meter().u64_counter("per_target").build();
-    for target in 0..5_000_i64 {
-        counter.add(1, &[KeyValue::new("target", target)]);
-    }
-    assert_eq!(telemetry.page().matches("\nper_target{").count(), 5_000);
+async fn many_components_have_a_series_each_and_what_nobody_expected_is_added_up() {
+    let shown = |components| {
+        let telemetry = telemetry_of(&Harness::default(), json!({}), components);
+        let counter = telemetry.meter().u64_counter("per_target").build();
+        for target in 0..5_000_i64 {
+            counter.add(1, &[KeyValue::new("target", target)]);
+        }
+        let page = telemetry.page();
+        (page.matches("\nper_target{target").count(), page.contains("otel_metric_overflow=\"true\"} 2992"))
+    };
+    assert_eq!(shown(5_000), (5_000, false));
+    assert_eq!(shown(4), (2_008, true));
 }

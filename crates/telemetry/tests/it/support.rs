@@ -10,8 +10,13 @@ use tracing_subscriber::fmt::MakeWriter;
 pub(crate) const PROGRAM: Program = Program { name: "minicol", version: "9.9.9" };
 
 pub(crate) fn telemetry(harness: &Harness, config: serde_json::Value) -> Telemetry {
+    telemetry_of(harness, config, 4)
+}
+
+/// The telemetry of a program with so many components.
+pub(crate) fn telemetry_of(harness: &Harness, config: serde_json::Value, components: usize) -> Telemetry {
     let config: TelemetryConfig = serde_json::from_value(config).unwrap();
-    Telemetry::new(&config, PROGRAM, &harness.environment())
+    Telemetry::new(&config, PROGRAM, components, &harness.environment())
 }
 
 /// Starts it where no exporter is wanted.
