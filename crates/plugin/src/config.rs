@@ -2,7 +2,8 @@
 
 use std::{fmt, time::Duration};
 
-pub use minicol_config::Segment;
+use minicol_config::{Node, Path};
+pub use minicol_config::{Problems as Unread, Segment};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -21,6 +22,16 @@ pub trait ComponentConfig:
 pub struct NoConfig {}
 
 impl ComponentConfig for NoConfig {}
+
+/// Decodes what a component brings along in YAML, a preset for instance, as a pipeline file is decoded.
+///
+/// # Errors
+/// All that is wrong, each with its line; `name` is what `text` is called there.
+pub fn parse<T: de::DeserializeOwned>(name: &str, text: &str) -> Result<T, Unread> {
+    let tree = Node::from_yaml(name, text)?;
+    let mut problems = minicol_config::Problems::new();
+    minicol_config::decode(&tree, &Path::root(), &mut problems).ok_or(problems)
+}
 
 /// Something wrong at one place of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,8 +24,8 @@ pub(crate) fn rules(name: &str) -> Option<&'static [RuleConfig]> {
     (name == "session_buddy").then(|| SESSION_BUDDY.as_slice())
 }
 
-fn parse(source: &str) -> Result<Preset, serde_yaml::Error> {
-    serde_yaml::from_str(source)
+fn parse(source: &str) -> Result<Preset, minicol_plugin::config::Unread> {
+    minicol_plugin::config::parse("preset", source)
 }
 
 #[cfg(test)]

@@ -239,6 +239,10 @@ impl Metric {
     /// True where one more series fits, the longest dead making room for it.
     pub(super) fn has_room(&mut self, answer: u64, limits: Limits) -> bool {
         if self.series.len() < limits.max_series {
+            if self.series.is_empty() {
+                // Most metrics of a target have one series: room for one, not for three.
+                self.series.reserve_exact(1);
+            }
             return true;
         }
         if self.full_in == answer {

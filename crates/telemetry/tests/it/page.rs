@@ -8,7 +8,7 @@ use minicol_telemetry::render_page;
 use opentelemetry::KeyValue;
 use serde_json::json;
 
-use crate::support::telemetry;
+use crate::support::{telemetry, telemetry_of};
 
 /// The lines, but for numbers that the machine decides.
 fn lines(page: &str) -> String {
