@@ -73,7 +73,7 @@ fn one_crypto_provider_is_built_in() {
 fn allowed(name: &str) -> Option<&'static [&'static str]> {
     Some(match name {
         "pdata" | "config" => &[],
-        "plugin" => &["pdata"],
+        "plugin" => &["pdata", "config"],
         "mcp" | "delivery" | "telemetry" => &["pdata", "plugin"],
         "host" => &["pdata", "plugin", "config", "delivery", "telemetry"],
         "pipeline-test" => &["pdata", "plugin", "config", "host"],
