@@ -7,7 +7,7 @@ use crate::promises::Tests;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What a row begins with, what it says, and where the code says the same.
-const HELD: [(&str, &str, &str, &str); 58] = [
+const HELD: [(&str, &str, &str, &str); 59] = [
     ("looks at what passes", "4", "crates/extension-status-page/src/tap.rs", "MAX_TAPS: usize = 4"),
     ("batches that wait for one who looks", "32", "crates/plugin/src/tap.rs", "ROOM: usize = 32"),
     (
@@ -101,6 +101,7 @@ const HELD: [(&str, &str, &str, &str); 58] = [
     ("a PEM file", "4 MiB, a regular file", "crates/plugin/src/files.rs", "MAX_PEM: u64 = 4 * 1024 * 1024"),
     ("connections of the metrics page", "16", "crates/telemetry/src/serve.rs", "MAX_CONNECTIONS: usize = 16"),
     ("connections of the status page", "64", "crates/extension-status-page/src/lib.rs", "MAX_CONNECTIONS: usize = 64"),
+    ("connections of `health_check`", "256", "crates/plugin/src/net/server.rs", "(256, 100, PING)"),
     ("series that the status page", "2000", "crates/extension-status-page/src/config.rs", "max_series: 2_000"),
     ("the memory that they take", "16 MiB", "crates/extension-status-page/src/config.rs", "max_series_mib: 16"),
     ("polls of a target", "120", "crates/receiver-session-buddy/src/poller/status.rs", "POLLS: usize = 120"),
@@ -114,7 +115,7 @@ const HELD: [(&str, &str, &str, &str); 58] = [
 ];
 
 /// What a row begins with, and the test in which its bound bites.
-const BITES: [(&str, &str); 68] = [
+const BITES: [(&str, &str); 69] = [
     ("looks at what passes", "only_so_many_look_and_who_looks_away_makes_room"),
     ("batches that wait for one who looks", "what_there_is_no_room_for_is_counted_and_nobody_waits"),
     ("what is shown of one batch", "a_line_is_no_longer_than_it_may_be"),
@@ -167,6 +168,10 @@ const BITES: [(&str, &str); 68] = [
     ("body of a backend's answer", "an_answer_beyond_its_bound_is_cut_and_taken_for_what_its_status_says"),
     ("connections of the metrics page", "a_connection_that_says_nothing_is_closed_and_too_many_wait"),
     ("connections of the status page", "a_connection_that_says_nothing_is_closed_and_too_many_wait"),
+    (
+        "connections of `health_check`",
+        "a_connection_beyond_the_bound_is_counted_when_it_comes_is_served_later_and_holds_up_no_stop",
+    ),
     ("series that the status page", "what_is_kept_is_bounded_in_number_and_in_time"),
     ("the memory that they take", "what_is_kept_is_bounded_in_bytes_which_is_told_and_what_is_forgotten_makes_room"),
     ("polls of a target", "how_long_each_of_the_last_cycles_took_is_told_whoever_looks"),

@@ -54,7 +54,9 @@ impl Factory for StatusPage {
 impl Extension for StatusPage {
     async fn run(self: Box<Self>, scope: Scope) -> Result<(), ComponentError> {
         let listener = listen(&**scope.network(), &self.config.endpoint).await?;
-        let server = HttpServer::new(listener).max_connections(MAX_CONNECTIONS);
+        let server = HttpServer::new(listener)
+            .max_connections(MAX_CONNECTIONS)
+            .counted(scope.meter(), [("extension", scope.id().to_string())]);
         let address = server.local_address();
         let stop = scope.stopping_token().clone();
         // Telemetry is not for every machine that reaches this one, unless that was said.

@@ -50,7 +50,7 @@ impl Receiver for OtlpReceiver {
         let (mut serving, mut told) = (Vec::new(), Vec::new());
         // Both are bound before either is served.
         if let Some(config) = &self.config.protocols.grpc {
-            let server = listen(&scope, &config.endpoint, config.tls.as_ref(), &[b"h2"]).await?;
+            let server = listen(&scope, "grpc", &config.endpoint, config.tls.as_ref(), &[b"h2"]).await?;
             let server = server
                 .speaks(HttpVersions::Http2)
                 .max_streams(config.max_concurrent_streams)
@@ -65,7 +65,7 @@ impl Receiver for OtlpReceiver {
             serving.push(futures::future::Either::Left(server.serve(service, scope.stopping_token().clone())));
         }
         if let Some(config) = &self.config.protocols.http {
-            let server = listen(&scope, &config.endpoint, config.tls.as_ref(), &[b"h2", b"http/1.1"]).await?;
+            let server = listen(&scope, "http", &config.endpoint, config.tls.as_ref(), &[b"h2", b"http/1.1"]).await?;
             let server =
                 server.speaks(HttpVersions::Both).head_timeout(IDLE).max_connections(config.max_connections as usize);
             told.push(format!("http on {}", server.local_address()));
@@ -83,6 +83,7 @@ impl Receiver for OtlpReceiver {
 
 async fn listen(
     scope: &Scope,
+    transport: &'static str,
     endpoint: &str,
     tls: Option<&ServerTls>,
     alpn: &'static [&'static [u8]],
@@ -94,5 +95,6 @@ async fn listen(
     if !asks_for_certificates {
         net::warn_of_exposure(scope, &listener.local_address());
     }
-    Ok(HttpServer::new(listener).tls(tls))
+    let whose = [("receiver", scope.id().to_string()), ("transport", transport.to_owned())];
+    Ok(HttpServer::new(listener).tls(tls).counted(scope.meter(), whose))
 }

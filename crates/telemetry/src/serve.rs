@@ -7,6 +7,7 @@ use minicol_plugin::{
     CancellationToken,
     net::{HttpServer, Listener},
 };
+use opentelemetry::metrics::Meter;
 use tower::service_fn;
 
 use crate::CONTENT_TYPE;
@@ -18,12 +19,13 @@ pub(crate) type Page = Arc<dyn Fn() -> String + Send + Sync>;
 const MAX_CONNECTIONS: usize = 16;
 
 /// Serves the page until `stop`.
-pub(crate) async fn serve(listener: Box<dyn Listener>, page: Page, stop: CancellationToken) {
+pub(crate) async fn serve(listener: Box<dyn Listener>, page: Page, meter: &Meter, stop: CancellationToken) {
     let service = service_fn(move |request| {
         let response = answer(&request, &page);
         async move { Ok::<_, Infallible>(response) }
     });
-    HttpServer::new(listener).max_connections(MAX_CONNECTIONS).serve(service, stop).await;
+    let server = HttpServer::new(listener).max_connections(MAX_CONNECTIONS);
+    server.counted(meter, [("page", "metrics".to_owned())]).serve(service, stop).await;
 }
 
 fn answer<B>(request: &Request<B>, page: &Page) -> Response<Full<Bytes>> {

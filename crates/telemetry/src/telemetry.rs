@@ -215,7 +215,8 @@ impl Telemetry {
         };
         let local = listener.local_address();
         let source = Arc::clone(&self.source);
-        let task = tokio::spawn(serve(listener, Arc::new(move || source.page()), self.stop.clone()));
+        let (meter, stop) = (self.meter(), self.stop.clone());
+        let task = tokio::spawn(async move { serve(listener, Arc::new(move || source.page()), &meter, stop).await });
         info!(url = %format_args!("http://{local}/metrics"), "metrics page");
         if let Some(exposure) = exposure(&local) {
             warn!(address = %local, "the metrics page {exposure}");

@@ -8,6 +8,10 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Meter},
+};
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +33,13 @@ pub struct HttpServer {
     speaks: HttpVersions,
     ping: (Duration, Duration),
     tls: Option<Arc<ServerTlsFiles>>,
+    waited: Option<Waited>,
+}
+
+/// Counts connections that came when all places were taken.
+struct Waited {
+    counter: Counter<u64>,
+    whose: Vec<KeyValue>,
 }
 
 /// Which versions of HTTP a server speaks. What the client speaks is seen by its first bytes, under TLS too.
@@ -55,7 +66,8 @@ impl HttpServer {
     pub fn new(listener: Box<dyn Listener>) -> Self {
         let guard = HostGuard::bound_to(&listener.local_address());
         let (head_timeout, speaks) = (HEAD_TIMEOUT, HttpVersions::Http1);
-        Self { listener, guard, max_connections: 256, max_streams: 100, head_timeout, speaks, ping: PING, tls: None }
+        let (max_connections, max_streams, ping) = (256, 100, PING);
+        Self { listener, guard, max_connections, max_streams, head_timeout, speaks, ping, tls: None, waited: None }
     }
 
     /// Another bound on connections; what comes beyond it waits.
@@ -101,6 +113,20 @@ impl HttpServer {
         self
     }
 
+    /// Counts the connections that had to wait because of the bound, with these attributes.
+    #[must_use]
+    pub fn counted<const N: usize>(mut self, meter: &Meter, whose: [(&'static str, String); N]) -> Self {
+        let whose = whose.map(|(key, value)| KeyValue::new(key, value)).to_vec();
+        let counter = meter
+            .u64_counter("minicol_http_server_waited_connections")
+            .with_description("Number of connections that came when all places were taken, and had to wait for one")
+            .with_unit("{connection}")
+            .build();
+        counter.add(0, &whose);
+        self.waited = Some(Waited { counter, whose });
+        self
+    }
+
     /// Where it listens.
     pub fn local_address(&self) -> String {
         self.listener.local_address()
@@ -123,16 +149,19 @@ impl HttpServer {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
                 Some(_) = connections.join_next() => continue,
-                accepted = async {
-                    let permit = Arc::clone(&permits).acquire_owned().await;
-                    (permit, self.listener.accept().await)
-                } => accepted,
+                accepted = self.listener.accept() => accepted,
             };
-            let (Ok(permit), Ok((stream, _))) = accepted else {
+            let Ok((stream, _)) = accepted else {
                 // Out of descriptors, or a client that went away: the next may fare better.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
+            if permits.available_permits() == 0 {
+                // This one waits here, those after it in the system's backlog.
+                self.waited.iter().for_each(Waited::count);
+            }
+            let place = Arc::clone(&permits).acquire_owned();
+            let Some(Ok(permit)) = stop.run_until_cancelled(place).await else { break };
             let service = TowerToHyperService::new(guarded(service.clone(), self.guard));
             let (opening, watcher, stop) = (Arc::clone(&opening), graceful.watcher(), stop.clone());
             connections.spawn(async move {
@@ -161,6 +190,12 @@ impl HttpServer {
             .keep_alive_interval(self.ping.0)
             .keep_alive_timeout(self.ping.1);
         Opening { builder, speaks: self.speaks, tls: self.tls.clone() }
+    }
+}
+
+impl Waited {
+    fn count(&self) {
+        self.counter.add(1, &self.whose);
     }
 }
 
@@ -243,6 +278,58 @@ mod tests {
         stop.cancel();
         serving.await.unwrap();
         assert!(network.connect("127.0.0.1", 80).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_beyond_the_bound_is_counted_when_it_comes_is_served_later_and_holds_up_no_stop() {
+        use opentelemetry::metrics::MeterProvider;
+        use opentelemetry_sdk::metrics::{
+            InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
+            data::{AggregatedMetrics, MetricData, SumDataPoint},
+        };
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        use crate::net::{MemoryNetwork, Network};
+        let exporter = InMemoryMetricExporter::default();
+        let reader = PeriodicReader::builder(exporter.clone()).build();
+        let provider = SdkMeterProvider::builder().with_reader(reader).build();
+        let counted = || {
+            exporter.reset();
+            provider.force_flush().unwrap();
+            let all = exporter.get_finished_metrics().unwrap();
+            let metric = all[0].scope_metrics().next().unwrap().metrics().next().unwrap();
+            let AggregatedMetrics::U64(MetricData::Sum(sum)) = metric.data() else { panic!("{metric:?}") };
+            sum.data_points().map(SumDataPoint::value).sum::<u64>()
+        };
+        let network = MemoryNetwork::new();
+        let server = HttpServer::new(network.listen("127.0.0.1:80").await.unwrap()).max_connections(2);
+        let server = server.counted(&provider.meter("test"), [("extension", "a page".to_owned())]);
+        let stop = CancellationToken::new();
+        let hello = service_fn(|_: Request<Incoming>| async {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
+        });
+        let serving = tokio::spawn(server.serve(hello, stop.clone()));
+        let connect = async || {
+            let stream = network.connect("127.0.0.1", 80).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            stream
+        };
+        let (first, second) = (connect().await, connect().await);
+        assert_eq!(counted(), 0, "there are places");
+        let mut third = connect().await;
+        third.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        assert_eq!(counted(), 1, "it is counted while it waits");
+        drop(first);
+        let mut answer = [0; 15];
+        third.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        let _fourth = connect().await;
+        assert_eq!(counted(), 2);
+        let began = tokio::time::Instant::now();
+        stop.cancel();
+        drop((third, second));
+        serving.await.unwrap();
+        assert!(began.elapsed() < Duration::from_millis(1));
     }
 
     async fn serving(
