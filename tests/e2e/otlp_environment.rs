@@ -4,7 +4,10 @@
 use minicol_tests::{OtlpSink, Output, Program, free_port, wait_until};
 use serde_json::{Value, json};
 
-use crate::common::File;
+use crate::{
+    certificates::{authority, certificate},
+    common::File,
+};
 
 const PREFIX: &str = "OTEL_EXPORTER_OTLP_";
 
@@ -107,6 +110,70 @@ async fn what_is_written_goes_before_every_variable() {
     assert_eq!((&http["metrics_endpoint"], &http["encoding"]), (&json!("http://file.example/m"), &json!("proto")));
     assert_eq!((&http["headers"], &http["endpoint"]), (&json!({}), &json!("http://all.example:4317")));
     assert!(!notes.contains("exporters::otlp::"), "{notes}");
+}
+
+const STRANGER: &str = "which is sent to an endpoint that is written in the configuration";
+
+/// As in the SDKs, what stands in the environment goes to whatever endpoint there is; where the file names it, that is said.
+#[tokio::test]
+async fn what_the_environment_gives_to_an_endpoint_of_the_file_is_warned_of_by_name_and_without_its_value() {
+    let written = file(
+        "{otlp: {endpoint: \"http://file.example:4317\"}, otlphttp: {metrics_endpoint: \"http://file.example/m\"}}",
+        "otlp, otlphttp",
+    );
+    let secrets = [("HEADERS", "x-key=hunter2"), ("LOGS_HEADERS", "x-key=hunter3")];
+    let (grpc, notes) = printed(&written, "otlp", &secrets).await;
+    assert_eq!(grpc["headers"], json!({"x-key": "[REDACTED]"}), "it is sent all the same");
+    for (variable, key, endpoint) in [
+        ("HEADERS", "exporters::otlp::headers", "exporters::otlp::endpoint"),
+        ("LOGS_HEADERS", "exporters::otlp::logs::headers", "exporters::otlp::endpoint"),
+        ("HEADERS", "exporters::otlphttp::headers", "exporters::otlphttp::metrics_endpoint"),
+    ] {
+        let said = format!("{PREFIX}{variable} gives {key}, {STRANGER} ({endpoint})");
+        assert_eq!(notes.matches(&said).count(), 1, "{said}: {notes}");
+    }
+    assert_eq!((notes.matches(STRANGER).count(), notes.contains("hunter")), (3, false), "{notes}");
+    // Metrics go where the file says, logs and what belongs to them where the environment says.
+    let own = file("{otlp: {metrics: {endpoint: \"http://file.example:4317\"}}}", "otlp");
+    let (shown, notes) = printed(&own, "otlp", &[secrets[1], ("LOGS_ENDPOINT", "http://env.example:4317")]).await;
+    assert_eq!((shown["logs"]["headers"]["x-key"].is_string(), notes.contains(STRANGER)), (true, false), "{notes}");
+    // All from the environment, or all from the file.
+    for (exporters, variables) in [
+        ("{otlp: }", vec![secrets[0], ("ENDPOINT", "http://env.example:4317")]),
+        ("{otlp: {endpoint: \"http://file.example:4317\", headers: {a: b}}}", vec![secrets[0]]),
+    ] {
+        let (_, notes) = printed(&file(exporters, "otlp"), "otlp", &variables).await;
+        assert!(!notes.contains(STRANGER), "{exporters}: {notes}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_of_the_environment_for_an_endpoint_of_the_file_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path(), &authority(folder.path(), "authority"), "client", "client.example", false);
+    let [certificate, key] = ["client.crt", "client.key"].map(|name| folder.path().join(name).display().to_string());
+    let variables = [("CLIENT_CERTIFICATE", certificate.as_str()), ("CLIENT_KEY", key.as_str())];
+    let written = file("{otlp: {endpoint: \"https://file.example:4317\"}}", "otlp");
+    let (_, notes) = printed(&written, "otlp", &variables).await;
+    let said = format!("{PREFIX}CLIENT_CERTIFICATE gives exporters::otlp::tls::cert_file, {STRANGER}");
+    assert_eq!((notes.matches(&said).count(), notes.matches(STRANGER).count()), (1, 1), "{notes}");
+}
+
+/// Own metrics go out by the same rules.
+#[tokio::test]
+async fn headers_of_the_environment_for_an_endpoint_of_own_telemetry_are_warned_of() {
+    let text = "receivers: {otlp: {protocols: {http: {endpoint: \"127.0.0.1:0\"}}}}
+exporters: {debug: }
+service:
+  telemetry:
+    metrics:
+      readers: [{periodic: {exporter: {otlp: {protocol: grpc, endpoint: \"http://file.example:4317\"}}}}, {periodic: {exporter: {otlp: {}}}}]
+  pipelines: {metrics: {receivers: [otlp], exporters: [debug]}}
+";
+    let output = with(&["validate"], &File::new(text), &[("HEADERS", "x-key=hunter2")]).await;
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert_eq!(output.stderr.matches(STRANGER).count(), 1, "{}", output.stderr);
+    assert!(output.stderr.contains("readers[0]") && !output.stderr.contains("hunter"), "{}", output.stderr);
 }
 
 #[tokio::test]

@@ -21,9 +21,12 @@ const COMMON: [(&str, &[&str], Read); 6] = [
     ("INSECURE", &["tls", "insecure"], switch),
 ];
 
+/// What tells the far end who speaks. As in the SDKs it goes to whatever endpoint there is.
+const IDENTIFIES: [&str; 2] = ["HEADERS", "CLIENT_CERTIFICATE"];
+
 /// Of `otlp`.
 pub(crate) fn of_grpc() -> Vec<EnvironmentDefault> {
-    let mut all = common();
+    let mut all = common(|signal| vec![signal.name(), "endpoint"]);
     for signal in each() {
         // It gives nothing: it is looked at where the endpoint may come from a variable, too.
         all.push(EnvironmentDefault::otlp(signal, "PROTOCOL", vec!["endpoint"], Vec::new(), grpc_protocol));
@@ -40,13 +43,13 @@ pub(crate) fn of_grpc() -> Vec<EnvironmentDefault> {
 
 /// Of `otlphttp`.
 pub(crate) fn of_http() -> Vec<EnvironmentDefault> {
-    let mut all = common();
+    let own = |signal| match signal {
+        Signal::Logs => "logs_endpoint",
+        Signal::Traces => "traces_endpoint",
+        Signal::Metrics | Signal::Observations => "metrics_endpoint",
+    };
+    let mut all = common(|signal| vec![own(signal)]);
     for signal in each() {
-        let own = |signal| match signal {
-            Signal::Logs => "logs_endpoint",
-            Signal::Traces => "traces_endpoint",
-            Signal::Metrics | Signal::Observations => "metrics_endpoint",
-        };
         let endpoint = signal.map_or("endpoint", own);
         all.push(EnvironmentDefault::otlp(signal, "ENDPOINT", vec![endpoint], vec![vec!["endpoint"]], text));
         all.push(EnvironmentDefault::otlp(
@@ -60,15 +63,20 @@ pub(crate) fn of_http() -> Vec<EnvironmentDefault> {
     all
 }
 
-fn common() -> Vec<EnvironmentDefault> {
+/// `own` is the key of a signal's own endpoint.
+fn common(own: impl Fn(Signal) -> Key) -> Vec<EnvironmentDefault> {
     let mut all = Vec::new();
     for signal in each() {
+        let signals = SIGNALS.into_iter().filter(|one| signal.is_none_or(|signal| signal == *one));
+        let ways: Vec<Vec<Key>> = signals.map(|one| vec![own(one), vec!["endpoint"]]).collect();
         for (name, key, read) in COMMON {
             let mut unless = vec![key.to_vec()];
             if name == "HEADERS" {
                 unless.push(vec!["header_files"]);
             }
-            all.push(EnvironmentDefault::otlp(signal, name, under(signal, key), unless, read));
+            let default = EnvironmentDefault::otlp(signal, name, under(signal, key), unless, read);
+            let shown = IDENTIFIES.contains(&name);
+            all.push(if shown { default.shown_to(ways.clone()) } else { default });
         }
         let key = signal.map_or(vec!["timeout"], |signal| vec!["timeouts", signal.name()]);
         all.push(EnvironmentDefault::otlp(signal, "TIMEOUT", key, vec![vec!["timeout"]], milliseconds));

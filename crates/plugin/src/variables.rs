@@ -15,6 +15,9 @@ pub struct EnvironmentDefault {
     pub key: Vec<&'static str>,
     /// Keys of which none may be written beside `key`: the same thing, said in another way.
     pub unless: Vec<Vec<&'static str>>,
+    /// Where it may be shown to others: the keys that say who they are, of each way that data takes the first one that is there. Where that one is written
+    /// in the configuration, the variable may have been meant for another: that is warned of.
+    pub shown_to: Vec<Vec<Vec<&'static str>>>,
     /// Makes a value of its text; `Ok(None)` where it gives nothing. The path of a problem is not used: it is told at the variable.
     pub read: fn(&str) -> Result<Option<Value>, Problem>,
 }
@@ -30,7 +33,14 @@ impl EnvironmentDefault {
         read: fn(&str) -> Result<Option<Value>, Problem>,
     ) -> Self {
         let of = signal.map(|signal| format!("{}_", signal.name().to_uppercase())).unwrap_or_default();
-        Self { variable: format!("OTEL_EXPORTER_OTLP_{of}{name}"), signal, key, unless, read }
+        Self { variable: format!("OTEL_EXPORTER_OTLP_{of}{name}"), signal, key, unless, shown_to: Vec::new(), read }
+    }
+
+    /// It is shown to whoever these keys say.
+    #[must_use]
+    pub fn shown_to(mut self, ways: Vec<Vec<Vec<&'static str>>>) -> Self {
+        self.shown_to = ways;
+        self
     }
 
     /// A protocol as the variables `OTEL_EXPORTER_OTLP_..._PROTOCOL` name it.

@@ -66,6 +66,8 @@ fn of_one_signal(mut default: EnvironmentDefault, signal: Signal) -> Environment
         [of, rest @ ..] if *of == signal.name() => default.key = rest.to_vec(),
         _ => {}
     }
+    // Its own endpoint is what is written there.
+    default.shown_to = if default.shown_to.is_empty() { Vec::new() } else { vec![vec![vec!["endpoint"]]] };
     default
 }
 
@@ -81,18 +83,36 @@ fn fill(loaded: &mut Loaded, at: &Path, defaults: impl Iterator<Item = Environme
         let before = loaded.overrides.len();
         loaded.fill_in(environment, &default.variable, &path, |text| (default.read)(text).map_err(problem));
         if loaded.overrides.len() > before {
+            warn_of_strangers(loaded, at, &default, &path, &written);
             given.push(default.key);
         }
     }
 }
 
+/// Warns where what a variable gives is shown to an endpoint that does not come from the environment.
+fn warn_of_strangers(loaded: &mut Loaded, at: &Path, default: &EnvironmentDefault, path: &Path, written: &Node) {
+    let body = loaded.root.find(at);
+    let first =
+        |way: &Vec<Vec<&'static str>>| way.iter().find(|keys| body.is_some_and(|body| is_there(body, keys))).cloned();
+    let Some(endpoint) = default.shown_to.iter().filter_map(first).find(|keys| is_there(written, keys)) else { return };
+    let (variable, endpoint) = (&default.variable, at.join_all(&Path::keys(endpoint)));
+    let problem = Problem::warning(format!(
+        "{variable} gives {path}, which is sent to an endpoint that is written in the configuration ({endpoint}): is it meant for that one?"
+    ));
+    let help =
+        format!("where it is not, write `{}` there: what is written goes before the variable", default.key.join("."));
+    loaded.problems.push(problem.with_help(help).in_path(path));
+}
+
 /// Whether the file says what the variable would give. One without a key gives nothing: there is only something to say of it.
 fn is_written(body: &Node, default: &EnvironmentDefault) -> bool {
-    let there = |keys: &Vec<&'static str>| {
-        let found = body.find(&Path::keys(keys.iter().copied()));
-        found.is_some_and(|node| !node.is_null())
-    };
+    let there = |keys: &Vec<&'static str>| is_there(body, keys);
     (!default.key.is_empty() && there(&default.key)) || default.unless.iter().any(there)
+}
+
+fn is_there(body: &Node, keys: &[&'static str]) -> bool {
+    let found = body.find(&Path::keys(keys.iter().copied()));
+    found.is_some_and(|node| !node.is_null())
 }
 
 /// What reaches an exporter, by the pipelines that name it.
