@@ -76,7 +76,7 @@ impl Shared {
                 };
                 let (shared, lane, gathered) = (Arc::clone(&self), Arc::clone(&of), std::mem::take(&mut gathered));
                 self.tasks.spawn(async move {
-                    shared.deliver_gathered(&lane, gathered, sizer, max).await;
+                    shared.deliver_gathered(&lane, gathered, |batches| joined(batches, sizer, max)).await;
                     drop(consumer);
                 });
             }
@@ -112,14 +112,16 @@ impl Shared {
         }
     }
 
-    async fn deliver_gathered(&self, lane: &Lane, gathered: Gathered, sizer: Sizer, max: usize) {
+    /// `make` says in which parts it is sent.
+    async fn deliver_gathered(
+        &self,
+        lane: &Lane,
+        gathered: Gathered,
+        make: impl FnOnce(Vec<Batch>) -> VecDeque<Batch>,
+    ) {
         let Gathered { batches, places, .. } = gathered;
         let items = batches.iter().map(|batch| batch.items() as u64).sum();
-        let made = catch_unwind(AssertUnwindSafe(|| {
-            let whole = batches.into_iter().reduce(Batch::joined);
-            whole.map(|whole| parts(whole, sizer, max)).unwrap_or_default()
-        }));
-        match made {
+        match catch_unwind(AssertUnwindSafe(|| make(batches))) {
             Ok(parts) => self.deliver_queued(lane, Unsettled::in_parts(parts), places).await,
             Err(panic) => self.lose(lane, items, panic, places).await,
         }
@@ -149,6 +151,12 @@ async fn at_last(due: Option<Instant>) {
     }
 }
 
+/// One batch of them all, in parts where it is too large.
+fn joined(batches: Vec<Batch>, sizer: Sizer, max: usize) -> VecDeque<Batch> {
+    let whole = batches.into_iter().reduce(Batch::joined);
+    whole.map(|whole| parts(whole, sizer, max)).unwrap_or_default()
+}
+
 /// Parts of at most `max`, but that a single item may be larger.
 fn parts(batch: Batch, sizer: Sizer, max: usize) -> VecDeque<Batch> {
     let (mut parts, mut rest) = (VecDeque::new(), vec![batch]);
@@ -167,11 +175,65 @@ fn parts(batch: Batch, sizer: Sizer, max: usize) -> VecDeque<Batch> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use minicol_pdata::{
-        Attributes, MetricDescriptor, MetricKind, MetricsBuilder, Number, NumberPoint, Observations, Timestamp,
+        Attributes, MetricDescriptor, MetricKind, MetricsBuilder, Number, NumberPoint, Observations, Signal, Timestamp,
+    };
+    use minicol_plugin::{
+        ComponentKind, Consumer, Delivered, Event, ExportError, Exporter, Status, async_trait, testing::Harness,
     };
 
     use super::*;
+    use crate::{Delivery, DeliveryConfig, QueueConfig};
+
+    /// Takes everything.
+    struct Takes;
+
+    #[async_trait]
+    impl Exporter for Takes {
+        async fn export(&self, _: Batch) -> Result<Delivered, ExportError> {
+            Ok(Delivered::default())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_in_joining_costs_what_was_joined_and_its_places_are_free_again() {
+        let harness = Harness::default();
+        let sending_queue =
+            QueueConfig { queue_size: 2, batch: Some(BatchConfig::default()), ..QueueConfig::default() };
+        let config = DeliveryConfig { sending_queue, ..DeliveryConfig::default() };
+        let scope = harness.scope(ComponentKind::Exporter, "otlp");
+        let delivery = Delivery::start(Arc::new(Takes), config, &[Signal::Metrics], scope);
+        let (consumer, lane) = (delivery.consumer(), delivery.0.lane(Signal::Metrics).unwrap());
+        let mut gathered = Gathered::default();
+        for _ in 0..2 {
+            consumer.consume(batch(&[5, 5])).await.unwrap();
+            // Before whoever gathers: nothing here waits.
+            let popped = lane.queue.as_ref().unwrap().pop().await;
+            let Some(Popped::Batch(Queued { batch, place })) = popped else { panic!("nothing was queued") };
+            gathered.batches.push(batch);
+            gathered.places.push(place);
+        }
+        assert_eq!(consumer.consume(batch(&[5])).await.unwrap_err().reason, "queue_full");
+        delivery.0.deliver_gathered(&lane, gathered, |_| panic!("a test's bug")).await;
+        let counts = delivery.counts();
+        assert_eq!(
+            (counts.failed.get("panic"), counts.queued, counts.is_balanced()),
+            (Some(&4), 0, true),
+            "{counts:?}"
+        );
+        let told = |event: &Event| {
+            matches!(event, Event::Status(change) if change.status == Status::PermanentError
+                && change.message.contains("bug in minicol: a test's bug"))
+        };
+        assert!(harness.events().iter().any(told), "{:?}", harness.events());
+        for _ in 0..2 {
+            consumer.consume(batch(&[5, 5])).await.unwrap();
+        }
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!((delivery.counts().sent, delivery.counts().queued), (4, 0), "there is room, and somebody delivers");
+    }
 
     /// A batch whose points take as many bytes as said, about.
     fn batch(lengths: &[usize]) -> Batch {

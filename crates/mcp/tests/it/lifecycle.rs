@@ -223,6 +223,37 @@ async fn a_server_that_comes_back_as_another_kind_is_met_anew() {
     }
 }
 
+/// Older servers on rmcp say 422 to a call that comes without a session. To one with a session it is that call's own failure.
+#[tokio::test(start_paused = true)]
+async fn a_422_to_a_call_without_a_session_makes_one_and_to_a_call_with_one_does_not() {
+    let mut world = World::new().await;
+    world.server.stateless();
+    for _ in 0..2 {
+        answer(&world.cycle(&["a"]).await, "get_a");
+        world.next_tick().await;
+    }
+    assert_eq!(world.server.count("initialize"), 1);
+    world.server.stateful();
+    world.server.guard(|seen| {
+        let without = seen.header("mcp-session-id").is_none() && seen.kind() != "initialize";
+        without.then(|| Reply::transport_error(422, "Unexpected message, expect initialize request"))
+    });
+    let outcome = world.cycle(&["a", "b"]).await;
+    assert_eq!(outcome.setup, None);
+    answer(&outcome, "get_a");
+    answer(&outcome, "get_b");
+    assert_eq!(world.server.count("initialize"), 2, "one new session for all that met it");
+    world.next_tick().await;
+
+    world.server.guard(|_| None);
+    world.server.always("tools/call get_b", Reply::transport_error(422, "cannot be processed"));
+    let outcome = world.cycle(&["a", "b"]).await;
+    answer(&outcome, "get_a");
+    let failure = failure(&outcome, "get_b");
+    assert_eq!((failure.class(), failure.error_type()), (Class::Protocol, "422".into()), "{failure}");
+    assert_eq!(world.server.count("initialize"), 2, "the session is kept");
+}
+
 /// What refuses one tool alone is that tool's failure: nothing is made anew without end.
 #[tokio::test(start_paused = true)]
 async fn a_tool_that_is_refused_without_a_session_costs_one_handshake_a_cycle() {
