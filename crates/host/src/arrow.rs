@@ -1,5 +1,8 @@
 //! Arrows between components: counted, and fanned out.
 
+#[cfg(feature = "testing")]
+mod line;
+
 use std::{
     fmt,
     sync::{
@@ -14,6 +17,9 @@ use minicol_plugin::{
     ComponentId, ComponentKind, Consumer, EdgeName, EdgeSnapshot, Level, Next, Rejected, Retry, Tap, Taps, async_trait,
     text,
 };
+
+#[cfg(feature = "testing")]
+pub use line::Line;
 
 use crate::{
     events::Events,
@@ -246,9 +252,6 @@ impl fmt::Debug for Edge {
         fmt::Debug::fmt(&self.snapshot(), f)
     }
 }
-
-#[cfg(test)]
-mod cost;
 
 #[cfg(test)]
 mod tests {

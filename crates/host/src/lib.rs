@@ -30,6 +30,8 @@ mod view;
 mod voice;
 mod workshop;
 
+#[cfg(feature = "testing")]
+pub use arrow::Line;
 pub use doctor::Examined;
 pub use events::Events;
 pub use host::{Host, Limits, StartError, Started};

@@ -14,6 +14,7 @@ mod paced;
 mod process;
 mod program;
 mod server;
+mod tap;
 mod world;
 
 use clap::{Parser, Subcommand};
@@ -29,6 +30,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Role {
+    /// Throughput of an arrow that could be looked at, and is not, over that of one that could not: the two in turns, in one process.
+    Tap(tap::Options),
     #[command(hide = true)]
     Server(server::Options),
     #[command(hide = true)]
@@ -46,6 +49,7 @@ fn main() -> anyhow::Result<()> {
             Role::Server(options) => server::run(options).await,
             Role::Floor(options) => floor::run(options).await,
             Role::Paced(options) => paced::run(options).await,
+            Role::Tap(options) => tap::run(options).await,
         }
     })
 }
