@@ -106,3 +106,37 @@ async fn the_example_is_valid_and_validation_makes_nothing() {
     assert!(stored.join("store.redb").exists());
     assert_eq!(program.stop().await.code, 0);
 }
+
+/// A store whose pages do not hold, but whose list of queues can be read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_store_held_that_is_damaged_at_a_start_is_in_the_books_and_in_the_log() {
+    let backend = Backend::start(Mood::Refuses, 1).await;
+    let relay = Relay::new(&backend.url, Queue::Stored, "num_consumers: 1");
+    let (program, sender) = relay.started().await;
+    for number in 1..=4 {
+        assert!(sender.send(batch(number, 10)).await);
+    }
+    let output = program.stop().await;
+    assert!(output.stderr.contains("kept_in_storage=41"), "{}", output.stderr);
+    let path = relay.store().join("store.redb");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let format = [&b"format"[..], &2_u64.to_le_bytes()].concat();
+    let places: Vec<usize> = (0..bytes.len() - format.len()).filter(|at| bytes[*at..].starts_with(&format)).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at] ^= 1;
+    }
+    std::fs::write(&path, bytes).unwrap();
+
+    backend.set(Mood::Takes);
+    let (program, sender) = relay.started().await;
+    assert!(sender.send(batch(9, 1)).await);
+    wait_until("it to arrive", || backend.arrived().contains_key(&9)).await;
+    let lost = "the 41 items that it held are lost (41 of queue `otlphttp/0/metrics`)";
+    wait_until("what is lost", || program.stderr().contains(lost)).await;
+    wait_until("its exporter to say so", || program.stderr().contains("storage_damaged")).await;
+    let output = program.stop().await;
+    assert_eq!((output.code, relay.aside()), (0, 1), "{}", output.stderr);
+    assert!(output.stderr.contains("restored=41"), "{}", output.stderr);
+    assert!((1..=4).all(|number| !backend.arrived().contains_key(&number)));
+}

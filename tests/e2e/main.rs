@@ -20,6 +20,7 @@ mod program;
 mod promises;
 mod queries;
 mod reload;
+mod reload_kept;
 mod schema;
 mod secrets;
 mod servers;

@@ -236,6 +236,10 @@ impl StoredQueue for ForgetfulQueue {
         self.0.left()
     }
 
+    fn release(&self) {
+        self.0.release();
+    }
+
     async fn push(&self, payload: Bytes, items: u64, stored: OnStored) -> Result<(), StorageError> {
         let id = Arc::new(AtomicUsize::new(usize::MAX));
         let seen = Arc::clone(&id);

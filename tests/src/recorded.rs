@@ -1,6 +1,9 @@
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use axum::{
@@ -21,6 +24,7 @@ pub struct RecordedBuddy {
     pub endpoint: String,
     stop: CancellationToken,
     seen: Arc<Mutex<Vec<String>>>,
+    ended: Arc<AtomicU64>,
 }
 
 type Recordings = HashMap<&'static str, &'static str>;
@@ -48,6 +52,7 @@ fn recordings() -> Recordings {
 struct Server {
     recordings: Recordings,
     seen: Arc<Mutex<Vec<String>>>,
+    ended: Arc<AtomicU64>,
 }
 
 const SESSION: &str = "b0c0d0df5a8c43769ec40c481da0de9a";
@@ -57,15 +62,21 @@ impl RecordedBuddy {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let endpoint = format!("http://{}/mcp", listener.local_addr().expect("an address"));
-        let (stop, seen) = (CancellationToken::new(), Arc::default());
-        let server = Arc::new(Server { recordings: recordings(), seen: Arc::clone(&seen) });
+        let (stop, seen, ended) = (CancellationToken::new(), Arc::default(), Arc::default());
+        let server = Server { recordings: recordings(), seen: Arc::clone(&seen), ended: Arc::clone(&ended) };
+        let server = Arc::new(server);
         let router = Router::new().fallback(serve).with_state(server);
         let stopped = stop.clone();
         tokio::spawn(async move {
             let serving = axum::serve(listener, router).with_graceful_shutdown(stopped.cancelled_owned());
             serving.await.expect("it serves");
         });
-        Self { endpoint, stop, seen }
+        Self { endpoint, stop, seen, ended }
+    }
+
+    /// How often its session was ended.
+    pub fn ended(&self) -> u64 {
+        self.ended.load(Relaxed)
     }
 
     /// What was asked so far: method names, tool names for calls.
@@ -82,6 +93,8 @@ impl Drop for RecordedBuddy {
 
 async fn serve(State(server): State<Arc<Server>>, method: Method, headers: HeaderMap, body: Bytes) -> Response {
     if method == Method::DELETE {
+        let ours = headers.get("mcp-session-id").is_some_and(|value| value == SESSION);
+        server.ended.fetch_add(u64::from(ours), Relaxed);
         return StatusCode::OK.into_response();
     }
     if method != Method::POST {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
-use crate::{Delivery, DeliveryCounts, delivery::Shared};
+use crate::{Delivery, DeliveryCounts, delivery::Shared, queue::Queue};
 
 /// What a drain did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -57,6 +57,13 @@ impl Delivery {
             counts,
             shutdown_error,
         }
+    }
+}
+
+impl Delivery {
+    /// After a drain, where the program goes on: what is left in a storage has no exporter until another takes it up.
+    pub fn let_go(&self) {
+        self.0.lanes.load().iter().filter_map(|lane| lane.queue.as_ref()).for_each(Queue::let_go);
     }
 }
 

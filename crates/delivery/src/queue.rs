@@ -108,6 +108,13 @@ impl Queue {
         }
     }
 
+    /// Whoever delivered from it is gone, and the program goes on.
+    pub(crate) fn let_go(&self) {
+        if let Self::Stored(queue) = self {
+            queue.let_go();
+        }
+    }
+
     /// Forgets what waits in memory.
     pub(crate) fn clear(&self) {
         match self {

@@ -111,7 +111,7 @@ impl Stored {
         state.known = true;
         state.restored = left.items;
         state.size += size_of_held(self.sizer, left);
-        state.waiting = more(state.waiting, left);
+        state.waiting = state.waiting + left;
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -253,6 +253,11 @@ impl Stored {
         self.freed.notify_waiters();
     }
 
+    /// Its exporter is gone, and the program goes on.
+    pub(crate) fn let_go(&self) {
+        self.store.release();
+    }
+
     /// The end: what is in memory is in the storage, too, and nothing there is changed any more.
     pub(crate) fn clear(&self) {
         let mut state = self.state();
@@ -365,7 +370,7 @@ impl Stored {
             match decoded {
                 Ok(batch) => {
                     let size = size_of(self.sizer, &batch);
-                    read = more(read, one);
+                    read = read + one;
                     batches.push(Queued { batch, place: Place::Stored { id, size } });
                 }
                 Err((whole, told)) => {
@@ -373,7 +378,7 @@ impl Stored {
                         // Where it fails, the next life finds it again.
                         let _ = self.store.quarantine(id, &told).await;
                     }
-                    bad = more(bad, one);
+                    bad = bad + one;
                     why.get_or_insert(told);
                 }
             }
@@ -426,7 +431,7 @@ impl Reservation {
             state.ready_bytes += bytes;
             state.ready.push_back(Queued { batch, place: Place::Stored { id, size: self.size } });
         } else {
-            state.waiting = more(state.waiting, Held { records: 1, items, bytes: bytes as u64 });
+            state.waiting = state.waiting + Held { records: 1, items, bytes: bytes as u64 };
         }
         drop(state);
         queue.arrived.notify_one();
@@ -461,10 +466,6 @@ fn size_of_held(sizer: Sizer, held: Held) -> usize {
         Sizer::Bytes => held.bytes,
     };
     usize::try_from(size).unwrap_or(usize::MAX)
-}
-
-fn more(one: Held, other: Held) -> Held {
-    Held { records: one.records + other.records, items: one.items + other.items, bytes: one.bytes + other.bytes }
 }
 
 fn less(one: Held, other: Held) -> Held {

@@ -1,6 +1,10 @@
 //! The one thread that touches the disk. It takes whatever waits, answers the reads, and makes all changes in one transaction: many waiters, one fsync.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use minicol_plugin::{
     Level, Scope,
@@ -15,6 +19,7 @@ use crate::{
     meters::Meters,
     place::{Disk, Place, PlaceError},
     queue::{Command, Shared},
+    recovery::UNCLAIMED_AFTER,
     store::{Bad, Fault, Store},
 };
 
@@ -44,7 +49,10 @@ pub(crate) struct Engine {
     /// How often in a row the store was found damaged.
     pub(crate) damaged: u32,
     pub(crate) began: Duration,
-    pub(crate) looked_for_unclaimed: bool,
+    /// So long after that a queue without a user may only be waiting for it.
+    pub(crate) patience: Duration,
+    /// Queues that hold something and have no user, which was told.
+    pub(crate) unclaimed: BTreeSet<Arc<str>>,
 }
 
 pub(crate) enum State {
@@ -104,7 +112,8 @@ impl Engine {
             told: HashMap::new(),
             damaged: 0,
             began,
-            looked_for_unclaimed: false,
+            patience: UNCLAIMED_AFTER,
+            unclaimed: BTreeSet::new(),
         };
         engine.open_first()?;
         for open in engine.place.close_to_others() {

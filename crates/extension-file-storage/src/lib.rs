@@ -9,6 +9,7 @@ mod place;
 mod queue;
 mod record;
 mod recovery;
+mod salvage;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -27,6 +28,7 @@ pub use config::{CompactionConfig, FileStorageConfig, Fsync};
 use engine::Engine;
 use place::{Disk, System};
 use queue::{Command, Files, Shared};
+use recovery::UNCLAIMED_AFTER;
 
 /// What the collector lists.
 pub const ENTRY: Entry<dyn Extension> = Entry::of::<FileStorage>();
@@ -37,13 +39,15 @@ pub struct FileStorage {
     shared: Arc<Shared>,
     asked: Receiver<Command>,
     disk: Arc<dyn Disk>,
+    /// By then who uses a queue that an earlier life left has asked for it.
+    patience: Duration,
 }
 
 impl FileStorage {
     /// Nothing is opened or made before it runs.
     pub fn new(config: FileStorageConfig) -> Self {
         let (shared, asked) = queue::shared();
-        Self { config, shared, asked, disk: Arc::new(System) }
+        Self { config, shared, asked, disk: Arc::new(System), patience: UNCLAIMED_AFTER }
     }
 
     /// How often time is looked at.
@@ -77,7 +81,7 @@ impl Extension for FileStorage {
 
     async fn run(self: Box<Self>, scope: Scope) -> Result<(), ComponentError> {
         let tick = self.tick();
-        let Self { config, shared, asked, disk } = *self;
+        let Self { config, shared, asked, disk, patience } = *self;
         let shown = Arc::clone(&shared);
         scope.show(move || serde_json::to_value(&*shown.view()).unwrap_or_default());
         let (told, opened) = oneshot::channel();
@@ -87,7 +91,8 @@ impl Extension for FileStorage {
             .name("file_storage".to_owned())
             .spawn(move || {
                 match Engine::open(config, own_scope, own_shared, disk) {
-                    Ok(engine) => {
+                    Ok(mut engine) => {
+                        engine.patience = patience;
                         let _ = told.send(Ok(()));
                         engine.work(asked);
                     }

@@ -3,6 +3,8 @@ use opentelemetry::{
     metrics::{Counter, Gauge, Histogram, Meter},
 };
 
+use crate::salvage::Counted;
+
 /// The extension's instruments.
 pub(crate) struct Meters {
     size: Gauge<u64>,
@@ -11,6 +13,8 @@ pub(crate) struct Meters {
     records: Gauge<u64>,
     quarantined: Counter<u64>,
     moved_aside: Counter<u64>,
+    moved_aside_items: Counter<u64>,
+    unclaimed: Gauge<u64>,
     commit: Histogram<f64>,
     extension: [KeyValue; 1],
 }
@@ -38,6 +42,16 @@ impl Meters {
                 .with_description("Number of stores that were damaged and put aside; what they held may be lost")
                 .with_unit("{store}")
                 .build(),
+            moved_aside_items: meter
+                .u64_counter("minicol_storage_moved_aside_items")
+                .with_description("Number of items in stores that were damaged and put aside, as far as it is known")
+                .with_unit("{item}")
+                .build(),
+            unclaimed: gauge(
+                "minicol_storage_unclaimed_items",
+                "Number of items in queues that no exporter keeps here any more",
+                "{item}",
+            ),
             commit: meter
                 .f64_histogram("minicol_storage_commit_duration")
                 .with_description("How long it took to make what several senders stored durable, fsync included")
@@ -47,7 +61,11 @@ impl Meters {
             extension: [KeyValue::new("extension", extension.to_owned())],
         };
         meters.quarantined.add(0, &meters.extension);
-        meters.moved_aside.add(0, &meters.extension);
+        for known in [true, false] {
+            meters.moved_aside.add(0, &meters.contents(known));
+        }
+        meters.moved_aside_items.add(0, &meters.extension);
+        meters.unclaimed(0);
         meters
     }
 
@@ -65,8 +83,17 @@ impl Meters {
         self.quarantined.add(1, &self.extension);
     }
 
-    pub(crate) fn moved_aside(&self) {
-        self.moved_aside.add(1, &self.extension);
+    pub(crate) fn moved_aside(&self, counted: &Counted) {
+        self.moved_aside.add(1, &self.contents(counted.complete));
+        self.moved_aside_items.add(counted.items(), &self.extension);
+    }
+
+    pub(crate) fn unclaimed(&self, items: u64) {
+        self.unclaimed.record(items, &self.extension);
+    }
+
+    fn contents(&self, known: bool) -> [KeyValue; 2] {
+        [self.extension[0].clone(), KeyValue::new("contents", if known { "known" } else { "unknown" })]
     }
 
     pub(crate) fn committed(&self, seconds: f64) {

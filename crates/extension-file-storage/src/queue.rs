@@ -10,7 +10,7 @@ use minicol_plugin::{
     async_trait,
     storage::{Held, OnStored, Storage, StorageError, StoredQueue, StoredRecord},
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::record::Packed;
@@ -71,6 +71,8 @@ pub(crate) struct View {
     pub(crate) disk_bytes: u64,
     pub(crate) quarantined_records: u64,
     pub(crate) stores_moved_aside: u64,
+    /// Items that were in them, as far as that is known.
+    pub(crate) items_moved_aside: u64,
     /// Why nothing can be stored now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) trouble: Option<String>,
@@ -86,11 +88,18 @@ pub(crate) struct QueueView {
     pub(crate) records: u64,
     pub(crate) items: u64,
     pub(crate) bytes: u64,
-    /// Whether somebody asked for it in this life.
-    pub(crate) in_use: bool,
+    /// Whether it has a user.
+    #[serde(rename = "in_use", serialize_with = "is_any")]
+    pub(crate) users: u32,
+    /// Whether its last user has let go of it.
+    #[serde(skip)]
+    pub(crate) released: bool,
     /// What was in it when the store was opened first.
     #[serde(skip)]
     pub(crate) left: Held,
+    /// What a store held of it that was found damaged before any was open: its first user takes that on, and learns that it is lost.
+    #[serde(skip)]
+    pub(crate) gone: Held,
 }
 
 /// How many calls may wait for the engine; further ones wait to be one of them.
@@ -110,7 +119,7 @@ impl Shared {
         self.commands.send(command).await.map_err(|_| StorageError::Closed)
     }
 
-    /// Not where so much is to do that time will be looked at anyway.
+    /// Not where so much is to do that time will be looked at anyway, soon.
     pub(crate) fn tick(&self) {
         let _ = self.commands.try_send(Command::Tick);
     }
@@ -121,9 +130,15 @@ impl QueueView {
         (self.records, self.items, self.bytes) = (held.records, held.items, held.bytes);
     }
 
-    fn held(&self) -> Held {
+    pub(crate) fn held(&self) -> Held {
         Held { records: self.records, items: self.items, bytes: self.bytes }
     }
+}
+
+/// `/status` tells whether there is one, not how many.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "that is how serde calls it")]
+fn is_any<S: Serializer>(users: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bool(*users > 0)
 }
 
 /// What the extension offers.
@@ -142,8 +157,8 @@ impl Storage for Files {
         let mut view = self.0.view();
         let opened = view.opened;
         let queue = view.queues.entry(Arc::clone(&name)).or_default();
-        queue.in_use = true;
-        let left = opened.then(|| queue.held());
+        queue.users += 1;
+        let left = opened.then(|| queue.held() + std::mem::take(&mut queue.gone));
         drop(view);
         Arc::new(Queue { name, shared: Arc::clone(&self.0), left })
     }
@@ -169,6 +184,14 @@ impl StoredQueue for Queue {
         }
         let view = self.shared.view();
         view.opened.then(|| view.queues.get(&self.name).map(|queue| queue.left).unwrap_or_default())
+    }
+
+    fn release(&self) {
+        if let Some(queue) = self.shared.view().queues.get_mut(&self.name) {
+            queue.users = queue.users.saturating_sub(1);
+            queue.released = true;
+        }
+        self.shared.tick();
     }
 
     async fn push(&self, payload: Bytes, items: u64, stored: OnStored) -> Result<(), StorageError> {

@@ -1,21 +1,27 @@
 //! How the engine opens its store, what it does when that fails, and what it looks after as time passes.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write,
     fs::{self, File},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
-use minicol_plugin::{Level, Status, storage::StorageError};
+use minicol_plugin::{
+    Level, Status,
+    storage::{Held, StorageError},
+};
 
 use crate::{
     config::MIB,
     engine::{Engine, OpenError, State},
     place::{KEEP_BROKEN, on_disk},
-    queue::{Command, QueueView},
+    queue::{Command, QueueView, View},
+    salvage::Counted,
     store::{self, Fault, Opening, Store},
 };
 
@@ -26,7 +32,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// So often in a row a store may be found damaged though all its pages look right; then it is moved aside.
 const DAMAGED_IN_A_ROW: u32 = 3;
 /// A queue that nobody asked for by then has no user.
-const UNCLAIMED_AFTER: Duration = Duration::from_secs(10);
+pub(crate) const UNCLAIMED_AFTER: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// The first attempt, which is a quick one: the program waits for it. Where it fails, the store is tried again as one that fails later is; only
@@ -95,12 +101,11 @@ impl Engine {
 
     fn move_aside(&mut self, damage: &str) -> Result<(), Fault> {
         let (aside, deleted) = self.place.move_store_aside().map_err(|error| store::io_fault(&error))?;
-        let held: u64 = self.shared.view().queues.values().map(|queue| queue.items).sum();
-        // At a start nobody knows what was in it.
-        let lost = if held > 0 {
-            format!("of the {held} items that it held, those are lost that are not in delivery already")
+        let counted = if self.was_open { self.shared.view().counted() } else { count(&aside) };
+        let lost = if self.was_open && counted.items() > 0 {
+            format!("of the {} items that it held, those are lost that are not in delivery already", counted.items())
         } else {
-            "what it still held may be lost, and how much that is cannot be told".to_owned()
+            counted.lost()
         };
         let mut why = format!(
             "the store was damaged ({damage}): {lost}; it was moved to {}, and an empty one takes its place; check the disk, and keep that file where its items matter: it takes {} MiB of the disk, and the last {KEEP_BROKEN} such files stay",
@@ -110,12 +115,17 @@ impl Engine {
         for old in deleted {
             let _ = write!(why, "; {} was deleted, because only so many are kept", old.display());
         }
-        self.meters.moved_aside();
+        self.meters.moved_aside(&counted);
         let mut view = self.shared.view();
         view.stores_moved_aside += 1;
-        for (queue, held) in view.queues.iter_mut().filter(|(_, held)| held.records > 0) {
-            self.resets.insert(Arc::clone(queue), why.clone());
-            *held = QueueView { in_use: held.in_use, left: held.left, ..QueueView::default() };
+        view.items_moved_aside += counted.items();
+        for (queue, held) in counted.queues {
+            let one = view.queues.entry(Arc::clone(&queue)).or_default();
+            one.holds(Held::default());
+            if !self.was_open {
+                one.gone = one.gone + held;
+            }
+            self.resets.insert(queue, why.clone());
         }
         drop(view);
         self.scope.notice(Level::Error, "store_moved_aside", why);
@@ -132,6 +142,9 @@ impl Engine {
             view.opened = true;
             for (queue, row) in store.queues() {
                 view.queues.entry(Arc::clone(queue)).or_default().left = row.held;
+            }
+            for queue in view.queues.values_mut().filter(|queue| queue.users > 0) {
+                queue.left = queue.left + std::mem::take(&mut queue.gone);
             }
         }
         self.was_open = true;
@@ -230,20 +243,33 @@ impl Engine {
                 self.compact();
             }
         }
-        if !self.looked_for_unclaimed && now.saturating_sub(self.began) >= UNCLAIMED_AFTER {
-            self.looked_for_unclaimed = true;
-            self.tell_unclaimed();
-        }
+        self.look_for_unclaimed(now);
     }
 
-    fn tell_unclaimed(&self) {
+    /// Tells which queues hold something that nobody delivers, and which are delivered again. At a start their users may still be to come.
+    fn look_for_unclaimed(&mut self, now: Duration) {
+        let all = now.saturating_sub(self.began) >= self.patience;
         let queues = self.shared.view().queues.clone();
-        for (queue, held) in queues.iter().filter(|(_, held)| held.records > 0 && !held.in_use) {
-            let message = format!(
-                "{} items are stored in queue `{queue}`, but no exporter of that id keeps its queue here: they stay where they are",
-                held.items
-            );
-            self.scope.notice(Level::Warn, "queue_without_exporter", message);
+        let unclaimed = |held: &QueueView| held.records > 0 && held.users == 0 && (all || held.released);
+        let mut items = 0;
+        for (queue, held) in queues.iter().filter(|(_, held)| unclaimed(held)) {
+            items += held.items;
+            if self.unclaimed.insert(Arc::clone(queue)) {
+                let message = format!(
+                    "{} items are stored in queue `{queue}`, but no exporter of that id keeps its queue here: they stay where they are",
+                    held.items
+                );
+                self.scope.notice(Level::Warn, "queue_without_exporter", message);
+            }
+        }
+        self.meters.unclaimed(items);
+        let told = std::mem::take(&mut self.unclaimed);
+        let (still, taken_up): (BTreeSet<_>, BTreeSet<_>) =
+            told.into_iter().partition(|queue| queues.get(queue).is_some_and(unclaimed));
+        self.unclaimed = still;
+        for queue in taken_up {
+            let message = format!("an exporter keeps queue `{queue}` again: what is stored in it is delivered");
+            self.scope.notice(Level::Info, "queue_taken_up", message);
         }
     }
 
@@ -296,6 +322,20 @@ impl Engine {
             self.told.insert(name, now);
             self.scope.notice(level, name, message());
         }
+    }
+}
+
+/// What a store held that was moved to `path`.
+fn count(path: &Path) -> Counted {
+    let disk = File::open(path).map_err(|error| store::io_fault(&error)).and_then(store::file_backend);
+    disk.map(Counted::of).unwrap_or_default()
+}
+
+impl View {
+    /// What the store holds as it was shown last.
+    fn counted(&self) -> Counted {
+        let queues = self.queues.iter().filter(|(_, queue)| queue.records > 0);
+        Counted { queues: queues.map(|(name, queue)| (Arc::clone(name), queue.held())).collect(), complete: true }
     }
 }
 

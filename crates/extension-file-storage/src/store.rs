@@ -1,7 +1,7 @@
 //! The store itself: records, their index and the sizes of the queues, in one redb file. One change at a time, all of it or nothing.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::File,
     io::{self, ErrorKind},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -370,6 +370,24 @@ pub(crate) fn takes(bytes: u64) -> u64 {
     const BESIDE: u64 = 128;
     let whole = bytes.saturating_add(BESIDE);
     if whole <= PAGE / 2 { whole } else { whole.div_ceil(PAGE).next_power_of_two() * PAGE }
+}
+
+/// Notes what each queue holds by what can be read of a store that is damaged; whether that is everything.
+pub(crate) fn count(disk: Box<dyn StorageBackend>, held: &mut BTreeMap<Arc<str>, Held>) -> Result<bool, Fault> {
+    guarded(|| {
+        let database =
+            Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Disk(disk)).map_err(fault)?;
+        let reading = database.begin_read().map_err(fault)?;
+        let mut complete = true;
+        for row in reading.open_table(QUEUES).map_err(fault)?.iter().map_err(fault)? {
+            let (name, row) = row.map_err(fault)?;
+            match Row::unseal(row.value()) {
+                Some(row) => drop(held.insert(name.value().into(), row.held)),
+                None => complete = false,
+            }
+        }
+        Ok(complete)
+    })
 }
 
 /// Makes the tables where they are missing, and reads what is known of each queue.

@@ -1,7 +1,7 @@
 //! Queues that outlive the process. An extension offers a [`Storage`] ([`crate::Extension::storage`]), the host hands it to the queue before an
 //! exporter whose configuration names that extension, and neither knows the other.
 
-use std::sync::Arc;
+use std::{ops::Add, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,6 +21,9 @@ pub trait StoredQueue: Send + Sync {
     /// What whoever used it before left in it, in an earlier life or in this one; that does not change any more. `None` as long as nobody knows, because the storage could not be opened yet.
     /// It is known before anything can be stored.
     fn left(&self) -> Option<Held>;
+
+    /// Nobody uses it any more by this handle, while the storage goes on. What is in it stays, and its next user gets it; as long as there is none, the storage tells.
+    fn release(&self);
 
     /// Stores a record at the end. `stored` is called with the record's id once it is durable, in the order of the ids and before a
     /// [`StoredQueue::read`] can see it, also where nobody waits for this future any more; it must not block. Where the record is not
@@ -54,6 +57,14 @@ pub struct Held {
     pub items: u64,
     /// The bytes of their payloads.
     pub bytes: u64,
+}
+
+impl Add for Held {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self { records: self.records + more.records, items: self.items + more.items, bytes: self.bytes + more.bytes }
+    }
 }
 
 /// A record as it was found.

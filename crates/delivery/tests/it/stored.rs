@@ -485,3 +485,13 @@ proptest! {
         })?;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_lets_go_of_a_queue_says_so_and_an_ordinary_end_does_not() {
+    let (harness, storage) = (Harness::default(), MemoryStorage::new());
+    let delivery = start(&harness, &Script::new([Step::Take]), one_by_one(), &storage);
+    delivery.drain(in_seconds(1)).await;
+    assert_eq!(storage.released(QUEUE), 0, "at the end of the program everybody goes");
+    delivery.let_go();
+    assert_eq!(storage.released(QUEUE), 1);
+}

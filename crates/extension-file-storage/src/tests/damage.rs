@@ -167,7 +167,7 @@ async fn of_stores_that_could_not_be_opened_a_few_are_kept() {
         push(&life.queue("q"), payload(1, 10)).await.unwrap();
         assert_eq!(life.harness.notices(), ["store_moved_aside"]);
         let told = format!("{:?}", life.harness.events());
-        assert!(told.contains("may be lost") && told.contains("check the disk"), "{told}");
+        assert!(told.contains("an unknown number of items") && told.contains("check the disk"), "{told}");
         assert_eq!(told.contains("was deleted"), number >= 3, "{told}");
         life.end().await;
     }
@@ -296,4 +296,75 @@ async fn a_flipped_bit_in_the_format_keeps_no_program_from_starting_and_no_recor
         let found = lives_with(folder.path()).await;
         assert!(found.aside || found.whole.len() == 60, "{found:?}");
     }
+}
+
+/// A store that cannot be opened, but says what its queues held: 60 records of `q`, and one of 30 items of `other`.
+async fn damaged_and_countable(directory: &Path, one_row_too: bool) {
+    store(directory, false).await;
+    let life = Life::begin(config(directory)).await;
+    life.queue("other").push(payload(1, 100), 30, Box::new(|_| ())).await.unwrap();
+    life.end().await;
+    let database = redb::Database::open(directory.join("store.redb")).unwrap();
+    let writing = database.begin_write().unwrap();
+    let meta: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("meta");
+    writing.open_table(meta).unwrap().remove("format").unwrap();
+    if one_row_too {
+        let queues: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("queues");
+        writing.open_table(queues).unwrap().insert("other", &b"no row"[..]).unwrap();
+    }
+    writing.commit().unwrap();
+}
+
+#[tokio::test]
+async fn what_a_store_held_that_is_found_damaged_at_a_start_is_counted_and_told_to_the_users_of_its_queues() {
+    for asks_first in [true, false] {
+        let folder = own_folder();
+        damaged_and_countable(folder.path(), false).await;
+        let disk = Disk::with_gate(Gate::SecondOpening(Arc::new(Barrier::new(2))));
+        let life = Life::on(config(folder.path()), &disk).await;
+        let early = asks_first.then(|| life.queue("q"));
+        assert_eq!(early.as_ref().and_then(|queue| queue.left()), None);
+        disk.pass();
+        while life.harness.notices().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let told = format!("{:?}", life.harness.events());
+        assert!(told.contains("the 90 items that it held are lost (30 of queue `other`, 60 of queue `q`)"), "{told}");
+        let queue = early.unwrap_or_else(|| life.queue("q"));
+        push(&queue, payload(1, 100)).await.unwrap();
+        let left = queue.left().unwrap();
+        assert_eq!((left.records, left.items), (60, 60), "it is told what there was, asked first: {asks_first}");
+        assert_eq!(queue.holds().records, 1);
+        let why = queue.read(None, 1_000).await.unwrap_err();
+        assert!(matches!(&why, StorageError::Reset(why) if why.contains("of queue `q`")), "{why:?}");
+        assert_eq!(all(&queue).await.len(), 1, "once; then it goes on");
+        assert_eq!(life.queue("q").left().unwrap().records, 1, "the next user gets what is there");
+        let details = life.harness.details().unwrap();
+        assert_eq!((&details["stores_moved_aside"], &details["items_moved_aside"]), (&1.into(), &90.into()));
+        life.end().await;
+    }
+}
+
+#[tokio::test]
+async fn where_it_cannot_be_told_what_a_damaged_store_held_that_is_said() {
+    let folder = own_folder();
+    damaged_and_countable(folder.path(), true).await;
+    let bytes = fs::read(folder.path().join("store.redb")).unwrap();
+    let life = Life::begin(config(folder.path())).await;
+    push(&life.queue("other"), payload(1, 10)).await.unwrap();
+    let told = format!("{:?}", life.harness.events());
+    assert!(told.contains("an unknown number of items is lost that it held, at least 60 (60 of queue `q`)"), "{told}");
+    assert_eq!(life.queue("other").left().unwrap().records, 1);
+    life.end().await;
+    let kept = fs::read(folder.path().join("store.redb.broken-1")).unwrap();
+    assert_eq!(kept.len(), bytes.len());
+
+    let folder = own_folder();
+    no_store(folder.path());
+    let life = Life::begin(config(folder.path())).await;
+    push(&life.queue("q"), payload(1, 10)).await.unwrap();
+    let told = format!("{:?}", life.harness.events());
+    assert!(told.contains("an unknown number of items"), "{told}");
+    assert_eq!(life.harness.details().unwrap()["items_moved_aside"], 0);
+    life.end().await;
 }

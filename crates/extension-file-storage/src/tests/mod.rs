@@ -6,6 +6,7 @@ mod full;
 mod lives;
 mod power;
 mod reference;
+mod users;
 
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
@@ -42,6 +43,10 @@ impl Life {
         if let Some(disk) = disk.cloned() {
             extension.disk = Arc::new(disk);
         }
+        Self::of(extension, harness).await
+    }
+
+    async fn of(extension: FileStorage, harness: Harness) -> Result<Self, String> {
         let extension: Box<dyn Extension> = Box::new(extension);
         let storage = extension.storage().unwrap();
         let (ready, scope) = harness.scope_with_ready(ComponentKind::Extension, "file_storage");

@@ -97,6 +97,7 @@ async fn drain(id: ComponentId, node: ExporterNode, replaced: bool, workshop: &W
         governed.abandoned.cancel();
         drain.await
     };
+    delivery.let_go();
     let (sent, lost, kept) = (report.sent, report.lost, report.kept);
     info!(exporter = %id, sent_while_draining = sent, lost_while_draining = lost, kept_in_storage = kept, "the old queue is closed");
     workshop.view.close_accounts(&node.owner(&id));

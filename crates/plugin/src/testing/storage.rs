@@ -34,6 +34,7 @@ struct Queue {
     refused: BTreeMap<u64, (u64, Bytes)>,
     quarantined: Vec<u64>,
     reset: bool,
+    released: usize,
 }
 
 struct Handle {
@@ -129,6 +130,11 @@ impl MemoryStorage {
         self.stored().queues.get(queue).map(|queue| queue.quarantined.clone()).unwrap_or_default()
     }
 
+    /// How often a user of a queue said that it will not use it any more.
+    pub fn released(&self, queue: &str) -> usize {
+        self.stored().queues.get(queue).map_or(0, |queue| queue.released)
+    }
+
     /// How often it was read from.
     pub fn reads(&self) -> usize {
         self.stored().reads
@@ -196,6 +202,10 @@ impl StoredQueue for Handle {
         // Asked by whoever is told that something was stored, too: then it is known, and the storage is not locked again.
         let known = *self.known();
         known.or_else(|| self.find_left(&self.storage.stored()))
+    }
+
+    fn release(&self) {
+        self.storage.stored().queues.entry(self.name.clone()).or_default().released += 1;
     }
 
     async fn push(&self, payload: Bytes, items: u64, stored: OnStored) -> Result<(), StorageError> {
