@@ -10,6 +10,26 @@ use crate::{
     queries::{Known, Series, check, labels},
 };
 
+/// `promtool test rules` runs them where it is; that each alert is shown to fire, and not to, is held here.
+#[test]
+fn each_alert_has_a_test_of_when_it_fires_and_when_it_does_not() {
+    let read = |name: &str| -> Value { serde_yaml::from_str(&read(&format!("packaging/prometheus/{name}"))).unwrap() };
+    let (rules, tests) = (read("minicol.rules.yaml"), read("minicol.rules.tests.yaml"));
+    let alerts = list(&rules["groups"]).iter().flat_map(|group| list(&group["rules"]));
+    let mut count = 0;
+    for alert in alerts.map(|rule| text(&rule["alert"])) {
+        let asks = format!("ALERTS{{alertname=\"{alert}\", alertstate=\"firing\"}}");
+        let all = list(&tests["tests"]).iter().flat_map(|test| list(&test["promql_expr_test"]));
+        let of: Vec<bool> = all
+            .filter(|one| text(&one["expr"]).contains(&asks))
+            .map(|one| list(&one["exp_samples"]).is_empty())
+            .collect();
+        assert!(of.contains(&true) && of.contains(&false), "{alert}: {of:?}");
+        count += 1;
+    }
+    assert!(count >= 19, "{count}");
+}
+
 const DASHBOARDS: [&str; 2] = ["session-buddy", "minicol"];
 const PAGE: &str = include_str!("../../docs/own-telemetry.md");
 

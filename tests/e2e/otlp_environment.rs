@@ -167,7 +167,7 @@ exporters: {debug: }
 service:
   telemetry:
     metrics:
-      readers: [{periodic: {exporter: {otlp: {protocol: grpc, endpoint: \"http://file.example:4317\"}}}}, {periodic: {exporter: {otlp: {}}}}]
+      readers: [{periodic: {exporter: {otlp: {protocol: grpc, endpoint: \"http://file.example:4317\"}}}}, {periodic: {exporter: {otlp: {endpoint: \"http://file.example:4317\", headers: {}}}}}]
   pipelines: {metrics: {receivers: [otlp], exporters: [debug]}}
 ";
     let output = with(&["validate"], &File::new(text), &[("HEADERS", "x-key=hunter2")]).await;

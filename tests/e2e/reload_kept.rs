@@ -94,7 +94,7 @@ impl Relay {
             let retry = "{initial_interval: 20ms, max_interval: 100ms, max_elapsed_time: 0s}";
             let _ = write!(
                 exporters,
-                ", otlphttp/{number}: {{endpoint: \"{}\", retry_on_failure: {retry}, sending_queue: {{storage: file_storage}}}}",
+                ", otlphttp/{number}: {{endpoint: \"{}\", compression: none, retry_on_failure: {retry}, sending_queue: {{storage: file_storage}}}}",
                 self.backend.url
             );
             ids.push(format!("otlphttp/{number}"));

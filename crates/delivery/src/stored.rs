@@ -161,6 +161,7 @@ impl Stored {
             }
             // A disk may get room without anybody here knowing.
             tokio::select! {
+                biased;
                 () = freed => {}
                 () = sleep(AGAIN) => {}
             }

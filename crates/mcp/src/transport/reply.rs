@@ -73,7 +73,7 @@ impl Link {
             let cut = self.0.cut.clone();
             tokio::spawn(async move {
                 let read = tokio::time::timeout(DRAIN_TIMEOUT, Limited::new(body, MAX_FORGOTTEN).collect());
-                tokio::select! { () = cut.cancelled() => {}, _ = read => {} }
+                tokio::select! { biased; () = cut.cancelled() => {}, _ = read => {} }
             });
         }
     }

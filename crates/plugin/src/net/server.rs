@@ -147,6 +147,7 @@ impl HttpServer {
         let opening = Arc::new(self.opening());
         loop {
             let accepted = tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 Some(_) = connections.join_next() => continue,
                 accepted = self.listener.accept() => accepted,

@@ -177,6 +177,7 @@ impl Engine {
     /// Waits until what was handed over is taken, or nothing more shall be waited for.
     pub(crate) async fn delivered(&self, cancel: &CancellationToken) {
         tokio::select! {
+            biased;
             () = cancel.cancelled() => {}
             _ = self.hand_over.acquire() => {}
         }
@@ -185,6 +186,7 @@ impl Engine {
     /// Ends the session with the server.
     pub(crate) async fn close(&self, cancel: &CancellationToken) {
         tokio::select! {
+            biased;
             () = cancel.cancelled() => {}
             () = self.target.close() => {}
         }
