@@ -37,7 +37,7 @@ async fn what_was_lost_within_the_last_minute_stands_out_and_old_losses_do_not()
     assert_eq!((&status["mood"], &status["troubles"]), (&json!("good"), &json!([])));
     assert_eq!((&status["lost"], &status["last_lost"]), (&json!(9), &json!(NOW as f64)), "it is told still, and when");
     let page = running.text("/").await;
-    assert!(page.contains("class=\"arrow good\"") && page.contains("; 9 lost since the start"), "{page}");
+    assert!(page.contains("class=\"arrow good\"") && page.contains("; lost since the start: 9 (busy)"), "{page}");
     assert!(page.contains("9 items lost since the start, the last <time data-age=\"ago\""), "{page}");
     assert!(!page.contains("class=\"trouble\"") && !page.contains("class=\"warned\""), "quietly: {page}");
     running.end().await;

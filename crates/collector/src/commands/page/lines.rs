@@ -84,7 +84,9 @@ impl Lines {
         text.extend((waiting > 0).then(|| format!(", {waiting} waiting")));
         text.extend((lost > 0).then(|| format!("; {lost} lost since the start")));
         self.plain(&text);
-        self.lately(arrow.refused_lately, arrow.lost_lately);
+        // Most of what is lost here was refused here: that is told once.
+        let refused = if arrow.refused_lately > arrow.lost_lately { arrow.refused_lately } else { 0 };
+        self.lately(refused, arrow.lost_lately);
     }
 
     /// Why a node is not well is told above.

@@ -155,7 +155,7 @@ mod tests {
                     node("receiver", "session_buddy", "good", "OK", "is quiet where it is well"),
                     node("exporter", "otlp", "bad", "PermanentError", "is told above"),
                 ],
-                "arrows": [{"from": "session_buddy", "to": "otlp", "signal": "metrics", "rate": 1.25, "lost": 3, "lost_lately": 2, "refused_lately": 1}],
+                "arrows": [{"from": "session_buddy", "to": "otlp", "signal": "metrics", "rate": 1.25, "lost": 3, "lost_lately": 2, "refused_lately": 5}],
             }],
             "targets": [{
                 "id": "session_buddy", "mood": "paused", "endpoint": "http://localhost:8678/mcp", "paused": true, "up": true,
@@ -189,7 +189,7 @@ mod tests {
             "✓ receiver session_buddy  OK for 1 min 0 s, 5 queued",
             "metrics 1.25/s → otlp; 3 lost since the start",
             "✗ 2 items lost within the last minute",
-            "▲ 1 item refused within the last minute",
+            "▲ 5 items refused within the last minute",
             "✗ exporter otlp           PermanentError",
             "failed since the start 4 (timeout)",
             "‖ session_buddy  paused  http://localhost:8678/mcp",
