@@ -7,7 +7,9 @@ use std::{
 };
 
 use minicol_pdata::{Batch, Signal};
-use minicol_plugin::{CancellationToken, ComponentKind, EdgeName, EdgeSnapshot, HostView, Level, Scope, Tap};
+use minicol_plugin::{
+    Books, CancellationToken, ComponentKind, EdgeName, EdgeSnapshot, HostView, Level, Phase, Scope, Snapshot, Tap,
+};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
@@ -20,6 +22,9 @@ use crate::{
 
 /// How often a page that somebody looks at is made anew.
 const PACE: Duration = Duration::from_secs(1);
+
+/// How often arrows are looked for while the program starts: the first poll comes at once.
+const SOON: Duration = Duration::from_millis(50);
 
 /// What the page remembers, and who looks at it.
 pub(crate) struct Watch {
@@ -103,14 +108,15 @@ impl Watch {
         let mut looking = JoinSet::new();
         let mut at: Vec<EdgeName> = Vec::new();
         loop {
-            for edge in self.to_be_looked_at(&at) {
+            let Snapshot { phase, books, .. } = self.scope.host().snapshot();
+            for edge in self.to_be_looked_at(&books, &at) {
                 if let Some(tap) = self.scope.host().tap(&edge) {
                     at.push(edge.clone());
                     looking.spawn(look(edge, tap, Arc::clone(store), self.scope.clone()));
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(STEP) => {}
+                () = tokio::time::sleep(if phase == Phase::Starting { SOON } else { STEP }) => {}
                 // One that panicked is a mistake of ours; that arrow is not looked at again.
                 Some(ended) = looking.join_next() => at.retain(|edge| ended.as_ref().ok() != Some(edge)),
             }
@@ -119,8 +125,8 @@ impl Watch {
     }
 
     /// Of each fork at which nobody looks the first arrow.
-    fn to_be_looked_at(&self, at: &[EdgeName]) -> Vec<EdgeName> {
-        let (there, books) = (self.scope.host().edges(), self.scope.host().snapshot().books);
+    fn to_be_looked_at(&self, books: &Books, at: &[EdgeName]) -> Vec<EdgeName> {
+        let there = self.scope.host().edges();
         let mut chosen: Vec<EdgeName> = Vec::new();
         let into = |edge: &&EdgeSnapshot| edge.signal == Signal::Metrics && edge.to_kind == ComponentKind::Exporter;
         for edge in books.edges.iter().filter(into).map(EdgeSnapshot::edge).filter(|edge| there.contains(edge)) {
@@ -169,7 +175,7 @@ async fn look(edge: EdgeName, mut tap: Tap, store: Arc<Mutex<Store>>, scope: Sco
             store.newly_wanting()
         };
         for option in wanting {
-            let what = format!("the page leaves series out: there are more than {option} lets in");
+            let what = format!("the page leaves series out: raise {option} to see them all");
             scope.notice(Level::Warn, "series_left_out", what);
         }
     }

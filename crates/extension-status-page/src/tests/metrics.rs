@@ -102,3 +102,15 @@ async fn series_that_are_left_out_are_told_of_on_the_page_and_once_in_the_log() 
     assert_eq!(notices.iter().filter(|name| **name == "series_left_out").count(), 1, "{notices:?}");
     running.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_passes_first_is_seen_although_the_page_starts_before_the_arrows_are_there() {
+    let starting = Snapshot { phase: Phase::Starting, books: Books::default(), ..snapshot(100) };
+    let running = Running::with(starting).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    running.harness.set_snapshot(snapshot(100));
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    running.passes(&to("debug"), &calls("a", 0), Ok(())).await;
+    assert_eq!(running.series().await["known"], 1);
+    running.end().await;
+}
