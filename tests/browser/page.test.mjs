@@ -160,7 +160,7 @@ test("narrow and wide, what is down, since when and why is the first that one se
     const { y, height } = await banner.boundingBox();
     assert.ok(y + height <= 800, `the whole answer is on the first screen at ${width} px: ${y} + ${height}`);
     const desk = card(page, "session_buddy/desk");
-    await desk.getByText(/open, (\d+ s left|until the next poll)/).first().waitFor();
+    await desk.getByText(/open, (\d+ s left|probe due)/).first().waitFor();
     const beyond = await page.evaluate(() => [document.documentElement, ...document.querySelectorAll(".graph, .cards .scroll")].map((one) => one.scrollWidth - one.clientWidth));
     assert.ok(beyond.every((pixels) => pixels <= 1), `at ${width} px: ${beyond}`);
     assert.deepEqual(page.wrong, []);

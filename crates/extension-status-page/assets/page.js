@@ -31,7 +31,7 @@ function tellAges(within) {
       const clock = `${two(day.getHours())}:${two(day.getMinutes())}:${two(day.getSeconds())}`;
       text = seconds < 43200 ? clock : `${day.getFullYear()}-${two(day.getMonth() + 1)}-${two(day.getDate())} ${clock}`;
     } else if (time.dataset.age === "until") {
-      text = seconds < 0 ? `${span(-seconds)} left` : "until the next poll";
+      text = seconds < 0 ? `${span(-seconds)} left` : "probe due";
     } else if (seconds < 1) {
       text = "now";
     } else {

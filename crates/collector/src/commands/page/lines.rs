@@ -159,7 +159,7 @@ impl Lines {
     fn breaker(&self, breaker: &Breaker) -> String {
         let until = breaker.open_until.map(|until| match until - self.now {
             left if left > 0.0 => format!(", {} left", span(left.ceil())),
-            _ => " until the next poll".to_owned(),
+            _ => ", probe due".to_owned(),
         });
         let until = until.filter(|_| breaker.state == "open").unwrap_or_default();
         format!(", breaker {}{until}, {}", foreign(&breaker.state), counted(breaker.failures, "failure"))
