@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use minicol_tests::{OtlpSink, Program, Value as Said, free_port, wait_until};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -152,7 +152,7 @@ pub(crate) async fn mutual_tls() -> anyhow::Result<()> {
         };
         let [cert, key] = certified("client");
         let output = Program::run(&[&poll[..], &["--set", &cert, "--set", &key]].concat(), &[]).await;
-        ensure!(output.code == 0, "FastMCP {version}: {}\n{}", output.stderr, server.said());
+        ensure!(output.code == 0, "FastMCP {version}: {}{}\n{}", output.stdout, output.stderr, server.said());
         let polled: Value = serde_json::from_str(&output.stdout)?;
         let liveness = &polled["receivers"]["session_buddy"]["tools"]["get_liveness"];
         ensure!(liveness["outcome"] == "answered", "{liveness}");
@@ -175,19 +175,22 @@ pub(crate) async fn mutual_tls() -> anyhow::Result<()> {
 
 /// An authority, `ours.pem`; what it signed for the server and for a client; and a client that somebody else signed.
 fn certificates(folder: &std::path::Path) -> anyhow::Result<()> {
-    let authority = || -> anyhow::Result<_> {
+    let authority = |name: &str| -> anyhow::Result<_> {
         let (key, mut params) = (KeyPair::generate()?, CertificateParams::new(Vec::new())?);
+        // What it signs has another name, or OpenSSL takes it for its own issuer.
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         // OpenSSL, which Python has, wants to see what an authority's key is for.
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let pem = params.self_signed(&key)?.pem();
         Ok((Issuer::new(params, key), pem))
     };
-    let ((ours, pem), (strange, _)) = (authority()?, authority()?);
+    let ((ours, pem), (strange, _)) = (authority("ours")?, authority("strange")?);
     std::fs::write(folder.join("ours.pem"), pem)?;
     for (name, issuer) in [("server", &ours), ("client", &ours), ("stranger", &strange)] {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;
+        params.distinguished_name.push(DnType::CommonName, name);
         params.use_authority_key_identifier_extension = true;
         std::fs::write(folder.join(format!("{name}.crt")), params.signed_by(&key, issuer)?.pem())?;
         std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem())?;

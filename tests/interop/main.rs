@@ -24,12 +24,12 @@ async fn main() -> anyhow::Result<ExitCode> {
     if wanted("fastmcp") {
         if fastmcp::every_way_of_answering().await? {
             fastmcp::life().await?;
-            passed += 2;
+            fastmcp::mutual_tls().await?;
+            passed += 3;
         } else {
             eprintln!("skipped: FastMCP");
         }
     }
-    // Only where it is asked for by name: it has not been run yet.
     if which.iter().any(|one| one == "fastmcp-mutual-tls") {
         fastmcp::mutual_tls().await?;
         passed += 1;
