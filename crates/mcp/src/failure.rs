@@ -30,9 +30,12 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
-    /// No connection, or none any more: refused, reset, a name that does not resolve, the end of the stream without a reply.
+    /// No connection: refused, a name that does not resolve.
     #[error("{0}: is the server running, and is the endpoint right?")]
     Unreachable(String),
+    /// A connection that ended before the reply did: reset, the end of the stream without a reply.
+    #[error("{0}: is the server running, and is the endpoint right?")]
+    Lost(String),
     /// The proxy before the server: not there, or it makes no tunnel.
     #[error(
         "{0}: is the proxy running, and does it lead there? see proxy_url, or else https_proxy, http_proxy and no_proxy in the environment"
@@ -168,7 +171,7 @@ impl Cause {
     /// What kind of failure it is.
     pub fn class(&self) -> Class {
         match self {
-            Self::Unreachable(_) | Self::Proxy(_) | Self::Gateway(_) => Class::Unavailable,
+            Self::Unreachable(_) | Self::Lost(_) | Self::Proxy(_) | Self::Gateway(_) => Class::Unavailable,
             Self::TimedOut(_) | Self::CutAtCycleEnd => Class::Timeout,
             Self::Tls(_) | Self::ClientCertificate(_) => Class::Tls,
             Self::Throttled { .. } => Class::Throttled,
@@ -197,7 +200,7 @@ impl Cause {
             Self::TooLarge(_) => "response_too_large".into(),
             Self::Malformed(_) => "invalid_response".into(),
             Self::Tool(_) => "tool_error".into(),
-            Self::Unreachable(_) | Self::Proxy(_) => "unavailable".into(),
+            Self::Unreachable(_) | Self::Lost(_) | Self::Proxy(_) => "unavailable".into(),
             Self::TimedOut(_) | Self::CutAtCycleEnd => "timeout".into(),
             Self::Tls(_) | Self::ClientCertificate(_) => "tls".into(),
             Self::NoToken(_) => "no_token".into(),

@@ -74,6 +74,8 @@ pub struct OAuth2 {
 #[derive(Default)]
 struct Known {
     provider: Option<Provider>,
+    /// What the provider was discovered by; `None` where it is configured, or not known.
+    challenge: Option<Challenge>,
     token: Option<Token>,
 }
 
@@ -112,7 +114,7 @@ impl OAuth2 {
                 http,
                 allow_insecure: settings.allow_insecure,
             },
-            known: Mutex::new(Known { provider: settings.configured_provider(), token: None }),
+            known: Mutex::new(Known { provider: settings.configured_provider(), ..Known::default() }),
             settings,
             clock: Arc::clone(scope.clock()),
             random: Arc::clone(scope.random()),
@@ -200,16 +202,43 @@ impl OAuth2 {
         }
     }
 
-    /// Gets a token and keeps it.
-    async fn fetch(&self, known: &mut Known) -> Result<Option<HeaderValue>, Cause> {
-        let Some(provider) = &mut known.provider else { return Ok(None) };
-        let granted = self.grant(provider).await?;
+    /// Gets a token of `provider`, and keeps both.
+    async fn fetch(&self, known: &mut Known, mut provider: Provider) -> Result<HeaderValue, Cause> {
+        let granted = self.grant(&mut provider).await?;
         let times = granted.expires_in.map(|life| {
             let (now, life) = (self.clock.monotonic(), life.min(LONGEST_LIFE));
             Times { renew: now + life.saturating_sub(RENEW_BEFORE.min(life / 4)), end: now + life }
         });
+        known.provider = Some(provider);
         known.token = Some(Token { header: granted.header.clone(), times });
-        Ok(Some(granted.header))
+        Ok(granted.header)
+    }
+
+    /// The same of a provider that was discovered by `challenge`. Where it gives no token it may have moved: it is discovered again, once. Where that
+    /// fails, or is cut, nothing is known of it any more, and the next request goes out as the first one did: the server's 401 says where to ask.
+    async fn fetch_again(
+        &self,
+        known: &mut Known,
+        provider: Provider,
+        challenge: Challenge,
+    ) -> Result<HeaderValue, Cause> {
+        (known.provider, known.challenge) = (None, None);
+        let cause = match self.fetch(known, provider.clone()).await {
+            Ok(header) => {
+                known.challenge = Some(challenge);
+                return Ok(header);
+            }
+            Err(cause) => cause,
+        };
+        let Ok(found) = self.discover(&challenge).await else { return Err(cause) };
+        let moved = found != provider;
+        (known.provider, known.challenge) = (Some(found.clone()), Some(challenge));
+        if moved { self.fetch(known, found).await } else { Err(cause) }
+    }
+
+    async fn discover(&self, challenge: &Challenge) -> Result<Provider, Cause> {
+        let OAuth2Settings { endpoint, issuer, .. } = &self.settings;
+        discover(&self.fetch, endpoint.url(), challenge, issuer.as_ref().map(Endpoint::url)).await
     }
 }
 
@@ -236,9 +265,14 @@ impl Authorize for OAuth2 {
         }
         // Before the try, which may be cut: a token that still holds is not given up for a failed one.
         let old = known.token.as_mut().and_then(|token| token.put_off(now));
-        match self.fetch(&mut known).await {
+        let Some(provider) = known.provider.clone() else { return Ok(old) };
+        let fetched = match known.challenge.clone() {
+            Some(challenge) => self.fetch_again(&mut known, provider, challenge).await,
+            None => self.fetch(&mut known, provider).await,
+        };
+        match fetched {
             Err(_) if old.is_some() => Ok(old),
-            fetched => fetched,
+            fetched => fetched.map(Some),
         }
     }
 
@@ -250,19 +284,20 @@ impl Authorize for OAuth2 {
             return Ok(Some(token.header.clone())); // another request was faster
         }
         known.token = None;
-        let OAuth2Settings { endpoint, credential, token_url, issuer, endpoint_params, .. } = &self.settings;
+        let OAuth2Settings { credential, token_url, issuer, endpoint_params, .. } = &self.settings;
         if token_url.is_none() {
-            known.provider = None; // it may have moved
+            (known.provider, known.challenge) = (None, None); // it may have moved
             if issuer.is_none() {
                 let secret = matches!(credential, ClientCredential::SecretFile(_)).then_some("client_secret_file");
                 if let Some(key) = secret.or((!endpoint_params.is_empty()).then_some("endpoint_params")) {
                     return Err(untrusted(key));
                 }
             }
-            let issuer = issuer.as_ref().map(Endpoint::url);
-            known.provider = Some(discover(&self.fetch, endpoint.url(), challenge, issuer).await?);
+            known.provider = Some(self.discover(challenge).await?);
+            known.challenge = Some(challenge.clone());
         }
-        self.fetch(&mut known).await
+        let Some(provider) = known.provider.clone() else { return Ok(None) };
+        self.fetch(&mut known, provider).await.map(Some)
     }
 }
 

@@ -137,7 +137,8 @@ async fn body(response: Response<Incoming>, url: &Url) -> Result<Bytes, Cause> {
 fn lost(cause: Cause, url: &Url) -> Cause {
     let at = |what: String| format!("the authorization server at {}: {what}", shown(url));
     match cause {
-        Cause::Unreachable(what) => Cause::Unreachable(at(what)),
+        // It is not the target's connection that was lost.
+        Cause::Unreachable(what) | Cause::Lost(what) => Cause::Unreachable(at(what)),
         Cause::Proxy(what) => Cause::Proxy(at(what)),
         Cause::ProxyAuth(what) => Cause::ProxyAuth(at(what)),
         Cause::Tls(what) => Cause::Tls(at(what)),

@@ -104,6 +104,10 @@ async fn play(piece: Piece) -> Result<Option<Frame<Bytes>>, io::Error> {
             sleep(wait).await;
             Ok(None)
         }
+        Piece::Until(told) => {
+            told.notified().await;
+            Ok(None)
+        }
         Piece::Hang => std::future::pending().await,
         Piece::Cut => {
             // What was written before must have left, or hyper drops it with the connection.

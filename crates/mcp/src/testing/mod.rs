@@ -177,8 +177,12 @@ impl FaultServer {
     /// The next request of `kind` that has no answer of this kind yet is answered so. The kind is what [`Seen::kind`] says, or the first
     /// word of it.
     pub fn once(&self, kind: &str, reply: Reply) {
-        let answer: Answer = Arc::new(move |_| reply.clone());
-        self.state().once.entry(kind.to_owned()).or_default().push_back(answer);
+        self.once_with(kind, move |_| reply.clone());
+    }
+
+    /// The same, answered by `answer`.
+    pub fn once_with(&self, kind: &str, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) {
+        self.state().once.entry(kind.to_owned()).or_default().push_back(Arc::new(answer));
     }
 
     /// Requests of `kind` are answered so from now on.
@@ -201,6 +205,11 @@ impl FaultServer {
         let mut state = self.state();
         state.answers.remove(kind);
         state.once.remove(kind);
+    }
+
+    /// Knows a session that an answer of the script's made.
+    pub fn know_session(&self, id: &str) {
+        self.state().sessions.insert(id.to_owned());
     }
 
     /// Forgets every session, as a deploy does.

@@ -1,7 +1,8 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::{Seen, Style};
 
@@ -30,6 +31,7 @@ pub(super) enum Before {
 pub(super) enum Piece {
     Bytes(Bytes),
     Wait(Duration),
+    Until(Arc<Notify>),
     Hang,
     Cut,
 }
@@ -122,6 +124,13 @@ impl Reply {
     #[must_use]
     pub fn wait(mut self, wait: Duration) -> Self {
         self.pieces.push(Piece::Wait(wait));
+        self
+    }
+
+    /// The body goes on when `told` is notified.
+    #[must_use]
+    pub fn until(mut self, told: &Arc<Notify>) -> Self {
+        self.pieces.push(Piece::Until(Arc::clone(told)));
         self
     }
 

@@ -107,8 +107,9 @@ impl Greeter {
         Ok(StreamableHttpPostResponse::Json(reply, id))
     }
 
-    /// Asks whether the server speaks the version without sessions. Where it does not clearly say so it is initialized, as every older server;
-    /// where it is not there, or lets nobody in, that is a failure now.
+    /// Asks whether the server speaks the version without sessions. Where it does not clearly say so it is initialized, as every older server: what such
+    /// a one, or what stands before it, does to a method that it does not know says nothing about `initialize`. Where it is not there, or is not asked at
+    /// all for want of a token, or asks to be asked later, that is a failure now.
     async fn probe(
         &self,
         message: &ClientJsonRpcMessage,
@@ -120,7 +121,7 @@ impl Greeter {
             Ok(Ok(StreamableHttpPostResponse::Json(reply, _))) if speaks_without_sessions(&reply) => {
                 Ok(StreamableHttpPostResponse::Json(reply, None))
             }
-            Ok(Err(cause)) if !matches!(cause.class(), Class::Protocol | Class::Session | Class::Timeout) => Err(cause),
+            Ok(Err(cause)) if !may_be_older(&cause) => Err(cause),
             Err(_) => {
                 self.0.spans.ended(Err(&Cause::TimedOut(limit)));
                 older()
@@ -235,6 +236,12 @@ fn refused(message: &ClientJsonRpcMessage, code: ErrorCode) -> Option<Streamable
 
 fn is_probe(message: &ClientJsonRpcMessage) -> bool {
     matches!(message, ClientJsonRpcMessage::Request(request) if matches!(request.request, ClientRequest::DiscoverRequest(_)))
+}
+
+/// Whether what came of the probe may be what an older server makes of a method that it does not know.
+fn may_be_older(cause: &Cause) -> bool {
+    matches!(cause, Cause::Refused(_) | Cause::Lost(_) | Cause::Gateway(_))
+        || matches!(cause.class(), Class::Protocol | Class::Session | Class::Timeout)
 }
 
 fn speaks_without_sessions(reply: &ServerJsonRpcMessage) -> bool {

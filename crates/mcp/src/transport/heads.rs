@@ -57,6 +57,18 @@ impl Heads {
         Self(headers)
     }
 
+    /// The same for answers to what the server asks within its reply, which has the headers `reply`: they name no method, and belong to the session
+    /// that the reply makes.
+    pub(super) fn of_answers(&self, reply: &HeaderMap) -> Self {
+        let mut headers = self.0.clone();
+        headers.remove(METHOD);
+        headers.remove(NAME);
+        if let Some(session) = reply.get(SESSION_ID) {
+            headers.insert(SESSION_ID, session.clone());
+        }
+        Self(headers)
+    }
+
     pub(super) fn all(&self) -> &HeaderMap {
         &self.0
     }

@@ -1,6 +1,7 @@
 //! One session's way to its server, over the HTTP client that targets share. rmcp leads the handshake ([`Greeter`]); every request after it is one
 //! exchange of ours ([`Link::ask`]): a POST, and the one reply to it.
 
+mod answers;
 mod events;
 mod exchange;
 mod greeter;
@@ -125,7 +126,7 @@ impl Link {
         greeted
     }
 
-    /// Sends a notification, `body`.
+    /// Sends a notification, or an answer, `body`.
     pub(crate) async fn tell(&self, body: Bytes, heads: &Heads) -> Result<(), Cause> {
         let told =
             async { self.send(Outgoing::post(body, heads)).await.map(|response| self.read_and_forget(response)) };

@@ -11,7 +11,7 @@ use minicol_plugin::{net::Gathered, text::foreign};
 use rmcp::model::RequestId;
 use serde_json::Value;
 
-use super::{Heads, Link, events::Events, exchange::Outgoing, media_type, wire};
+use super::{Heads, Link, answers::Answers, events::Events, exchange::Outgoing, media_type, wire};
 use crate::Cause;
 
 /// How long the rest of a stream is read after its reply, so that the connection can be used again.
@@ -30,10 +30,11 @@ pub(crate) enum Envelope {
 }
 
 /// How far a stream was read.
-#[derive(Default)]
 struct Progress {
     last_id: Option<String>,
     retry: Option<Duration>,
+    /// To what the server asks meanwhile.
+    answers: Answers,
 }
 
 impl Link {
@@ -102,18 +103,19 @@ impl Link {
         id: &RequestId,
         heads: &Heads,
     ) -> Result<Envelope, Cause> {
-        let mut progress = Progress::default();
+        let answers = Answers::new(self, heads.of_answers(response.headers()));
+        let mut progress = Progress { last_id: None, retry: None, answers };
         loop {
             if let Some(reply) = self.read_events(response.into_body(), id, &mut progress).await? {
                 return Ok(reply);
             }
             let Some(last) = &progress.last_id else {
-                return Err(Cause::Unreachable("the stream ended without a reply".to_owned()));
+                return Err(Cause::Lost("the stream ended without a reply".to_owned()));
             };
             tokio::time::sleep(progress.retry.unwrap_or(DEFAULT_RESUME_WAIT).max(MIN_RESUME_WAIT)).await;
             response = self.send(Outgoing::resume(last, heads)).await.map_err(not_resumable)?;
             if media_type(response.headers()) != "text/event-stream" {
-                return Err(Cause::Unreachable("the stream ended without a reply, and cannot be resumed".to_owned()));
+                return Err(Cause::Lost("the stream ended without a reply, and cannot be resumed".to_owned()));
             }
         }
     }
@@ -134,7 +136,7 @@ impl Link {
                 Err(error) => {
                     let cause = wire::cause_of(&*error);
                     // A connection that broke is a stream that ended.
-                    let resumable = progress.last_id.is_some() && matches!(cause, Cause::Unreachable(_));
+                    let resumable = progress.last_id.is_some() && matches!(cause, Cause::Lost(_));
                     return if resumable { Ok(None) } else { Err(cause) };
                 }
             };
@@ -149,7 +151,9 @@ impl Link {
                 if !is_message || data.trim_ascii().is_empty() {
                     continue; // an event of another kind, as proxies send to keep a stream open, or a priming event
                 }
-                if let Some(reply) = envelope(parse(&data)?, id)? {
+                let message = parse(&data)?;
+                progress.answers.to(&message);
+                if let Some(reply) = envelope(message, id)? {
                     // The end of the stream has come with the reply, mostly.
                     if !matches!(body.frame().now_or_never(), Some(None)) {
                         tokio::spawn(tokio::time::timeout(DRAIN_TIMEOUT, async move {
@@ -174,7 +178,7 @@ impl Link {
 fn not_resumable(cause: Cause) -> Cause {
     match cause {
         Cause::Status { status, .. } | Cause::Redirect { status, .. } => {
-            Cause::Unreachable(format!("the stream ended without a reply, and cannot be resumed (http {status})"))
+            Cause::Lost(format!("the stream ended without a reply, and cannot be resumed (http {status})"))
         }
         // The call went out; what the session is worth, the next request will tell.
         Cause::SessionLost(then) if matches!(*then, Cause::Status { .. }) => not_resumable(*then),
@@ -192,15 +196,31 @@ fn parse(bytes: &[u8]) -> Result<Value, Cause> {
     })
 }
 
-/// The reply to `id`; `None` where the message is none (a notification, a request of the server).
+/// The reply to `id`; `None` where the message is none (a notification, a request of the server). A server of 2025-03-26 may send several as an array.
 fn envelope(message: Value, id: &RequestId) -> Result<Option<Envelope>, Cause> {
+    let Value::Array(mut batch) = message else { return envelope_of_one(message, id) };
+    // An error without an id of ours may be ours; what has our id is.
+    batch.sort_by_key(|one| !one.get("id").is_some_and(|theirs| same_id(theirs, id)));
+    let mut none = None;
+    for one in batch {
+        match envelope_of_one(one, id) {
+            Ok(None) => none = Some(Ok(None)),
+            Err(cause) => none = none.or(Some(Err(cause))),
+            reply => return reply,
+        }
+    }
+    none.unwrap_or_else(|| Err(Cause::Malformed("an empty JSON array".to_owned())))
+}
+
+fn envelope_of_one(message: Value, id: &RequestId) -> Result<Option<Envelope>, Cause> {
     let Value::Object(mut message) = message else {
         return Err(Cause::Malformed("a JSON value that is no JSON-RPC message".to_owned()));
     };
-    if message.contains_key("method") {
+    if message.get("method").is_some_and(|method| !method.is_null()) {
         return Ok(None);
     }
-    if let Some(error) = message.get("error") {
+    // Some servers write null for what is not there.
+    if let Some(error) = message.get("error").filter(|error| !error.is_null()) {
         // Where the server could not read the request's id it says null, or as Python servers do "server-error". A number is another request's.
         if message.get("id").and_then(number).is_some_and(|theirs| *id != RequestId::Number(theirs)) {
             return Ok(None);
@@ -256,8 +276,26 @@ mod tests {
             assert_eq!(error(anothers), Ok(None), "another request's");
         }
         assert_eq!(envelope(json!({"jsonrpc": "2.0", "method": "ping", "id": 7}), &id), Ok(None));
-        for wrong in [json!([]), json!(1), json!({}), json!({"id": 7})] {
+        for wrong in [json!([]), json!([1]), json!(1), json!({}), json!({"id": 7}), json!({"id": 7, "error": null})] {
             assert!(matches!(envelope(wrong, &id), Err(Cause::Malformed(_))));
         }
+    }
+
+    #[test]
+    fn an_array_holds_the_reply_wherever_it_stands() {
+        let id = RequestId::Number(7);
+        let reply = |id: i64| json!({"jsonrpc": "2.0", "id": id, "result": {"of": id}, "error": null});
+        let ours = Ok(Some(Envelope::Result(json!({"of": 7}))));
+        let told = json!({"jsonrpc": "2.0", "method": "notifications/message"});
+        let unnamed = json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32700, "message": "?"}});
+        for batch in [json!([reply(7)]), json!([1, told, reply(6), reply(7)]), json!([unnamed, reply(7), reply(8)])] {
+            assert_eq!(envelope(batch, &id), ours);
+        }
+        let error = Envelope::Error { code: -32700, message: "?".to_owned() };
+        assert_eq!(envelope(json!([told, unnamed]), &id), Ok(Some(error)));
+        for none in [json!([told]), json!([1, told]), json!([told, reply(6)])] {
+            assert_eq!(envelope(none, &id), Ok(None));
+        }
+        assert!(matches!(envelope(json!([reply(6)]), &id), Err(Cause::Malformed(_))));
     }
 }

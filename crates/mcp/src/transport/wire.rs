@@ -12,11 +12,9 @@ use crate::{Cause, connect::ProxyFault};
 /// is then all that is seen.
 pub(crate) fn cause_of_request(error: &(dyn StdError + 'static), uri: &Uri) -> Cause {
     match cause_of(error) {
-        Cause::Unreachable(why) if why.starts_with(LOST) && uri.scheme() == Some(&Scheme::HTTPS) => {
-            Cause::Unreachable(format!(
-                "{why}; over tls that may also mean that the server wants another client certificate, or one at all"
-            ))
-        }
+        Cause::Lost(why) if why.starts_with(LOST) && uri.scheme() == Some(&Scheme::HTTPS) => Cause::Lost(format!(
+            "{why}; over tls that may also mean that the server wants another client certificate, or one at all"
+        )),
         cause => cause,
     }
 }
@@ -69,13 +67,13 @@ pub(crate) fn cause_of(error: &(dyn StdError + 'static)) -> Cause {
                 return Cause::Malformed(format!("what came is not HTTP ({})", foreign(&hyper.to_string())));
             }
             if hyper.is_incomplete_message() {
-                return Cause::Unreachable("the connection ended before the reply did".to_owned());
+                return Cause::Lost("the connection ended before the reply did".to_owned());
             }
         }
     }
     // The innermost error says it best: "connection reset by peer".
     let innermost = chain(error).last().map(ToString::to_string).unwrap_or_default();
-    Cause::Unreachable(format!("{LOST} ({})", foreign(&innermost)))
+    Cause::Lost(format!("{LOST} ({})", foreign(&innermost)))
 }
 
 /// What a server says of a client's certificate that it does not take, or does not get.
@@ -122,7 +120,7 @@ mod tests {
             assert!(matches!(cause_of(&error), Cause::ClientCertificate(_)), "{error:?}");
         }
         let other = io(rustls::Error::AlertReceived(Alert::InternalError).to_string().into());
-        assert!(matches!(cause_of(&other), Cause::Unreachable(_)));
+        assert!(matches!(cause_of(&other), Cause::Lost(_)));
     }
 
     #[test]

@@ -398,6 +398,121 @@ async fn a_token_is_kept_renewed_before_it_ends_and_once_after_the_server_refuse
     assert_eq!((protected.world.server.count("tools/call"), protected.posted().len()), (2, 4), "once");
 }
 
+/// What the issuer of [`moving`] is like.
+#[derive(Clone, Default)]
+struct Moved {
+    /// Where its token endpoint is.
+    token: String,
+    /// What it answers there instead of a token.
+    refusal: Option<Reply>,
+}
+
+/// An issuer that can move its token endpoint. Its tokens hold an hour.
+fn moving(protected: &Protected) -> Arc<Mutex<Moved>> {
+    let moved = Arc::new(Mutex::new(Moved { token: "/token1".to_owned(), refusal: None }));
+    let (now, granted) = (Arc::clone(&moved), Arc::clone(&protected.granted));
+    protected.issuer.guard(move |seen| {
+        let Moved { token, refusal } = now.lock().unwrap().clone();
+        if seen.kind() == "GET" {
+            let mut metadata = server(ISSUER);
+            metadata["token_endpoint"] = json!(format!("{ISSUER}{token}"));
+            let found = seen.path == "/.well-known/oauth-authorization-server";
+            return Some(if found { Reply::json(&metadata.to_string()) } else { Reply::status(404) });
+        }
+        if seen.path != token {
+            return Some(Reply::status(404));
+        }
+        Some(refusal.unwrap_or_else(|| {
+            let token = format!("token-{}", granted.fetch_add(1, Ordering::Relaxed) + 1);
+            Reply::json(&json!({"access_token": token, "expires_in": 3600}).to_string())
+        }))
+    });
+    moved
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Promise: restarting minicol is never needed. Early and late: while the old token holds, and when it has ended.
+#[tokio::test(start_paused = true)]
+async fn a_token_endpoint_that_moves_is_discovered_again() {
+    let file = TempFile::new("hunter2");
+    for after in [Duration::from_secs(3570), HOUR * 2] {
+        let protected = Protected::new().await;
+        let moved = moving(&protected);
+        let target = protected.target(protected.settings(secret(&file)));
+        protected.works(&target).await;
+        "/token2".clone_into(&mut moved.lock().unwrap().token);
+        advance(after).await;
+        protected.world.server.forget_requests();
+        protected.issuer.forget_requests();
+        protected.works(&target).await;
+        let posts: Vec<_> = protected.issuer.requests().into_iter().filter(|seen| seen.kind() == "POST").collect();
+        assert_eq!(posts.iter().map(|seen| &*seen.path).collect::<Vec<_>>(), ["/token1", "/token2"]);
+        let mut sent = protected.world.server.requests().into_iter().filter(|seen| seen.kind() != "GET");
+        assert!(sent.all(|seen| seen.header("authorization") == Some("Bearer token-2")), "nothing went out without");
+        protected.issuer.forget_requests();
+        advance(HOUR).await;
+        protected.works(&target).await;
+        assert_eq!((protected.posted().len(), protected.looked().len()), (1, 1), "what was found is kept to");
+    }
+}
+
+/// One that hangs takes the whole attempt, so the next one looks.
+#[tokio::test(start_paused = true)]
+async fn a_token_endpoint_that_hangs_where_it_was_is_discovered_again_in_the_next_cycle() {
+    let file = TempFile::new("hunter2");
+    let protected = Protected::new().await;
+    let moved = moving(&protected);
+    let target = protected.target(protected.settings(secret(&file)));
+    protected.works(&target).await;
+    moved.lock().unwrap().refusal = Some(Reply::hang());
+    advance(HOUR).await;
+    target.cycle(&protected.plan(&["a"])).await;
+    *moved.lock().unwrap() = Moved { token: "/token2".to_owned(), refusal: None };
+    protected.works(&target).await;
+}
+
+/// The authorization server is where it was, and gives nothing.
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_is_refused_where_nothing_moved_is_not_asked_for_again() {
+    let file = TempFile::new("hunter2");
+    let protected = Protected::new().await;
+    let moved = moving(&protected);
+    let target = protected.target(protected.settings(secret(&file)));
+    protected.works(&target).await;
+    let refusal = json!({"error": "invalid_client"}).to_string();
+    moved.lock().unwrap().refusal = Some(Reply::status(401).chunk(refusal));
+    advance(HOUR).await;
+    for cycle in 1..=3 {
+        let told = protected.refused(&target).await.to_string();
+        assert!(told.contains("/token1 refused (http 401, invalid_client)"), "{told}");
+        assert_eq!(protected.posted().len(), 1 + cycle, "one grant per call, no loop");
+    }
+    moved.lock().unwrap().refusal = None;
+    protected.works(&target).await;
+}
+
+/// The polled server says elsewhere by now where its metadata are: that is known of it alone, when it refuses.
+#[tokio::test(start_paused = true)]
+async fn metadata_that_move_with_the_token_endpoint_are_found_by_the_next_401() {
+    let file = TempFile::new("hunter2");
+    let protected = Protected::new().await;
+    let moved = moving(&protected);
+    let place = |at: &str| format!("resource_metadata=\"http://buddy:8678{at}\"");
+    protected.serve("/first", resource(ISSUER));
+    *protected.challenge.lock().unwrap() = place("/first");
+    let target = protected.target(protected.settings(secret(&file)));
+    protected.works(&target).await;
+    protected.documents.lock().unwrap().clear();
+    protected.serve("/second", resource(ISSUER));
+    *protected.challenge.lock().unwrap() = place("/second");
+    "/token2".clone_into(&mut moved.lock().unwrap().token);
+    advance(HOUR).await;
+    let told = protected.refused(&target).await.to_string();
+    assert!(told.contains("/token1 refused (http 404"), "{told}");
+    protected.works(&target).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn scopes_are_those_that_are_configured_else_challenged_else_supported() {
     let file = TempFile::new("hunter2");

@@ -3,14 +3,22 @@
 use std::{
     borrow::Cow,
     convert::Infallible,
-    sync::{Arc, Mutex},
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
+use async_trait::async_trait;
 use http::{HeaderMap, Request};
 use hyper::body::Incoming;
-use minicol_mcp::{Class, CyclePlan, PollTarget, TargetSettings, TargetState, testing::Reply};
-use minicol_plugin::{CancellationToken, net::HttpServer};
+use minicol_mcp::{Class, CyclePlan, HttpClient, PollTarget, Target, TargetSettings, TargetState, testing::Reply};
+use minicol_plugin::{
+    CancellationToken,
+    net::{BoxIo, HttpConnector, HttpServer, Listener, Network},
+};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -282,18 +290,76 @@ async fn a_server_with_sessions_that_comes_back_without_initialize_is_found_in_t
     assert_eq!(world.target.snapshot().protocol_version.as_deref(), Some("2026-07-28"));
 }
 
+/// What stands before a server may refuse a method that it does not know in its own way.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_not_there_or_lets_nobody_in_is_not_initialized_first() {
+async fn a_question_that_is_refused_like_a_stranger_s_is_followed_by_initialize() {
+    for reply in [
+        Reply::status(401),
+        Reply::status(403),
+        Reply::status(502),
+        Reply::cut(),
+        Reply::events(),
+        Reply::events().chunk(": nothing\n\n").then_cut(),
+    ] {
+        let mut world = World::with(|settings| TargetSettings { max_retries: 0, ..settings }).await;
+        world.server.guard(move |seen| (seen.kind() == "server/discover").then(|| reply.clone()));
+        let outcome = world.cycle(&["a"]).await;
+        assert_eq!(outcome.setup, None);
+        answer(&outcome, "get_a");
+        world.server.forget_sessions();
+        world.next_tick().await;
+        answer(&world.cycle(&["a"]).await, "get_a");
+        assert_eq!((world.server.count("initialize"), world.server.probes()), (2, 1), "it is not asked again soon");
+    }
+}
+
+/// Whoever refuses `initialize` as well is told by that, and asked it once per set-up.
+#[tokio::test(start_paused = true)]
+async fn what_initialize_meets_decides_where_the_question_was_refused() {
     for (reply, class) in [
+        (Reply::status(401), Class::Auth),
+        (Reply::status(403), Class::Auth),
         (Reply::status(503), Class::Unavailable),
         (Reply::cut(), Class::Unavailable),
-        (Reply::status(403), Class::Auth),
-        (Reply::status(429), Class::Throttled),
+        (Reply::events(), Class::Unavailable),
     ] {
         let world = World::with(|settings| TargetSettings { max_retries: 0, ..settings }).await;
-        world.server.guard(move |seen| (seen.kind() == "server/discover").then(|| reply.clone()));
+        world.server.guard(move |_| Some(reply.clone()));
         let failure = world.cycle(&["a"]).await.setup.unwrap();
         assert_eq!(failure.class(), class, "{failure}");
-        assert_eq!(world.server.requests().len(), 0);
+        assert_eq!((world.server.probes(), world.server.kinds()), (1, vec!["initialize".to_owned()]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_not_there_or_asks_to_be_asked_later_is_not_initialized_first() {
+    let world = World::with(|settings| TargetSettings { max_retries: 0, ..settings }).await;
+    let later = || Reply::status(429).header("retry-after", "600");
+    world.server.guard(move |seen| (seen.kind() == "server/discover").then(later));
+    let failure = world.cycle(&["a"]).await.setup.unwrap();
+    assert_eq!(failure.class(), Class::Throttled, "{failure}");
+    assert_eq!(world.server.requests().len(), 0);
+
+    let connects = Arc::new(Nowhere::default());
+    let http = HttpClient::new(HttpConnector::new(Arc::clone(&connects) as Arc<dyn Network>, None));
+    let target = Target::new(world.target.settings().clone(), http, Arc::default(), &world.scope);
+    let failure = target.cycle(&world.plan(&["a"])).await.setup.unwrap();
+    assert_eq!(failure.class(), Class::Unavailable, "{failure}");
+    assert_eq!(connects.0.load(Ordering::Relaxed), 1, "once, and not for `initialize` as well");
+}
+
+/// A network where nobody listens, which counts how often somebody was looked for.
+#[derive(Debug, Default)]
+struct Nowhere(AtomicU32);
+
+#[async_trait]
+impl Network for Nowhere {
+    async fn connect(&self, _: &str, _: u16) -> io::Result<BoxIo> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Err(io::ErrorKind::ConnectionRefused.into())
+    }
+
+    async fn listen(&self, _: &str) -> io::Result<Box<dyn Listener>> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
