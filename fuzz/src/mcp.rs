@@ -73,6 +73,7 @@ fn poll(place: u8, reply: impl Fn(&Value) -> Reply + Send + Sync + 'static) {
                 deadline: tick + INTERVAL,
                 tools: vec![ToolPlan::named("get_a")],
                 cancel: CancellationToken::new(),
+                insists: false,
             };
             let outcome = target.cycle(&plan).await;
             assert!(tick.elapsed() <= INTERVAL + Duration::from_secs(1), "the cycle outlived its deadline");

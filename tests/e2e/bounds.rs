@@ -160,7 +160,7 @@ const BITES: [(&str, &str); 69] = [
     ("list of tools", "a_list_without_end_is_cut"),
     ("what it asks within", "answers_are_bounded_and_none_that_fails_fails_the_call"),
     ("redirects", "a_redirect_on_the_same_origin_is_followed_and_one_to_another_never_sees_the_headers"),
-    ("a wait that it asks for", "retry_after_is_seconds_or_a_date"),
+    ("a wait that it asks for", "no_rest_is_longer_than_an_hour"),
     ("series of one metric", "what_finds_no_room_is_counted"),
     ("keys of counted items", "the_longest_unseen_are_forgotten_first_and_never_those_of_the_latest_answers"),
     ("items of one answer", "a_hundred_thousand_members_and_items_are_cut_at_the_bounds_and_told"),

@@ -65,6 +65,7 @@ impl Engine {
             Some(_) => Step::ListTools,
         };
         let result = cycle.bounded(work, |cause| cause.at(&self.settings.name, &step())).await;
+        self.state.lock().rests.set_up(result.as_ref().err());
         match &result {
             Ok(session) => cycle.use_session(session),
             Err(failure) => cycle.note_set_up_failure(failure),

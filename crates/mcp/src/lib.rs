@@ -13,6 +13,7 @@ mod http_client;
 mod plan;
 mod policy;
 mod proxy;
+mod rest;
 mod retry;
 mod session;
 mod settings;

@@ -37,6 +37,8 @@ pub struct CyclePlan {
     pub tools: Vec<ToolPlan>,
     /// Cancelled when the cycle shall drop what is in flight.
     pub cancel: CancellationToken,
+    /// Whether somebody wants it now: what a server asked to be left alone with is asked all the same.
+    pub insists: bool,
 }
 
 /// One tool that is wanted.
@@ -116,6 +118,13 @@ pub enum ToolResult {
     SetupFailed,
     /// It was not called: its circuit breaker is open and not due.
     BreakerOpen,
+    /// It was not called: the server asked to be left alone for longer than until this cycle (`Retry-After`).
+    Resting {
+        /// What the server said, in an earlier cycle.
+        failure: Failure,
+        /// How much of its time is left.
+        left: Duration,
+    },
 }
 
 /// Arguments of one tool that were not sent.

@@ -96,7 +96,7 @@ async fn behind_breaker(core: Arc<Engine>, mut call: Call, inner: impl Inner<Fai
         }
         Permit { core: &core, tool: Arc::clone(&call.tool), cycle: Arc::clone(&call.cycle), verdict: None }
     };
-    let started = Instant::now();
+    let (tool, started) = (Arc::clone(&call.tool), Instant::now());
     let result = Box::pin(inner.oneshot(call)).await;
     permit.verdict = Some(match &result {
         Ok(_) => Verdict::Success,
@@ -104,6 +104,10 @@ async fn behind_breaker(core: Arc<Engine>, mut call: Call, inner: impl Inner<Fai
         Err(_) => Verdict::Neither,
     });
     drop(permit);
+    // What a set-up within the call met stands for the whole target already.
+    if result.as_ref().err().is_none_or(|failure| failure.tool().is_some()) {
+        core.state.lock().rests.called(&tool, result.as_ref().err());
+    }
     result.map(|answer| Answer { took: started.elapsed(), ..answer }).map_err(Stopped::Failed)
 }
 

@@ -15,6 +15,7 @@ use crate::{
     CyclePlan, Endpoint, TargetSettings, TargetSnapshot, ToolPlan,
     breaker::{Admission, BreakerRules, Breakers},
     catalog::{Catalog, resolve},
+    rest::{Resting, Rests},
     session::Session,
 };
 
@@ -34,6 +35,7 @@ pub(crate) struct Known {
     /// Set where the list is known to be wrong.
     pub(crate) stale: bool,
     pub(crate) breakers: Breakers,
+    pub(crate) rests: Rests,
     resolved: BTreeMap<Arc<str>, Arc<str>>,
     /// Whether that was without a list.
     guessed: bool,
@@ -59,6 +61,15 @@ pub(crate) struct Wanted {
     pub(crate) plan: ToolPlan,
     /// Whether it may be called; `None` where the server is known not to offer it.
     pub(crate) admission: Option<Admission>,
+    /// Set where it shall be left alone in this cycle.
+    pub(crate) resting: Option<Resting>,
+}
+
+impl Wanted {
+    /// Whether nothing shall be asked for its sake in this cycle: its breaker is open, or the server asked for time.
+    pub(crate) fn is_left_alone(&self) -> bool {
+        self.admission == Some(Admission::Refused) || self.resting.is_some()
+    }
 }
 
 impl TargetState {
@@ -66,8 +77,8 @@ impl TargetState {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what does not belong to the target of `settings`: everything where the endpoint is another, the session where it was made
-    /// with other headers.
+    /// Forgets what does not belong to the target of `settings`: everything where the endpoint is another; where the headers are others, the session that
+    /// was made with them, and how long their sender was to wait.
     pub(crate) fn adopt(&self, settings: &TargetSettings) {
         let identity = Identity {
             endpoint: settings.endpoint.clone(),
@@ -82,6 +93,7 @@ impl TargetState {
         }
         if known.identity.as_ref().is_some_and(|old| old.endpoint == identity.endpoint) {
             known.session = None;
+            known.rests = Rests::default();
         } else {
             *known = Known::default();
         }
@@ -125,11 +137,19 @@ impl Known {
         let (offered, missing): (Vec<_>, Vec<_>) =
             wanted.iter().map(|(name, _)| Arc::clone(name)).partition(|name| self.offers(name));
         self.breakers.keep(&offered);
+        self.rests.keep(&offered);
         self.missing = missing;
         let admission = |name: &str| self.offers(name).then(|| self.breakers.admission(name, plan.tick, rules));
+        let now = Instant::now();
+        let resting = |name: &str| self.rests.of(name, now).filter(|_| !plan.insists);
         wanted
             .into_iter()
-            .map(|(name, tool)| Wanted { admission: admission(&name), plan: tool.clone(), name })
+            .map(|(name, tool)| Wanted {
+                admission: admission(&name),
+                resting: resting(&name),
+                plan: tool.clone(),
+                name,
+            })
             .collect()
     }
 

@@ -17,6 +17,7 @@ use crate::{
     cycle::Cycle,
     document::says_unknown_tool,
     engine::Engine,
+    rest::Resting,
     stack::{self, Call, Stack, Stopped},
     state::Wanted,
     telemetry::Operations,
@@ -78,10 +79,10 @@ impl Target {
     }
 
     async fn call(&self, wanted: &Wanted, cycle: &Arc<Cycle>) -> (Arc<str>, ToolResult) {
-        let Wanted { name, plan, admission } = wanted;
+        let Wanted { name, plan, admission, .. } = wanted;
         let name = Arc::clone(name);
-        if admission.is_none() {
-            return (name, ToolResult::NotOffered);
+        if admission.is_none() || wanted.resting.is_some() {
+            return not_called(wanted);
         }
         // A tool's own way of asking sees only what will be sent.
         let arguments = match &self.core.state.lock().catalog {
@@ -149,8 +150,8 @@ impl PollTarget for Target {
     async fn cycle(&self, plan: &CyclePlan) -> CycleOutcome {
         self.adopted.call_once(|| self.core.state.adopt(&self.core.settings));
         let wanted = self.wanted(plan);
-        let refused = |wanted: &Wanted| wanted.admission == Some(Admission::Refused);
-        if wanted.iter().any(refused) && wanted.iter().all(|wanted| wanted.admission.is_none() || refused(wanted)) {
+        let idle = |wanted: &Wanted| wanted.admission.is_none() || wanted.is_left_alone();
+        if wanted.iter().any(Wanted::is_left_alone) && wanted.iter().all(idle) {
             let tools = wanted.iter().map(not_called).collect();
             return CycleOutcome { tools, ..self.outcome(&wanted, None, None) };
         }
@@ -200,7 +201,10 @@ fn not_called(wanted: &Wanted) -> (Arc<str>, ToolResult) {
     let result = match wanted.admission {
         None => ToolResult::NotOffered,
         Some(Admission::Refused) => ToolResult::BreakerOpen,
-        Some(Admission::Call | Admission::Probe) => ToolResult::SetupFailed,
+        Some(Admission::Call | Admission::Probe) => match wanted.resting.clone() {
+            Some(Resting { failure, left }) => ToolResult::Resting { failure, left },
+            None => ToolResult::SetupFailed,
+        },
     };
     (Arc::clone(&wanted.name), result)
 }

@@ -106,7 +106,7 @@ pub enum Outcome {
     Answered,
     /// The server does not have it.
     NotOffered,
-    /// It was asked, or its set-up was tried, and no document came.
+    /// It was asked, or its set-up was tried, and no document came; or the server had asked for time.
     Failed,
     /// Its circuit breaker is open and not due.
     BreakerOpen,

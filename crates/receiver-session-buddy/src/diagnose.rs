@@ -23,6 +23,7 @@ pub(crate) async fn diagnose(mut config: SessionBuddyConfig, checkup: Checkup) {
         deadline: tick + 2 * config.timeout_seconds.duration(),
         tools: Vec::new(),
         cancel: CancellationToken::new(),
+        insists: true,
     };
     let outcome = target.cycle(&plan).await;
     let secure = config.endpoint.trim_start().to_ascii_lowercase().starts_with("https:");

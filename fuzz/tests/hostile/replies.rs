@@ -30,7 +30,8 @@ async fn call(reply: impl Fn(&Value) -> Reply + Send + Sync + 'static, limit: us
     let tick = Instant::now();
     let deadline = tick + Duration::from_secs(30);
     let tools = vec![ToolPlan::named("get_a")];
-    let outcome = target.cycle(&CyclePlan { tick, deadline, tools, cancel: CancellationToken::new() }).await;
+    let outcome =
+        target.cycle(&CyclePlan { tick, deadline, tools, cancel: CancellationToken::new(), insists: false }).await;
     match outcome.tools.into_iter().next().expect("one tool").1 {
         ToolResult::Answered(answer) => Ok(answer.document),
         ToolResult::Failed { failure, .. } => Err(failure.to_string()),

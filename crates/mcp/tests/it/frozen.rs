@@ -72,7 +72,7 @@ async fn a_server_frozen_in_mid_reply_times_out_and_answers_again_when_it_thaws(
         let tick = Instant::now();
         let tools = vec![ToolPlan::named("a")];
         let deadline = tick + Duration::from_secs(20);
-        target.cycle(&CyclePlan { tick, deadline, tools, cancel: CancellationToken::new() }).await
+        target.cycle(&CyclePlan { tick, deadline, tools, cancel: CancellationToken::new(), insists: false }).await
     };
 
     let freeze = async {

@@ -14,6 +14,7 @@ mod lifecycle;
 mod mutual_tls;
 mod outside;
 mod policies;
+mod rests;
 mod sessions;
 mod streams;
 mod temp_file;

@@ -48,6 +48,7 @@ impl World {
             deadline: self.tick + INTERVAL,
             tools: tools.iter().map(|name| ToolPlan::named(*name)).collect(),
             cancel: CancellationToken::new(),
+            insists: false,
         }
     }
 

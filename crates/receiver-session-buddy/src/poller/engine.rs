@@ -134,7 +134,7 @@ impl Engine {
         if late {
             return None;
         }
-        let Brought { batch, span, .. } = self.poll(tick, cancel).await?;
+        let Brought { batch, span, .. } = self.poll(tick, false, cancel).await?;
         Some((batch, span))
     }
 
@@ -147,7 +147,7 @@ impl Engine {
         let turn = self.turn.lock().await;
         let at = Instant::now();
         let tick = Tick { at, deadline: at + interval, missed: 0 };
-        let Brought { batch, report, span } = self.poll(tick, cancel).await.ok_or(PollerError::Cancelled)?;
+        let Brought { batch, report, span } = self.poll(tick, true, cancel).await.ok_or(PollerError::Cancelled)?;
         // The grid goes on, however long what comes next takes.
         drop(turn);
         let items = batch.items() as u64;
@@ -257,16 +257,22 @@ impl Engine {
         Running(Arc::clone(self))
     }
 
-    /// Asks once, counts, and tells what changed; `None` where it was cancelled.
-    async fn poll(&self, tick: Tick, cancel: &CancellationToken) -> Option<Brought> {
+    /// Asks once, counts, and tells what changed; `None` where it was cancelled. `insists`: somebody wants it now.
+    async fn poll(&self, tick: Tick, insists: bool, cancel: &CancellationToken) -> Option<Brought> {
         let span = self.spans.begin();
-        let (batch, report) = span.around(self.polled(tick, cancel, &span)).await?;
+        let (batch, report) = span.around(self.polled(tick, insists, cancel, &span)).await?;
         Some(Brought { batch, report, span })
     }
 
-    async fn polled(&self, tick: Tick, cancel: &CancellationToken, span: &Span) -> Option<(Batch, PollReport)> {
+    async fn polled(
+        &self,
+        tick: Tick,
+        insists: bool,
+        cancel: &CancellationToken,
+        span: &Span,
+    ) -> Option<(Batch, PollReport)> {
         let tools = self.tools.clone();
-        let plan = CyclePlan { tick: tick.at, deadline: tick.deadline, tools, cancel: cancel.clone() };
+        let plan = CyclePlan { tick: tick.at, deadline: tick.deadline, tools, cancel: cancel.clone(), insists };
         let began = Instant::now();
         let outcome = self.target.cycle(&plan).await;
         if failures(&outcome).any(|(_, failure)| failure.class() == Class::Cancelled) {

@@ -6,6 +6,7 @@ use minicol_mcp::{Answer, CycleOutcome, Failure, ToolResult};
 use minicol_pdata::{Arrival, Cut, Observation, Observations, Outcome, POLL_REPORT, PollReport, Source, ToolOutcome};
 use serde_json::{Value, json};
 
+use super::wording;
 use crate::{analytics::Coverage, config::SESSION_ANALYTICS};
 
 /// A cycle that has ended.
@@ -44,6 +45,9 @@ fn tools(outcome: &CycleOutcome) -> BTreeMap<String, ToolOutcome> {
         // Why is told once, under `setup_error`.
         ToolResult::SetupFailed => outcome.setup.as_ref().map_or(ToolOutcome::of(Outcome::Failed), failed),
         ToolResult::BreakerOpen => ToolOutcome::of(Outcome::BreakerOpen),
+        ToolResult::Resting { failure, left } => {
+            ToolOutcome { message: Some(wording::resting(failure, *left)), ..failed(failure) }
+        }
     };
     outcome.tools.iter().map(|(tool, result)| (tool.to_string(), told(result))).collect()
 }

@@ -193,7 +193,7 @@ impl ToolStatus {
                 ..stays(Outcome::Failed)
             },
             ToolResult::NotOffered => stays(Outcome::NotOffered),
-            ToolResult::SetupFailed => stays(Outcome::Failed),
+            ToolResult::SetupFailed | ToolResult::Resting { .. } => stays(Outcome::Failed),
             ToolResult::BreakerOpen => stays(Outcome::BreakerOpen),
         }
     }

@@ -1,6 +1,6 @@
 //! The sentences that a poller says. Names that came from the server are escaped, and lists of them are short.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use minicol_mcp::Failure;
 use minicol_plugin::text::foreign;
@@ -26,6 +26,11 @@ pub(super) fn undeclared(endpoint: &str, tool: &str, arguments: &[String]) -> St
     format!(
         "{tool} of {endpoint} does not take {list}: not sent; set it to null in tools.{tool}.arguments to silence this"
     )
+}
+
+/// Of a tool that is not asked: the server named a time that is not over yet.
+pub(super) fn resting(failure: &Failure, left: Duration) -> String {
+    format!("not asked for another {} s: {}", left.as_secs_f64().ceil(), failure.cause())
 }
 
 pub(super) fn lowered(endpoint: &str, tool: &str, returned: u64, total: u64) -> String {

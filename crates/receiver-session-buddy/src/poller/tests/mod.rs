@@ -163,6 +163,12 @@ fn failed(tool: &str, cause: Cause) -> ToolResult {
     ToolResult::Failed { failure: failure(tool, cause), took: Duration::from_secs(2) }
 }
 
+/// A tool that the server asked to leave alone for `seconds`, `left` of which are left.
+fn resting(tool: &str, seconds: u64, left: Duration) -> ToolResult {
+    let retry_after = Some(Duration::from_secs(seconds));
+    ToolResult::Resting { failure: failure(tool, Cause::Throttled { status: 429, retry_after }), left }
+}
+
 fn failure(tool: &str, cause: Cause) -> Failure {
     Failure::new("http://localhost:8678/mcp", Step::Call(tool.into()), cause)
 }

@@ -38,6 +38,7 @@ async fn the_report_tells_what_became_of_each_tool() {
             ("get_b", ToolResult::NotOffered),
             ("get_c", failed("get_c", Cause::Tool("broken".to_owned()))),
             ("get_d", ToolResult::BreakerOpen),
+            ("get_e", resting("get_e", 600, Duration::from_millis(539_100))),
         ]),
     );
     stage.target.then(0, down());
@@ -50,6 +51,7 @@ async fn the_report_tells_what_became_of_each_tool() {
             "get_b": {"outcome": "not_offered"},
             "get_c": {"outcome": "failed", "error_type": "tool_error", "message": "the tool failed: broken; the server's log may say more", "duration_seconds": 2.0},
             "get_d": {"outcome": "breaker_open"},
+            "get_e": {"outcome": "failed", "error_type": "429", "message": "not asked for another 540 s: http 429: the server asks to be asked less often, again in 600 s; raise interval_seconds"},
         },
     });
     let mut told = (*document).clone();
@@ -137,6 +139,31 @@ async fn failing_tools_are_said_when_they_change_also_while_their_breaker_is_ope
         format!("OK: {ENDPOINT} answers again"),
     ];
     assert_eq!(stage.said(), expected);
+}
+
+/// What was told of a tool stands while the server wants it to be left alone, and nothing fails that is not asked.
+#[tokio::test(start_paused = true)]
+async fn a_tool_that_rests_is_told_and_counted_once() {
+    let stage = Stage::new(json!({}));
+    let a = || answer(json!({}), &json!({}));
+    let throttled = Cause::Throttled { status: 429, retry_after: Some(Duration::from_secs(80)) };
+    let [first, second] = [50, 20].map(|left| resting("get_b", 80, Duration::from_secs(left)));
+    for b in [failed("get_b", throttled), first, second] {
+        stage.target.then(0, outcome(vec![("get_a", a()), ("get_b", b)]));
+    }
+    stage.run_for(65).await;
+    let told = "http 429: the server asks to be asked less often, again in 80 s; raise interval_seconds";
+    assert_eq!(stage.said(), [format!("RecoverableError: {ENDPOINT}: 1 of 2 tools fail: get_b: {told}")]);
+    let status = stage.poller.get_status();
+    assert_eq!((status.errors, status.tools["get_b"].outcome), (1, Outcome::Failed));
+    assert!(status.tools["get_b"].last_error.as_ref().unwrap().message.ends_with(told));
+    let reports = stage.reports();
+    let of_b: Vec<_> = reports.iter().map(|report| report.tools["get_b"].message.clone().unwrap()).collect();
+    let rested = [50, 20].map(|left| format!("not asked for another {left} s: {told}"));
+    assert_eq!(of_b, [vec![told.to_owned()], rested.to_vec()].concat());
+    stage.target.then(0, answers(&[("get_a", json!({})), ("get_b", json!({}))]));
+    stage.pass(30).await;
+    assert_eq!(stage.said()[1..], [format!("OK: {ENDPOINT} answers again")]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -124,6 +124,9 @@ async fn a_poll_that_is_asked_for_comes_beside_those_of_the_interval() {
     assert!(stage.asks("poll_now", None).await.unwrap().contains("is up"));
     stage.pass(30).await;
     assert_eq!(stage.begun(), [0, 10, 30]);
+    let begun = stage.target.begun.lock().unwrap();
+    let insists: Vec<_> = begun.iter().map(|(_, plan)| plan.insists).collect();
+    assert_eq!(insists, [false, true, false], "whoever asks now does not wait for what the server asked for");
 }
 
 #[tokio::test(start_paused = true)]
