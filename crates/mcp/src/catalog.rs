@@ -5,10 +5,14 @@ use std::{
     sync::Arc,
 };
 
+use http::HeaderName;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use crate::Cause;
+use crate::{
+    Cause,
+    param_heads::{self, Annotation, Annotations},
+};
 
 /// How many pages of `tools/list` are asked for, and how many tools are remembered. What lies beyond counts as not offered.
 const MAX_PAGES: usize = 50;
@@ -25,12 +29,19 @@ const MAX_NAME: usize = 256;
 /// The list of a server's tools, as far as a poller needs it.
 #[derive(Debug)]
 pub(crate) struct Catalog {
-    tools: BTreeMap<Arc<str>, Accepts>,
+    tools: BTreeMap<Arc<str>, Tool>,
     offered: Arc<[Arc<str>]>,
     /// The session it was listed on.
     pub(crate) session: u64,
     /// When it was asked for.
     pub(crate) listed_at: Instant,
+}
+
+/// What a tool's input schema says of its arguments.
+#[derive(Debug)]
+struct Tool {
+    accepts: Accepts,
+    annotations: Annotations,
 }
 
 /// Which arguments a tool's input schema declares.
@@ -41,16 +52,21 @@ enum Accepts {
     Only(HashSet<String>),
 }
 
-impl Accepts {
+impl Tool {
+    fn of(schema: Option<&Value>) -> Self {
+        Self { accepts: accepts(schema), annotations: Annotation::all(schema) }
+    }
+
     fn bytes(&self) -> usize {
-        if let Self::Only(names) = self { names.iter().map(String::len).sum() } else { 0 }
+        let annotations = self.annotations.iter().flatten().map(Annotation::bytes).sum::<usize>();
+        annotations + if let Accepts::Only(names) = &self.accepts { names.iter().map(String::len).sum() } else { 0 }
     }
 }
 
 /// Gathers the pages of a list.
 #[derive(Default)]
 pub(crate) struct Listing {
-    tools: BTreeMap<Arc<str>, Accepts>,
+    tools: BTreeMap<Arc<str>, Tool>,
     cursors: HashSet<String>,
     bytes: usize,
 }
@@ -60,16 +76,16 @@ impl Listing {
     pub(crate) fn page(&mut self, page: &Value) -> Result<Option<String>, Cause> {
         let tools = page.get("tools").and_then(Value::as_array);
         let tools = tools.ok_or_else(|| Cause::Malformed("the answer to tools/list holds no list".to_owned()))?;
-        for tool in tools.iter().take(MAX_TOOLS - self.tools.len()) {
-            if let Some(name) = tool.get("name").and_then(Value::as_str)
+        for told in tools.iter().take(MAX_TOOLS - self.tools.len()) {
+            if let Some(name) = told.get("name").and_then(Value::as_str)
                 && name.len() <= MAX_NAME
             {
-                let accepts = accepts(tool.get("inputSchema"));
-                self.bytes += name.len() + accepts.bytes();
+                let tool = Tool::of(told.get("inputSchema"));
+                self.bytes += name.len() + tool.bytes();
                 if self.bytes > MAX_BYTES {
                     return Ok(None);
                 }
-                self.tools.insert(name.into(), accepts);
+                self.tools.insert(name.into(), tool);
             }
         }
         let next =
@@ -96,7 +112,9 @@ impl Catalog {
 
     /// Divides `arguments` into those that `tool` declares and the names of the others.
     pub(crate) fn split(&self, tool: &str, arguments: &Map<String, Value>) -> (Map<String, Value>, Vec<String>) {
-        let Some(Accepts::Only(declared)) = self.tools.get(tool) else { return (arguments.clone(), Vec::new()) };
+        let Some(Tool { accepts: Accepts::Only(declared), .. }) = self.tools.get(tool) else {
+            return (arguments.clone(), Vec::new());
+        };
         let mut kept = Map::new();
         let mut others = Vec::new();
         for (name, value) in arguments {
@@ -107,6 +125,11 @@ impl Catalog {
             }
         }
         (kept, others)
+    }
+
+    /// The headers that a call of `tool` with `arguments` has beside every call's, where the protocol has such headers.
+    pub(crate) fn heads(&self, tool: &str, arguments: &Map<String, Value>) -> Result<Vec<(HeaderName, String)>, Cause> {
+        self.tools.get(tool).map_or(Ok(Vec::new()), |tool| param_heads::heads(&tool.annotations, arguments))
     }
 }
 

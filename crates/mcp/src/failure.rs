@@ -117,6 +117,9 @@ pub enum Cause {
     /// The tool itself says that it failed: `isError`, `success: false`, text that begins with ❌, or a result without content.
     #[error("the tool failed{}; the server's log may say more", said(.0))]
     Tool(String),
+    /// The tool's input schema breaks a rule of the protocol, which lets no client call it then. Holds what is wrong with it.
+    #[error("the tool cannot be called, for its input schema {0}: the server's author has to correct that")]
+    Unusable(&'static str),
     /// The server does not offer the tool.
     #[error("the server does not offer this tool: take it out of metrics_to_collect, or use a server that has it")]
     NotOffered,
@@ -177,9 +180,12 @@ impl Cause {
             Self::Throttled { .. } => Class::Throttled,
             Self::SessionLost(_) => Class::Session,
             Self::Refused(_) | Self::ProxyAuth(_) | Self::NoToken(_) => Class::Auth,
-            Self::Status { .. } | Self::Redirect { .. } | Self::Rpc { .. } | Self::Malformed(_) | Self::TooLarge(_) => {
-                Class::Protocol
-            }
+            Self::Status { .. }
+            | Self::Redirect { .. }
+            | Self::Rpc { .. }
+            | Self::Malformed(_)
+            | Self::TooLarge(_)
+            | Self::Unusable(_) => Class::Protocol,
             Self::Tool(_) => Class::Tool,
             Self::NotOffered => Class::NotOffered,
             Self::Cancelled => Class::Cancelled,
@@ -198,7 +204,7 @@ impl Cause {
             Self::ProxyAuth(_) => "407".into(),
             Self::SessionLost(then) => then.error_type(),
             Self::TooLarge(_) => "response_too_large".into(),
-            Self::Malformed(_) => "invalid_response".into(),
+            Self::Malformed(_) | Self::Unusable(_) => "invalid_response".into(),
             Self::Tool(_) => "tool_error".into(),
             Self::Unreachable(_) | Self::Lost(_) | Self::Proxy(_) => "unavailable".into(),
             Self::TimedOut(_) | Self::CutAtCycleEnd => "timeout".into(),

@@ -10,6 +10,7 @@ mod endpoint;
 mod engine;
 mod failure;
 mod http_client;
+mod param_heads;
 mod plan;
 mod policy;
 mod proxy;

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderName;
 use minicol_plugin::{
     text::foreign,
     trace::{current_trace_context, set_on_current},
@@ -126,22 +127,27 @@ impl Session {
     pub(crate) async fn list_tools(&self, cursor: Option<String>) -> Result<Value, Cause> {
         let params = cursor.map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
         let request = ListToolsRequest { params, ..ListToolsRequest::default() };
-        self.request(ClientRequest::ListToolsRequest(request)).await
+        self.request(ClientRequest::ListToolsRequest(request), Vec::new()).await
     }
 
     /// Asks whether the server is there.
     pub(crate) async fn ping(&self) -> Result<(), Cause> {
-        match self.request(ClientRequest::PingRequest(PingRequest::default())).await {
+        match self.request(ClientRequest::PingRequest(PingRequest::default()), Vec::new()).await {
             // A server that knows no ping is there as well.
             Ok(_) | Err(Cause::Rpc { .. }) => Ok(()),
             Err(cause) => Err(cause),
         }
     }
 
-    /// Calls a tool; gives its result as it came.
-    pub(crate) async fn call_tool(&self, tool: &str, arguments: Map<String, Value>) -> Result<Value, Cause> {
+    /// Calls a tool, with headers for its arguments; gives its result as it came.
+    pub(crate) async fn call_tool(
+        &self,
+        tool: &str,
+        arguments: Map<String, Value>,
+        heads: Vec<(HeaderName, String)>,
+    ) -> Result<Value, Cause> {
         let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
-        self.request(ClientRequest::CallToolRequest(CallToolRequest::new(params))).await
+        self.request(ClientRequest::CallToolRequest(CallToolRequest::new(params)), heads).await
     }
 
     /// What the server calls it, where it says so.
@@ -175,8 +181,8 @@ impl Session {
         self.link.farewell(&self.heads).await;
     }
 
-    async fn request(&self, mut request: ClientRequest) -> Result<Value, Cause> {
-        let heads = self.heads_of(&request);
+    async fn request(&self, mut request: ClientRequest, params: Vec<(HeaderName, String)>) -> Result<Value, Cause> {
+        let heads = self.heads_of(&request, params);
         let is_call = matches!(request, ClientRequest::CallToolRequest(_));
         if let Some(introduction) = &self.introduction {
             request.get_meta_mut().clone_from(introduction);
@@ -203,7 +209,7 @@ impl Session {
         result
     }
 
-    fn heads_of(&self, request: &ClientRequest) -> Cow<'_, Heads> {
+    fn heads_of(&self, request: &ClientRequest, params: Vec<(HeaderName, String)>) -> Cow<'_, Heads> {
         if self.initialized {
             return Cow::Borrowed(&self.heads);
         }
@@ -211,7 +217,7 @@ impl Session {
             ClientRequest::CallToolRequest(call) => Some(&*call.params.name),
             _ => None,
         };
-        Cow::Owned(self.heads.naming(request.method(), name))
+        Cow::Owned(self.heads.naming(request.method(), name, params))
     }
 }
 

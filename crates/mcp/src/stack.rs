@@ -151,12 +151,16 @@ async fn one_attempt(core: Arc<Engine>, call: Call, inner: impl Inner<Cause>) ->
 async fn called(core: Arc<Engine>, call: Call) -> Result<Answer, Cause> {
     let session = call.session.ok_or(Cause::Cancelled)?;
     let catalog = core.state.lock().catalog.clone();
-    let arguments = match catalog {
-        Some(catalog) => catalog.split(&call.tool, &call.arguments).0,
-        None => call.arguments,
+    let (arguments, heads) = match catalog {
+        Some(catalog) => {
+            let arguments = catalog.split(&call.tool, &call.arguments).0;
+            let heads = if session.initialized { Vec::new() } else { catalog.heads(&call.tool, &arguments)? };
+            (arguments, heads)
+        }
+        None => (call.arguments, Vec::new()),
     };
     let started = Instant::now();
-    let result = session.call_tool(&call.tool, arguments.clone()).await?;
+    let result = session.call_tool(&call.tool, arguments.clone(), heads).await?;
     let arrival = core.clock.now();
     Ok(Answer { document: document(result)?, arguments, arrival, took: started.elapsed() })
 }

@@ -1,9 +1,12 @@
 //! The headers of a session's requests, made once.
 
+use std::iter;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::Link;
+use crate::param_heads;
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
@@ -47,10 +50,11 @@ impl Heads {
     }
 
     /// The same for one request, with the headers that say what it is (SEP-2243, from 2026-07-28 on).
-    pub(crate) fn naming(&self, method: &str, name: Option<&str>) -> Self {
+    pub(crate) fn naming(&self, method: &str, name: Option<&str>, params: Vec<(HeaderName, String)>) -> Self {
         let mut headers = self.0.clone();
-        for (header, text) in [(METHOD, Some(method)), (NAME, name)] {
-            if let Some(value) = text.and_then(|text| HeaderValue::from_str(&as_header(text)).ok()) {
+        let named = name.map(|name| (NAME, name.to_owned()));
+        for (header, text) in iter::once((METHOD, method.to_owned())).chain(named).chain(params) {
+            if let Ok(value) = HeaderValue::from_str(&as_header(&text)) {
                 headers.insert(header, value);
             }
         }
@@ -61,8 +65,10 @@ impl Heads {
     /// that the reply makes.
     pub(super) fn of_answers(&self, reply: &HeaderMap) -> Self {
         let mut headers = self.0.clone();
-        headers.remove(METHOD);
-        headers.remove(NAME);
+        let of_request = |header: &&HeaderName| [METHOD, NAME].contains(*header) || param_heads::is_one(header);
+        for header in self.0.keys().filter(of_request) {
+            headers.remove(header);
+        }
         if let Some(session) = reply.get(SESSION_ID) {
             headers.insert(SESSION_ID, session.clone());
         }

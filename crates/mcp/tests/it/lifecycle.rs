@@ -30,7 +30,7 @@ use rmcp::{
         StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
     },
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 use tower::{ServiceExt, service_fn};
 
@@ -55,8 +55,11 @@ impl ServerHandler for Official {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let Value::Object(schema) = json!({"type": "object", "properties": {"x": {}}}) else { unreachable!() };
-        Ok(ListToolsResult::with_all_items(vec![Tool::new("get_echo", "gives its arguments back", schema)]))
+        Ok(ListToolsResult::with_all_items(vec![echo()]))
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        (name == "get_echo").then(echo)
     }
 
     async fn call_tool(
@@ -66,6 +69,18 @@ impl ServerHandler for Official {
     ) -> Result<CallToolResponse, ErrorData> {
         Ok(CallToolResult::structured(json!({"got": request.arguments})).into())
     }
+}
+
+/// Its only tool. Some of its arguments have to stand in headers as well.
+fn echo() -> Tool {
+    let zone = json!({"type": "integer", "x-mcp-header": "Zone"});
+    let properties = json!({
+        "x": {},
+        "region": {"type": "string", "x-mcp-header": "Region"},
+        "where": {"type": "object", "properties": {"zone": zone}},
+    });
+    let schema = json!({"type": "object", "properties": properties}).as_object().cloned().unwrap();
+    Tool::new("get_echo", "gives its arguments back", schema)
 }
 
 /// What a request carried: its method, its headers.
@@ -135,6 +150,52 @@ async fn an_older_server_is_initialized_and_its_session_ended() {
         assert_eq!(version, "2025-11-25");
         let (method, headers) = seen.last().unwrap();
         assert_eq!((method == "DELETE", headers.contains_key("mcp-session-id")), (sessions, sessions), "{seen:?}");
+    }
+}
+
+/// rmcp's server refuses a call whose headers do not say what its arguments do.
+#[tokio::test(start_paused = true)]
+async fn arguments_that_a_server_wants_in_headers_as_well_stand_there() {
+    let older: &[ProtocolVersion] = &[ProtocolVersion::V_2025_11_25];
+    for (versions, arguments, region, zone) in [
+        (ProtocolVersion::KNOWN_VERSIONS, json!({"region": "eu", "where": {"zone": 3}}), Some("eu"), Some("3")),
+        (ProtocolVersion::KNOWN_VERSIONS, json!({"region": "Z\u{fc}rich"}), Some("=?base64?WsO8cmljaA==?="), None),
+        (ProtocolVersion::KNOWN_VERSIONS, json!({"region": null}), None, None),
+        (older, json!({"region": "eu"}), None, None),
+    ] {
+        let world = World::new().await;
+        let heads = serve(&world, Official(versions), StreamableHttpServerConfig::default()).await;
+        let settings = TargetSettings { max_retries: 0, ..TargetSettings::new("http://official/mcp".parse().unwrap()) };
+        let target = target(settings, &Arc::new(TargetState::default()), &world.scope);
+        let mut plan = plan(&world);
+        plan.tools[0].arguments = arguments.as_object().cloned().unwrap();
+        assert_eq!(answer(&target.cycle(&plan).await, "get_echo").document, json!({"got": arguments}));
+        let (_, call) = heads.lock().unwrap().last().unwrap().clone();
+        let of = |name: &str| call.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!((of("mcp-param-region"), of("mcp-param-zone")), (region, zone));
+        let others = heads.lock().unwrap().iter().filter(|(_, all)| all.contains_key("mcp-param-region")).count();
+        assert_eq!(others, usize::from(region.is_some()), "the call's alone");
+    }
+}
+
+/// The protocol wants such a tool not to be called; older versions know no such headers.
+#[tokio::test(start_paused = true)]
+async fn a_tool_whose_headers_break_the_rules_is_not_called_and_told() {
+    for kind in [Kind::Modern, Kind::Stateful] {
+        let world = World::new().await;
+        let schema = json!({"type": "object", "properties": {"x": {"type": "number", "x-mcp-header": "X"}}});
+        world.server.tool_with_schema("get_a", schema, |_| Reply::structured(json!({})));
+        become_kind(&world, kind);
+        let outcome = world.cycle(&["a", "b"]).await;
+        answer(&outcome, "get_b");
+        if kind == Kind::Stateful {
+            answer(&outcome, "get_a");
+            continue;
+        }
+        let failure = failure(&outcome, "get_a");
+        assert_eq!((failure.class(), &*failure.error_type()), (Class::Protocol, "invalid_response"), "{failure}");
+        assert!(failure.to_string().contains("neither string, integer nor boolean"), "{failure}");
+        assert_eq!(world.server.count("tools/call get_a"), 0);
     }
 }
 

@@ -300,10 +300,10 @@ mod tests {
         assert_eq!(
             told,
             [
-                "metrics_to_collect::1: `get_liveness` names the same tool as `liveness` above",
-                "metrics_to_collect::2: is empty: name a tool",
-                "metrics_to_collect::3: `@poll` is no tool's name: no tool is called with `@`, spaces or control characters in it",
-                "metrics_to_collect::4: `a b` is no tool's name: no tool is called with `@`, spaces or control characters in it",
+                "metrics_to_collect[1]: `get_liveness` names the same tool as `liveness` above",
+                "metrics_to_collect[2]: is empty: name a tool",
+                "metrics_to_collect[3]: `@poll` is no tool's name: no tool is called with `@`, spaces or control characters in it",
+                "metrics_to_collect[4]: `a b` is no tool's name: no tool is called with `@`, spaces or control characters in it",
                 "warning tools::get_readiness: this tool is not polled: `metrics_to_collect` does not name it",
                 "tools::readiness: names the same tool as `get_readiness`",
                 "warning tools::readiness: this tool is not polled: `metrics_to_collect` does not name it",
