@@ -7,7 +7,7 @@ use crate::promises::Tests;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What a row begins with, what it says, and where the code says the same.
-const HELD: [(&str, &str, &str, &str); 59] = [
+const HELD: [(&str, &str, &str, &str); 63] = [
     ("looks at what passes", "4", "crates/extension-status-page/src/tap.rs", "MAX_TAPS: usize = 4"),
     ("batches that wait for one who looks", "32", "crates/plugin/src/tap.rs", "ROOM: usize = 32"),
     (
@@ -94,6 +94,24 @@ const HELD: [(&str, &str, &str, &str); 59] = [
         "crates/telemetry/src/provider.rs",
         "FLOOR: usize = 2_000",
     ),
+    (
+        "an answer that its reader",
+        "30 s",
+        "crates/plugin/src/net/server.rs",
+        "STALL_TIMEOUT: Duration = Duration::from_secs(30)",
+    ),
+    (
+        "first bytes of a connection",
+        "10 s",
+        "crates/plugin/src/net/server.rs",
+        "HEAD_TIMEOUT: Duration = Duration::from_secs(10)",
+    ),
+    (
+        "open connections of a page",
+        "1 s",
+        "crates/plugin/src/net/server.rs",
+        "PAGE_DRAIN: Duration = Duration::from_secs(1)",
+    ),
     ("one field of a log line", "2000 characters", "crates/telemetry/src/logs.rs", "FIELD_CHARS: usize = 2_000"),
     ("message of a status", "1000 characters", "crates/host/src/events.rs", "MESSAGE_CHARS: usize = 1_000"),
     ("text of a server", "200 characters", "crates/plugin/src/text.rs", "MAX_CHARS: usize = 200"),
@@ -126,7 +144,7 @@ const HELD: [(&str, &str, &str, &str); 59] = [
 ];
 
 /// What a row begins with, and the test in which its bound bites.
-const BITES: [(&str, &str); 69] = [
+const BITES: [(&str, &str); 73] = [
     ("looks at what passes", "only_so_many_look_and_who_looks_away_makes_room"),
     ("batches that wait for one who looks", "what_there_is_no_room_for_is_counted_and_nobody_waits"),
     ("what is shown of one batch", "a_line_is_no_longer_than_it_may_be"),
@@ -153,6 +171,9 @@ const BITES: [(&str, &str); 69] = [
     ("depth of a Protobuf message", "what_nests_too_deep_is_refused"),
     ("connections of one protocol", "connections_beyond_their_bound_wait"),
     ("head of a request", "a_head_beyond_its_bound_is_refused"),
+    ("an answer that its reader", "who_reads_nothing_is_sent_away_and_holds_up_no_stop"),
+    ("first bytes of a connection", "who_connects_and_says_nothing_is_sent_away_and_holds_up_no_stop"),
+    ("open connections of a page", "who_reads_nothing_is_sent_away_and_holds_up_no_stop"),
     ("one answer, unpacked", "a_body_that_never_ends_is_cut_at_the_largest_reply"),
     ("one call, and its tries", "retries_end_with_their_number"),
     ("one cycle", "a_cycle_that_overruns_is_cut_at_the_next_tick_which_is_on_time"),

@@ -141,6 +141,30 @@ async fn a_dollar_begins_no_reference() {
 }
 
 #[tokio::test]
+async fn users_in_urls_are_left_out_and_told_nowhere() {
+    let output = import(
+        "session_buddy_polling: {enabled: true, endpoint: 'http://me:hunter2@buddy:8678/mcp'}\n\
+         observability: {otlp_endpoint: 'https://me:hunter2@backend:4317'}",
+    )
+    .await;
+    let config = configured(&output).await;
+    assert_eq!(config["receivers"]["session_buddy"]["endpoint"], "http://buddy:8678/mcp");
+    assert_eq!(config["exporters"]["otlp"]["endpoint"], "https://backend:4317");
+    assert!(
+        output.stderr.contains("with a user: it is left out, write it as `headers: {authorization:"),
+        "{}",
+        output.stderr
+    );
+    assert!(output.stdout.contains("but for its user: it is left out"), "{}", output.stdout);
+    // One that makes no pipeline shows what it made.
+    let wrong = import("session_buddy_polling: {enabled: true, endpoint: 'ftp://me:hunter2@buddy'}").await;
+    assert_ne!(wrong.code, 0);
+    for told in [&output.stdout, &output.stderr, &wrong.stdout, &wrong.stderr] {
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_says_nothing_usable_is_an_error_that_says_so() {
     for (text, told) in [
         ("session_buddy_poling: {enabled: true}", "did `session_buddy_poling` mean it?"),

@@ -128,7 +128,7 @@ impl Lane {
             Ok(answer) => Ok(delivered(request.signal, answer.get_ref())),
             Err(status) => self.failed(&status, &verdict).map_err(|error| {
                 let at_once = status.get_details_retry_info().is_none() && verdict.given().is_some();
-                if at_once && grpc_too_large(status.code(), status.message()) {
+                if verdict.is_too_large_a_body() || at_once && grpc_too_large(status.code(), status.message()) {
                     Failed::TooLarge(error)
                 } else {
                     Failed::Otherwise(error)

@@ -39,6 +39,7 @@ impl Factory for HealthCheck {
 impl Extension for HealthCheck {
     async fn run(self: Box<Self>, scope: Scope) -> Result<(), ComponentError> {
         let server = HttpServer::new(listen(&**scope.network(), &self.config.endpoint).await?)
+            .page()
             .counted(scope.meter(), [("extension", scope.id().to_string())]);
         let address = server.local_address();
         // It goes on answering (503) while the others stop; the host stops extensions last.

@@ -55,6 +55,7 @@ impl Extension for StatusPage {
     async fn run(self: Box<Self>, scope: Scope) -> Result<(), ComponentError> {
         let listener = listen(&**scope.network(), &self.config.endpoint).await?;
         let server = HttpServer::new(listener)
+            .page()
             .max_connections(MAX_CONNECTIONS)
             .counted(scope.meter(), [("extension", scope.id().to_string())]);
         let address = server.local_address();

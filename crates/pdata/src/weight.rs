@@ -112,7 +112,13 @@ impl Shape {
         while !rest.is_empty() && depth < MAX_DEPTH {
             let key = decode_varint(&mut rest).ok()?;
             match key & 7 {
-                0 => drop(decode_varint(&mut rest).ok()?),
+                0 => {
+                    decode_varint(&mut rest).ok()?;
+                    // A list of numbers that is not packed.
+                    if self.fields.iter().any(|(number, field)| *number == key >> 3 && matches!(field, Numbers)) {
+                        *total += size_of::<u64>();
+                    }
+                }
                 1 => rest = rest.get(8..)?,
                 5 => rest = rest.get(4..)?,
                 2 => {
@@ -129,11 +135,33 @@ impl Shape {
                         }
                     }
                 }
+                // The decoder passes over a group and goes on behind it.
+                3 => rest = behind_group(rest, key >> 3, depth + 1)?,
                 _ => return None,
             }
         }
         Some(())
     }
+}
+
+/// What follows the end of a group that has begun.
+fn behind_group(mut rest: &[u8], number: u64, depth: usize) -> Option<&[u8]> {
+    while depth < MAX_DEPTH {
+        let key = decode_varint(&mut rest).ok()?;
+        match key & 7 {
+            0 => drop(decode_varint(&mut rest).ok()?),
+            1 => rest = rest.get(8..)?,
+            2 => {
+                let length = usize::try_from(decode_varint(&mut rest).ok()?).ok()?;
+                rest = rest.get(length..)?;
+            }
+            3 => rest = behind_group(rest, key >> 3, depth + 1)?,
+            4 => return (key >> 3 == number).then_some(rest),
+            5 => rest = rest.get(4..)?,
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// The same of a message in JSON: every object may become a structure, and every item a value.
@@ -148,6 +176,9 @@ pub(crate) fn weigh_json(text: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+    use prost::Message as _;
+
     use super::*;
 
     #[test]
@@ -173,6 +204,17 @@ mod tests {
             assert!(more == size || fields.len() == 4, "{fields:?}: {more}, not {size}");
             assert!(shape.weigh(&at(fields)) >= size, "{fields:?}");
         }
+        // The decoder goes on behind a group, so the count does: empty ones, nested ones, one that never ends.
+        let many = [0x0a, 0].repeat(1000);
+        for (group, seen) in
+            [(&[0x7b, 0x7c][..], true), (&[0x7b, 0x08, 1, 0x83, 1, 0x84, 1, 0x7c], true), (&[0x7b, 0x08], false)]
+        {
+            let message = [group, &many].concat();
+            assert_eq!(METRICS.weigh(&message) >= 1000 * size_of::<ResourceMetrics>(), seen, "{group:?}");
+            assert_eq!(ExportMetricsServiceRequest::decode(&message[..]).is_ok(), seen, "{group:?}");
+        }
+        // Numbers that are not packed take as much memory as those that are.
+        assert_eq!(BUCKETS.weigh(&[0x10, 0].repeat(100)), 800);
         assert_eq!(METRICS.weigh(&[0x0a, 5]), 0, "cut off");
         assert_eq!(METRICS.weigh(&[0xff; 20]), 0, "no varint");
     }

@@ -24,7 +24,7 @@ pub(crate) async fn serve(listener: Box<dyn Listener>, page: Page, meter: &Meter
         let response = answer(&request, &page);
         async move { Ok::<_, Infallible>(response) }
     });
-    let server = HttpServer::new(listener).max_connections(MAX_CONNECTIONS);
+    let server = HttpServer::new(listener).max_connections(MAX_CONNECTIONS).page();
     server.counted(meter, [("page", "metrics".to_owned())]).serve(service, stop).await;
 }
 

@@ -35,8 +35,8 @@ pub(super) struct Channel {
 pub(super) struct Verdict {
     /// Its status, as a number; unset where it gave none.
     status: Arc<OnceLock<i32>>,
-    /// What its HTTP status means where it gave no other.
-    http: Arc<OnceLock<ExportError>>,
+    /// What its HTTP status means where it gave no other, and that status.
+    http: Arc<OnceLock<(StatusCode, ExportError)>>,
 }
 
 type Answer = Response<WithTrailers<Full<Bytes>, Ready<Option<Result<HeaderMap, Infallible>>>>>;
@@ -66,6 +66,15 @@ impl Verdict {
 
     /// What its HTTP status means, where that was no success and all that it gave.
     pub(super) fn http(&self) -> Option<&ExportError> {
+        self.plain().map(|(_, error)| error)
+    }
+
+    /// What stands before the server takes no body of this size: gRPC has no such status, HTTP has.
+    pub(super) fn is_too_large_a_body(&self) -> bool {
+        self.plain().is_some_and(|(status, _)| *status == StatusCode::PAYLOAD_TOO_LARGE)
+    }
+
+    fn plain(&self) -> Option<&(StatusCode, ExportError)> {
         self.http.get().filter(|_| self.given().is_none())
     }
 
@@ -97,12 +106,13 @@ impl Service<Request<Body>> for Channel {
         let (peer, clock, verdict) = (Arc::clone(&self.peer), Arc::clone(&self.clock), self.verdict.clone());
         Box::pin(async move {
             let response = response.await.map_err(|error| peer.failed(&error))?;
-            if !speaks_grpc(&response) {
-                return Err(no_grpc(&peer, &response, &*clock));
-            }
-            // A gateway may say so of what it says in plain HTTP.
-            if response.status() != StatusCode::OK {
-                let _ = verdict.http.set(no_grpc(&peer, &response, &*clock));
+            // A gateway may call what it says in plain HTTP gRPC.
+            if response.status() != StatusCode::OK || !speaks_grpc(&response) {
+                let error = no_grpc(&peer, &response, &*clock);
+                let _ = verdict.http.set((response.status(), error.clone()));
+                if !speaks_grpc(&response) {
+                    return Err(error);
+                }
             }
             verdict.look(response.headers());
             let (head, body) = response.into_parts();
@@ -146,7 +156,9 @@ fn speaks_grpc(response: &Response<Incoming>) -> bool {
 fn no_grpc(peer: &Peer, response: &Response<Incoming>, clock: &dyn Clock) -> ExportError {
     let status = response.status();
     let retry = http_retry(status, response.headers(), clock.wall());
-    let cure = if retry == Retry::Never {
+    let cure = if status == StatusCode::PAYLOAD_TOO_LARGE {
+        "what stands before the server takes no body of this size: raise its limit (in nginx `client_max_body_size`)"
+    } else if retry == Retry::Never {
         "is this a gRPC endpoint? OTLP over HTTP needs the exporter `otlphttp`"
     } else {
         "a proxy answers, but not the server behind it"

@@ -121,7 +121,7 @@ impl Sink {
         std::mem::take(&mut *self.state.received.lock().unwrap())
     }
 
-    /// From now on what is larger is refused as grpc-go does, and by 413 in HTTP.
+    /// From now on what is larger is refused: by 413 in HTTP; in gRPC in turn as grpc-go does, as tonic does, and by the 413 of a gateway that speaks HTTP only.
     pub(crate) fn take_at_most(&self, bytes: usize) {
         self.state.limit.store(bytes, Ordering::Relaxed);
     }
@@ -193,7 +193,10 @@ async fn handle(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
         }
         let length = message.len();
         // As grpc-go says it, and as tonic does.
-        let status = if before.is_multiple_of(2) {
+        if before % 3 == 2 {
+            return Ok(plain_http(413, &[("content-type", "text/html".to_owned())], b"<html>413</html>".to_vec()));
+        }
+        let status = if before.is_multiple_of(3) {
             let said = format!("grpc: received message larger than max ({length} vs. {limit})");
             tonic::Status::resource_exhausted(said)
         } else {

@@ -13,6 +13,7 @@ use opentelemetry::{
     metrics::{Counter, Meter},
 };
 use tokio::{sync::Semaphore, time::timeout};
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt, service_fn};
@@ -30,6 +31,7 @@ pub struct HttpServer {
     max_connections: usize,
     max_streams: u32,
     head_timeout: Duration,
+    drain: Option<Duration>,
     speaks: HttpVersions,
     ping: (Duration, Duration),
     tls: Option<Arc<ServerTlsFiles>>,
@@ -55,6 +57,10 @@ pub enum HttpVersions {
 
 /// How long a client may take for the head of a request, for its first bytes, and for a TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may leave an answer lying that does not fit on its way: then its connection is closed.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a page's open connections may take to end.
+const PAGE_DRAIN: Duration = Duration::from_secs(1);
 const PING: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 /// How many bytes of headers an HTTP/2 request may have.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
@@ -67,7 +73,18 @@ impl HttpServer {
         let guard = HostGuard::bound_to(&listener.local_address());
         let (head_timeout, speaks) = (HEAD_TIMEOUT, HttpVersions::Http1);
         let (max_connections, max_streams, ping) = (256, 100, PING);
-        Self { listener, guard, max_connections, max_streams, head_timeout, speaks, ping, tls: None, waited: None }
+        Self {
+            listener,
+            guard,
+            max_connections,
+            max_streams,
+            head_timeout,
+            drain: None,
+            speaks,
+            ping,
+            tls: None,
+            waited: None,
+        }
     }
 
     /// Another bound on connections; what comes beyond it waits.
@@ -88,6 +105,14 @@ impl HttpServer {
     #[must_use]
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.head_timeout = timeout;
+        self
+    }
+
+    /// Serves a page: nobody loses what he has not read of one, so once it is to stop open connections are given a second to end, instead of as long as they
+    /// take.
+    #[must_use]
+    pub fn page(mut self) -> Self {
+        self.drain = Some(PAGE_DRAIN);
         self
     }
 
@@ -132,8 +157,8 @@ impl HttpServer {
         self.listener.local_address()
     }
 
-    /// Serves until `stop`; then no connection is taken, and those that are open end after the request they are in. Dropping the future
-    /// closes them at once.
+    /// Serves until `stop`; then no connection is taken, and those that are open end after the request they are in, in time where that is bounded. Dropping
+    /// the future closes them at once.
     pub async fn serve<S, B>(mut self, service: S, stop: CancellationToken)
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -175,8 +200,15 @@ impl HttpServer {
             });
         }
         drop(self.listener);
-        graceful.shutdown().await;
-        while connections.join_next().await.is_some() {}
+        let ended = async {
+            graceful.shutdown().await;
+            while connections.join_next().await.is_some() {}
+        };
+        match self.drain {
+            // What is left is closed with its task.
+            Some(within) => drop(timeout(within, ended).await),
+            None => ended.await,
+        }
     }
 
     fn opening(&self) -> Opening {
@@ -212,6 +244,9 @@ struct Opening {
 impl Opening {
     /// TLS where it is spoken, then the client's first bytes, each in time. hyper's own detection of the version would wait for ever.
     async fn open(&self, stream: BoxIo) -> Option<(Builder, Begun)> {
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(STALL_TIMEOUT));
+        let stream: BoxIo = Box::new(Box::pin(stream));
         let stream: BoxIo = match &self.tls {
             None => stream,
             Some(tls) => {
@@ -366,6 +401,39 @@ mod tests {
         assert_eq!(answer.to_bytes(), "HTTP/2.0");
         stop.cancel();
         serving.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_nothing_is_sent_away_and_holds_up_no_stop() {
+        use crate::net::{MemoryNetwork, Network};
+        use tokio::io::AsyncWriteExt;
+        for page in [false, true] {
+            let network = MemoryNetwork::new();
+            let mut server = HttpServer::new(network.listen("127.0.0.1:80").await.unwrap()).max_connections(1);
+            if page {
+                server = server.page();
+            }
+            let stop = CancellationToken::new();
+            let large = service_fn(|_: Request<Incoming>| async {
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(vec![b'.'; 8 << 20])))
+            });
+            let serving = tokio::spawn(server.serve(large, stop.clone()));
+            let mut deaf = network.connect("127.0.0.1", 80).await.unwrap();
+            deaf.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+            if page {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                let began = tokio::time::Instant::now();
+                stop.cancel();
+                serving.await.unwrap();
+                assert_eq!(began.elapsed().as_secs(), PAGE_DRAIN.as_secs());
+                continue;
+            }
+            let began = tokio::time::Instant::now();
+            let mut next = network.connect("127.0.0.1", 80).await.unwrap();
+            next.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+            tokio::io::AsyncReadExt::read_exact(&mut next, &mut [0; 15]).await.unwrap();
+            assert_eq!(began.elapsed().as_secs(), STALL_TIMEOUT.as_secs(), "then there is a place");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -137,9 +137,30 @@ fn endpoint(value: Option<&Value>) -> anyhow::Result<Became<String>> {
     }
     // What the old poller itself added, and a slash that costs a redirect each time.
     let cut = url.strip_suffix("/tools/call").unwrap_or(&url).trim_end_matches('/');
-    let url = cut.to_owned();
-    let note = (url != written).then(|| format!("was {}", shown(value)));
+    let (url, had_user) = without_user(cut);
+    let note = (url != written).then(|| {
+        let (was, _) = without_user(written);
+        if had_user {
+            format!("was {}, with a user: {NO_USER}", shown(&was.into()))
+        } else {
+            format!("was {}", shown(value))
+        }
+    });
     Ok(Became { value: url, note })
+}
+
+/// Why a user in a URL does not come along: no endpoint takes one, as it would be told in logs.
+const NO_USER: &str =
+    "it is left out, write it as `headers: {authorization: \"Basic ${env:NAME}\"}` (in NAME user:password, in base64)";
+
+/// A URL without user and password, and whether it had any.
+fn without_user(url: &str) -> (String, bool) {
+    let begin = url.find("://").map_or(0, |at| at + 3);
+    let end = url[begin..].find(['/', '?', '#']).map_or(url.len(), |at| begin + at);
+    match url[begin..end].rfind('@') {
+        Some(at) => (format!("{}{}", &url[..begin], &url[begin + at + 1..]), true),
+        None => (url.to_owned(), false),
+    }
 }
 
 /// A number, also in quotes, as the old settings took it.
@@ -214,8 +235,16 @@ fn is_name(name: &str) -> bool {
 
 fn backend(value: Option<&Value>) -> Became<String> {
     match value.and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty()) {
-        Some(url) if url.contains("://") => Became::noted(url.to_owned(), "as `observability.otlp_endpoint` was"),
-        Some(address) => Became::noted(format!("http://{address}"), "as `observability.otlp_endpoint` was"),
+        Some(address) => {
+            let (url, had_user) = without_user(address);
+            let url = if url.contains("://") { url } else { format!("http://{url}") };
+            let note = "as `observability.otlp_endpoint` was";
+            if had_user {
+                Became::noted(url, format!("{note}, but for its user: {NO_USER}"))
+            } else {
+                Became::noted(url, note)
+            }
+        }
         None => Became::noted(BACKEND.to_owned(), "Mahavishnu's default"),
     }
 }
