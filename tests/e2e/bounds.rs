@@ -7,7 +7,7 @@ use crate::promises::Tests;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What a row begins with, what it says, and where the code says the same.
-const HELD: [(&str, &str, &str, &str); 63] = [
+const HELD: [(&str, &str, &str, &str); 64] = [
     ("looks at what passes", "4", "crates/extension-status-page/src/tap.rs", "MAX_TAPS: usize = 4"),
     ("batches that wait for one who looks", "32", "crates/plugin/src/tap.rs", "ROOM: usize = 32"),
     (
@@ -84,6 +84,7 @@ const HELD: [(&str, &str, &str, &str); 63] = [
         "crates/mcp/src/transport/answers.rs",
         "MAX_ANSWERS: usize = 16",
     ),
+    ("one answer, read", "64 MiB", "crates/mcp/src/transport/reply.rs", "MAX_MEMORY: usize = 64 * 1024 * 1024"),
     ("redirects", "3", "crates/mcp/src/transport/exchange.rs", "MAX_REDIRECTS: usize = 3"),
     ("labels of one line", "64", "crates/processor/src/prometheus.rs", "MAX_LABELS: usize = 64"),
     ("texts of attributes", "20000", "crates/processor/src/extract/texts.rs", "MAX_TEXTS: usize = 10_000"),
@@ -144,7 +145,7 @@ const HELD: [(&str, &str, &str, &str); 63] = [
 ];
 
 /// What a row begins with, and the test in which its bound bites.
-const BITES: [(&str, &str); 73] = [
+const BITES: [(&str, &str); 74] = [
     ("looks at what passes", "only_so_many_look_and_who_looks_away_makes_room"),
     ("batches that wait for one who looks", "what_there_is_no_room_for_is_counted_and_nobody_waits"),
     ("what is shown of one batch", "a_line_is_no_longer_than_it_may_be"),
@@ -174,6 +175,7 @@ const BITES: [(&str, &str); 73] = [
     ("an answer that its reader", "who_reads_nothing_is_sent_away_and_holds_up_no_stop"),
     ("first bytes of a connection", "who_connects_and_says_nothing_is_sent_away_and_holds_up_no_stop"),
     ("open connections of a page", "who_reads_nothing_is_sent_away_and_holds_up_no_stop"),
+    ("one answer, read", "what_would_take_far_more_memory_than_it_has_bytes_is_not_read"),
     ("one answer, unpacked", "a_body_that_never_ends_is_cut_at_the_largest_reply"),
     ("one call, and its tries", "retries_end_with_their_number"),
     ("one cycle", "a_cycle_that_overruns_is_cut_at_the_next_tick_which_is_on_time"),

@@ -114,6 +114,11 @@ pub enum Cause {
     /// A body that is larger than allowed.
     #[error("the reply is larger than {0} bytes: raise max_response_bytes, or ask for less with arguments")]
     TooLarge(usize),
+    /// A body of very many small parts, each of which takes far more memory than its text has bytes.
+    #[error(
+        "the reply has so many parts that it would take more than {0} bytes of memory: ask for less with arguments"
+    )]
+    TooDense(usize),
     /// The tool itself says that it failed: `isError`, `success: false`, text that begins with ❌, or a result without content.
     #[error("the tool failed{}; the server's log may say more", said(.0))]
     Tool(String),
@@ -185,6 +190,7 @@ impl Cause {
             | Self::Rpc { .. }
             | Self::Malformed(_)
             | Self::TooLarge(_)
+            | Self::TooDense(_)
             | Self::Unusable(_) => Class::Protocol,
             Self::Tool(_) => Class::Tool,
             Self::NotOffered => Class::NotOffered,
@@ -203,7 +209,7 @@ impl Cause {
             Self::Rpc { .. } => self.reserved_code().map_or("rpc_error".into(), |code| code.to_string().into()),
             Self::ProxyAuth(_) => "407".into(),
             Self::SessionLost(then) => then.error_type(),
-            Self::TooLarge(_) => "response_too_large".into(),
+            Self::TooLarge(_) | Self::TooDense(_) => "response_too_large".into(),
             Self::Malformed(_) | Self::Unusable(_) => "invalid_response".into(),
             Self::Tool(_) => "tool_error".into(),
             Self::Unreachable(_) | Self::Lost(_) | Self::Proxy(_) => "unavailable".into(),

@@ -23,3 +23,4 @@ pub use metrics::{
 pub use observation::{Arrival, Cut, Observation, Observations, Outcome, POLL_REPORT, PollReport, Source, ToolOutcome};
 pub use otlp::{DecodeError, Logs, Otlp, Traces};
 pub use time::Timestamp;
+pub use weight::weigh_json;

@@ -146,7 +146,10 @@ impl Shape {
 
 /// What follows the end of a group that has begun.
 fn behind_group(mut rest: &[u8], number: u64, depth: usize) -> Option<&[u8]> {
-    while depth < MAX_DEPTH {
+    if depth >= MAX_DEPTH {
+        return None;
+    }
+    loop {
         let key = decode_varint(&mut rest).ok()?;
         match key & 7 {
             0 => drop(decode_varint(&mut rest).ok()?),
@@ -161,11 +164,10 @@ fn behind_group(mut rest: &[u8], number: u64, depth: usize) -> Option<&[u8]> {
             _ => return None,
         }
     }
-    None
 }
 
-/// The same of a message in JSON: every object may become a structure, and every item a value.
-pub(crate) fn weigh_json(text: &[u8]) -> usize {
+/// About how many bytes of memory a document in JSON takes once it is read: every object may become a structure, and every item a value.
+pub fn weigh_json(text: &[u8]) -> usize {
     let weigh = |byte: &u8| match byte {
         b'{' => PER_OBJECT,
         b'[' | b',' => PER_ITEM,

@@ -7,6 +7,7 @@ use futures::FutureExt;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
+use minicol_pdata::weigh_json;
 use minicol_plugin::{net::Gathered, text::foreign};
 use rmcp::model::RequestId;
 use serde_json::Value;
@@ -186,7 +187,14 @@ fn not_resumable(cause: Cause) -> Cause {
     }
 }
 
+/// How much memory one reply may take once it is read, as it is reckoned: four bytes can ask for a value of a hundred.
+const MAX_MEMORY: usize = 64 * 1024 * 1024;
+
 fn parse(bytes: &[u8]) -> Result<Value, Cause> {
+    // What stands in a text as JSON counts as well: it is read later.
+    if weigh_json(bytes) > MAX_MEMORY {
+        return Err(Cause::TooDense(MAX_MEMORY));
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         let beginning = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]);
         Cause::Malformed(format!(
@@ -279,6 +287,18 @@ mod tests {
         for wrong in [json!([]), json!([1]), json!(1), json!({}), json!({"id": 7}), json!({"id": 7, "error": null})] {
             assert!(matches!(envelope(wrong, &id), Err(Cause::Malformed(_))));
         }
+    }
+
+    #[test]
+    fn what_would_take_far_more_memory_than_it_has_bytes_is_not_read() {
+        let dense = format!("[{}0]", "{\"\":0},".repeat(500_000));
+        assert!(dense.len() < 4 << 20, "it is no large body");
+        let inside = json!({ "result": { "text": dense } }).to_string();
+        for body in [&dense, &inside] {
+            assert_eq!(parse(body.as_bytes()), Err(Cause::TooDense(MAX_MEMORY)));
+        }
+        let prose = json!({ "text": "all is well, and so on. ".repeat(150_000) }).to_string();
+        assert!(parse(prose.as_bytes()).is_ok());
     }
 
     #[test]
