@@ -129,7 +129,7 @@ impl Host {
         workshop.view.redacts_by(plan.redactor());
         let built = graph::build(plan, &Selection::everything(plan), &HashMap::new(), &workshop)?;
         built.announce(plan, &workshop);
-        workshop.view.configured(plan.settings());
+        workshop.view.configured(&plan.settings());
         let mut graph = Graph::default();
         let ended = tokio::select! {
             biased;

@@ -18,6 +18,7 @@ mod host;
 mod life;
 mod meters;
 mod own;
+mod packed;
 mod plan;
 mod poll;
 mod registry;

@@ -18,6 +18,7 @@ use crate::{
     arrow::{Edge, End},
     events::Events,
     gone::{Gone, add_up},
+    packed::Packed,
     reload::Reloader,
 };
 
@@ -51,7 +52,7 @@ struct Built {
     /// The books of components that are gone.
     closed: Vec<Account>,
     reloads: ReloadStatus,
-    settings: Arc<[Setting]>,
+    settings: Packed,
 }
 
 #[derive(Clone, Default)]
@@ -72,7 +73,7 @@ impl View {
             accounts: IndexMap::new(),
             closed: Vec::new(),
             reloads: ReloadStatus::default(),
-            settings: Arc::default(),
+            settings: Packed::default(),
         };
         let gone = ArcSwapOption::empty();
         Arc::new(Self {
@@ -195,8 +196,9 @@ impl View {
     }
 
     /// This is the configuration that runs.
-    pub(crate) fn configured(&self, settings: Vec<Setting>) {
-        self.built().settings = settings.into();
+    pub(crate) fn configured(&self, settings: &[Setting]) {
+        let packed = Packed::of(settings);
+        self.built().settings = packed;
     }
 
     pub(crate) fn reloads(&self) -> ReloadStatus {
@@ -283,7 +285,8 @@ impl HostView for View {
     }
 
     fn settings(&self) -> Arc<[Setting]> {
-        Arc::clone(&self.built().settings)
+        let packed = self.built().settings.clone();
+        packed.settings().into()
     }
 
     fn actions(&self) -> Vec<Offer> {

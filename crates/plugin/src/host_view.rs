@@ -62,7 +62,7 @@ pub trait HostView: Send + Sync {
 }
 
 /// One value of the configuration.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setting {
     /// Where in the configuration: `receivers::session_buddy::interval_seconds`.
     pub path: String,

@@ -107,7 +107,7 @@ impl Core {
         warnings[plan.warnings().len()..].iter().for_each(|what| warn!(what, "reload"));
         let changes = diff.changes.clone();
         let retiring = self.swap(&mut graph, &plan, &diff, prepared);
-        self.workshop.view.configured(plan.settings());
+        self.workshop.view.configured(&plan.settings());
         (self.done(changes, adopted, warnings), retiring)
     }
 
