@@ -1,9 +1,9 @@
-//! What is shipped (`--profile dist`) is linked for size and for little memory, where the linker is the one that Rust brings along.
+//! What is shipped (`--profile dist`) is linked for size, where the linker is the one that Rust brings along.
 
 // It talks to cargo by printing, and is no part of the program.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
-use std::{env, path::Path, process::Command};
+use std::{env, process::Command};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -17,11 +17,6 @@ fn main() {
     println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
     if packs_relocations() {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
-    }
-    let order = format!("{}/../../packaging/link-order/{target}.txt", variable("CARGO_MANIFEST_DIR"));
-    println!("cargo::rerun-if-changed={order}");
-    if Path::new(&order).exists() {
-        println!("cargo::rustc-link-arg-bins=-Wl,--no-warn-symbol-ordering,--symbol-ordering-file={order}");
     }
 }
 

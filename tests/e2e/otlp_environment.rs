@@ -44,8 +44,8 @@ const ALL: [(&str, &str); 13] = [
     ("ENDPOINT", "http://all.example:4317"),
     ("METRICS_ENDPOINT", "http://metrics.example:4317"),
     ("TRACES_ENDPOINT", "no address at all"),
-    ("HEADERS", "x-key=hunter2"),
-    ("LOGS_HEADERS", "x-key=hunter3,x-more=hunter4"),
+    ("HEADERS", "x-tenant=hunter2"),
+    ("LOGS_HEADERS", "x-tenant=hunter3,x-more=hunter4"),
     ("TIMEOUT", "1500"),
     ("METRICS_TIMEOUT", "3000"),
     ("COMPRESSION", "none"),
@@ -73,12 +73,12 @@ async fn what_is_not_written_comes_from_the_variables_of_the_sdks() {
     let file = file("{otlp: , otlphttp: }", "otlp, otlphttp");
     let (grpc, notes) = printed(&file, "otlp", &ALL).await;
     assert_eq!(grpc["endpoint"], "http://all.example:4317");
-    assert_eq!(grpc["headers"], json!({"x-key": "[REDACTED]"}));
+    assert_eq!(grpc["headers"], json!({"x-tenant": "[REDACTED]"}));
     assert_eq!((&grpc["timeout"], &grpc["compression"]), (&json!("1500ms"), &json!("none")));
     assert_eq!(grpc["timeouts"], json!({"metrics": "3s"}));
     assert_eq!(grpc["tls"]["insecure"], true);
     assert_eq!(grpc["metrics"], json!({"endpoint": "http://metrics.example:4317", "tls": {"insecure": false}}));
-    let headers = json!({"x-key": "[REDACTED]", "x-more": "[REDACTED]"});
+    let headers = json!({"x-tenant": "[REDACTED]", "x-more": "[REDACTED]"});
     assert_eq!(grpc["logs"], json!({"headers": headers, "compression": "zstd"}));
     assert!(grpc.get("traces").is_none(), "no traces reach it, so their variables are not even looked at");
     for note in [
@@ -100,7 +100,7 @@ async fn what_is_not_written_comes_from_the_variables_of_the_sdks() {
 #[tokio::test]
 async fn what_is_written_goes_before_every_variable() {
     let written = "{otlp: {endpoint: \"http://file.example:4317\", headers: {}, timeout: 7s, compression: gzip, tls: {insecure: false}}, \
-                   otlphttp: {metrics_endpoint: \"http://file.example/m\", header_files: {x-key: /dev/null}, encoding: proto}}";
+                   otlphttp: {metrics_endpoint: \"http://file.example/m\", header_files: {x-tenant: /dev/null}, encoding: proto}}";
     let file = file(written, "otlp, otlphttp");
     let (grpc, _) = printed(&file, "otlp", &ALL).await;
     assert_eq!((&grpc["endpoint"], &grpc["headers"]), (&json!("http://file.example:4317"), &json!({})));
@@ -121,9 +121,9 @@ async fn what_the_environment_gives_to_an_endpoint_of_the_file_is_warned_of_by_n
         "{otlp: {endpoint: \"http://file.example:4317\"}, otlphttp: {metrics_endpoint: \"http://file.example/m\"}}",
         "otlp, otlphttp",
     );
-    let secrets = [("HEADERS", "x-key=hunter2"), ("LOGS_HEADERS", "x-key=hunter3")];
+    let secrets = [("HEADERS", "x-tenant=hunter2"), ("LOGS_HEADERS", "x-tenant=hunter3")];
     let (grpc, notes) = printed(&written, "otlp", &secrets).await;
-    assert_eq!(grpc["headers"], json!({"x-key": "[REDACTED]"}), "it is sent all the same");
+    assert_eq!(grpc["headers"], json!({"x-tenant": "[REDACTED]"}), "it is sent all the same");
     for (variable, key, endpoint) in [
         ("HEADERS", "exporters::otlp::headers", "exporters::otlp::endpoint"),
         ("LOGS_HEADERS", "exporters::otlp::logs::headers", "exporters::otlp::endpoint"),
@@ -136,7 +136,7 @@ async fn what_the_environment_gives_to_an_endpoint_of_the_file_is_warned_of_by_n
     // Metrics go where the file says, logs and what belongs to them where the environment says.
     let own = file("{otlp: {metrics: {endpoint: \"http://file.example:4317\"}}}", "otlp");
     let (shown, notes) = printed(&own, "otlp", &[secrets[1], ("LOGS_ENDPOINT", "http://env.example:4317")]).await;
-    assert_eq!((shown["logs"]["headers"]["x-key"].is_string(), notes.contains(STRANGER)), (true, false), "{notes}");
+    assert_eq!((shown["logs"]["headers"]["x-tenant"].is_string(), notes.contains(STRANGER)), (true, false), "{notes}");
     // All from the environment, or all from the file.
     for (exporters, variables) in [
         ("{otlp: }", vec![secrets[0], ("ENDPOINT", "http://env.example:4317")]),
@@ -170,7 +170,7 @@ service:
       readers: [{periodic: {exporter: {otlp: {protocol: grpc, endpoint: \"http://file.example:4317\"}}}}, {periodic: {exporter: {otlp: {endpoint: \"http://file.example:4317\", headers: {}}}}}]
   pipelines: {metrics: {receivers: [otlp], exporters: [debug]}}
 ";
-    let output = with(&["validate"], &File::new(text), &[("HEADERS", "x-key=hunter2")]).await;
+    let output = with(&["validate"], &File::new(text), &[("HEADERS", "x-tenant=hunter2")]).await;
     assert_eq!(output.code, 0, "{}", output.stderr);
     assert_eq!(output.stderr.matches(STRANGER).count(), 1, "{}", output.stderr);
     assert!(output.stderr.contains("readers[0]") && !output.stderr.contains("hunter"), "{}", output.stderr);
@@ -212,8 +212,8 @@ async fn a_bad_value_is_an_error_at_its_variable() {
         ("INSECURE", "yes", "`yes` is neither true nor false"),
         ("PROTOCOL", "thrift", "`thrift` is no protocol of OTLP"),
         ("HEADERS", "hunter2", "header 1 is not written name=value"),
-        ("METRICS_HEADERS", "x key=hunter2", "`x key` is no header name"),
-        ("METRICS_HEADERS", "x-key=hunter2%0A", "the value of the header `x-key` holds a line break"),
+        ("METRICS_HEADERS", "x tenant=hunter2", "`x tenant` is no header name"),
+        ("METRICS_HEADERS", "x-tenant=hunter2%0A", "the value of the header `x-tenant` holds a line break"),
         ("LOGS_ENDPOINT", "http://all.example:4317/v1/logs", "has a path, but a gRPC endpoint has none"),
         ("ENDPOINT", "http://user:hunter2@all.example:4317", "the endpoint holds a user name or password"),
     ] {
@@ -240,8 +240,10 @@ service:
 "
     ));
     let endpoint = format!("http://{}", sink.grpc);
-    let variables =
-        [("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=hunter2")];
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=hunter2"),
+    ];
     let program = Program::start(&["run", "--config", file.path()], &variables);
     wait_until("it serves", || program.stderr().contains("serves http on")).await;
     let body =
@@ -287,7 +289,7 @@ async fn own_telemetry_takes_the_same_variables() {
         ("ENDPOINT", "http://all.example:4317"),
         ("TRACES_ENDPOINT", "http://traces.example/spans?key=hunter2"),
         ("TRACES_PROTOCOL", "http/json"),
-        ("HEADERS", "x-key=hunter2"),
+        ("HEADERS", "x-tenant=hunter2"),
         ("METRICS_HEADERS", "x-metrics=hunter3"),
         ("TIMEOUT", "1500"),
         ("TRACES_TIMEOUT", "3000"),
@@ -300,7 +302,7 @@ async fn own_telemetry_takes_the_same_variables() {
     assert_eq!((&metrics["timeout"], &metrics["compression"]), (&json!("1500ms"), &json!("none")));
     assert_eq!(traces["traces_endpoint"], "http://traces.example/spans?[REDACTED]");
     assert_eq!((&traces["protocol"], &traces["timeout"]), (&json!("http/json"), &json!("3s")));
-    assert_eq!(traces["headers"], json!({"x-key": "[REDACTED]"}));
+    assert_eq!(traces["headers"], json!({"x-tenant": "[REDACTED]"}));
     let otlp = |list: &str| format!("service::telemetry::{list}::exporter::otlp");
     let (metrics, traces) = (otlp("metrics::readers[0]::periodic"), otlp("traces::processors[0]::batch"));
     for note in [

@@ -64,7 +64,7 @@ async fn a_header_from_a_file_is_read_again_for_each_request() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
     let yaml = format!(
-        "{{endpoint: 'http://localhost:4317', headers: {{x-key: fixed}}, header_files: {{Authorization: '{}'}}}}",
+        "{{endpoint: 'http://localhost:4317', headers: {{x-tenant: fixed}}, header_files: {{Authorization: '{}'}}}}",
         path.display()
     );
     for exporter in [otlp(&harness, &yaml), otlphttp(&harness, &yaml)] {
@@ -73,7 +73,7 @@ async fn a_header_from_a_file_is_read_again_for_each_request() {
             exporter.export(metrics(1)).await.unwrap();
             let received = sink.take();
             assert_eq!(received[0].headers["authorization"], token);
-            assert_eq!(received[0].headers["x-key"], "fixed");
+            assert_eq!(received[0].headers["x-tenant"], "fixed");
         }
         std::fs::write(&path, "two\nlines").unwrap();
         let error = exporter.export(metrics(1)).await.unwrap_err();
@@ -93,8 +93,8 @@ async fn one_signal_can_go_elsewhere_in_another_way() {
     let harness = in_memory();
     let sink = Sink::start(&harness.network, "localhost:4317").await;
     let elsewhere = Sink::start(&harness.network, "elsewhere:4317").await;
-    let common = "headers: {x-key: all, x-team: a}, compression: none";
-    let logs_alone = "headers: {x-key: logs}, compression: zstd";
+    let common = "headers: {x-tenant: all, x-team: a}, compression: none";
+    let logs_alone = "headers: {x-tenant: logs}, compression: zstd";
     let grpc = format!(
         "{{endpoint: 'localhost:4317', tls: {{insecure: true}}, {common}, \
          logs: {{endpoint: 'elsewhere:4317', {logs_alone}}}, traces: {{tls: {{insecure: false}}}}}}"
@@ -110,11 +110,11 @@ async fn one_signal_can_go_elsewhere_in_another_way() {
         exporter.export(logs()).await.unwrap();
         let (all, own) = (sink.take().remove(0), elsewhere.take().remove(0));
         assert_eq!(
-            (&all.headers["x-key"], &all.headers["x-team"], all.zstd),
+            (&all.headers["x-tenant"], &all.headers["x-team"], all.zstd),
             (&"all".parse().unwrap(), &"a".parse().unwrap(), false)
         );
         assert_eq!(
-            (&own.headers["x-key"], own.headers.get("x-team"), own.zstd),
+            (&own.headers["x-tenant"], own.headers.get("x-team"), own.zstd),
             (&"logs".parse().unwrap(), None, true)
         );
         assert_eq!(own.headers["content-type"], logs_type);
