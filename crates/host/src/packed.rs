@@ -36,7 +36,7 @@ mod tests {
         let setting = |target: u32| Setting {
             path: format!("receivers::session_buddy/{target}::timeout_seconds"),
             value: json!({"a": [1.5, null, "text"]}),
-            place: (target % 2 == 0).then(|| format!("minicol.yaml:{target}:5")),
+            place: target.is_multiple_of(2).then(|| format!("minicol.yaml:{target}:5")),
         };
         let settings: Vec<_> = (0..1000).map(setting).collect();
         let packed = Packed::of(&settings);
