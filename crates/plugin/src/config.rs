@@ -2,8 +2,8 @@
 
 use std::{fmt, time::Duration};
 
-use minicol_config::{Node, Path};
-pub use minicol_config::{Problems as Unread, Segment};
+pub use minicol_config::Segment;
+use minicol_config::{Node, Path, Style};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -26,11 +26,12 @@ impl ComponentConfig for NoConfig {}
 /// Decodes what a component brings along in YAML, a preset for instance, as a pipeline file is decoded.
 ///
 /// # Errors
-/// All that is wrong, each with its line; `name` is what `text` is called there.
-pub fn parse<T: de::DeserializeOwned>(name: &str, text: &str) -> Result<T, Unread> {
-    let tree = Node::from_yaml(name, text)?;
+/// All that is wrong, in words, each with its line; `name` is what `text` is called there.
+pub fn parse<T: de::DeserializeOwned>(name: &str, text: &str) -> Result<T, String> {
+    let in_words = |problems: minicol_config::Problems| problems.render(Style::PLAIN);
+    let tree = Node::from_yaml(name, text).map_err(in_words)?;
     let mut problems = minicol_config::Problems::new();
-    minicol_config::decode(&tree, &Path::root(), &mut problems).ok_or(problems)
+    minicol_config::decode(&tree, &Path::root(), &mut problems).ok_or_else(|| in_words(problems))
 }
 
 /// Something wrong at one place of a configuration.
