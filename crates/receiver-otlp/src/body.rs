@@ -1,12 +1,8 @@
 //! Reads a request's body within its bounds: its own, and that of all requests together.
 
-use std::{
-    io::{self, Read},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use minicol_plugin::{HeldMemory, SharedMemory, net::Gathered, text};
@@ -32,20 +28,7 @@ pub(crate) struct Held {
     memory: HeldMemory,
 }
 
-/// How a body is packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Packing {
-    None,
-    Gzip,
-    Zstd,
-}
-
-/// What is understood, for `Accept-Encoding`.
-pub(crate) const PACKINGS: &str = "gzip,zstd,identity";
-
 const KIB: usize = 1024;
-/// A zstd frame may ask for as much memory as this to be unpacked, as 2^n (8 MiB: what RFC 8878 wants every decoder to have).
-const MAX_WINDOW_LOG: u32 = 23;
 
 impl Budget {
     pub(crate) fn of_mib(mib: u32, memory: Arc<SharedMemory>) -> Self {
@@ -69,7 +52,7 @@ impl Held {
     }
 
     /// Takes more, or says that there is no more now.
-    fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let before = self.bytes.div_ceil(KIB);
         self.bytes += bytes;
         let more = u32::try_from(self.bytes.div_ceil(KIB) - before).unwrap_or(u32::MAX);
@@ -84,37 +67,6 @@ impl Held {
             None => self.permit = Some(taken),
         }
         Ok(())
-    }
-}
-
-impl Packing {
-    /// By the name that `Content-Encoding` and `grpc-encoding` give it; nothing is none.
-    pub(crate) fn named(name: Option<&http::HeaderValue>) -> Result<Self, Refusal> {
-        let Some(name) = name else { return Ok(Self::None) };
-        match name.as_bytes() {
-            b"" | b"identity" => Ok(Self::None),
-            name if name.eq_ignore_ascii_case(b"gzip") => Ok(Self::Gzip),
-            name if name.eq_ignore_ascii_case(b"zstd") => Ok(Self::Zstd),
-            name => {
-                let name = text::foreign(&String::from_utf8_lossy(name));
-                Err(Refusal::new(Kind::Unsupported, format!("`{name}` is not understood: use gzip, zstd or none")))
-            }
-        }
-    }
-
-    /// Unpacks, but no more than `limit` bytes.
-    pub(crate) fn unpack(self, packed: Bytes, limit: usize, held: &mut Held) -> Result<Bytes, Refusal> {
-        match self {
-            Self::None => Ok(packed),
-            Self::Gzip => drain(MultiGzDecoder::new(&packed[..]), limit, held),
-            Self::Zstd => {
-                let decoder = zstd::Decoder::with_buffer(&packed[..]).and_then(|mut decoder| {
-                    decoder.window_log_max(MAX_WINDOW_LOG)?;
-                    Ok(decoder)
-                });
-                drain(decoder.map_err(|error| broken(&error))?, limit, held)
-            }
-        }
     }
 }
 
@@ -145,54 +97,9 @@ pub(crate) fn too_large(limit: usize) -> Refusal {
     )
 }
 
-fn broken(error: &io::Error) -> Refusal {
-    Refusal::new(Kind::Invalid, format!("the request cannot be unpacked: {}", text::foreign(&error.to_string())))
-}
-
-fn drain(mut from: impl Read, limit: usize, held: &mut Held) -> Result<Bytes, Refusal> {
-    let mut all = Vec::new();
-    let mut chunk = vec![0; 64 * KIB];
-    loop {
-        let count = match from.read(&mut chunk) {
-            Ok(0) => return Ok(all.into()),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(broken(&error)),
-        };
-        if all.len() + count > limit {
-            return Err(too_large(limit));
-        }
-        held.grow(count)?;
-        all.extend_from_slice(&chunk[..count]);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
-
-    fn gzip(plain: &[u8]) -> Bytes {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        encoder.write_all(plain).unwrap();
-        encoder.finish().unwrap().into()
-    }
-
-    #[test]
-    fn what_is_packed_is_unpacked_up_to_the_limit() {
-        let plain = vec![7; 200_000];
-        let zstd = Bytes::from(zstd::encode_all(&plain[..], 0).unwrap());
-        for (packing, packed) in [(Packing::Gzip, gzip(&plain)), (Packing::Zstd, zstd)] {
-            assert!(packed.len() < 1000, "a bomb is small");
-            let unpack = |limit, mib| packing.unpack(packed.clone(), limit, &mut budget(mib).hold());
-            assert_eq!(unpack(200_000, 1).unwrap(), plain);
-            assert_eq!(unpack(199_999, 1).unwrap_err().kind(), Kind::TooLarge);
-            assert_eq!(unpack(200_000, 0).unwrap_err().kind(), Kind::Exhausted);
-            let garbage = packing.unpack(Bytes::from_static(b"garbage"), 100, &mut budget(1).hold());
-            assert_eq!(garbage.unwrap_err().kind(), Kind::Invalid);
-        }
-    }
 
     #[test]
     fn what_is_held_is_given_back() {

@@ -51,7 +51,7 @@ pub struct GrpcConfig {
     /// How many connections there may be at once; what comes beyond it waits.
     #[schemars(extend("minimum" = 1, "maximum" = 65_536))]
     pub max_connections: u32,
-    /// How long a request may take to arrive.
+    /// How long a request may take to arrive and to be unpacked and decoded.
     #[schemars(extend("x-minimum" = "100ms"))]
     pub read_timeout: GoDuration,
     /// How silent connections are found that lead nowhere any more.
@@ -94,7 +94,7 @@ pub struct HttpConfig {
     /// How many connections there may be at once; what comes beyond it waits.
     #[schemars(extend("minimum" = 1, "maximum" = 65_536))]
     pub max_connections: u32,
-    /// How long a request may take to arrive.
+    /// How long a request may take to arrive and to be unpacked and decoded.
     #[schemars(extend("x-minimum" = "100ms"))]
     pub read_timeout: GoDuration,
 }

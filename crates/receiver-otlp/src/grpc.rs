@@ -11,9 +11,10 @@ use minicol_pdata::Signal;
 use tracing::debug;
 
 use crate::{
-    body::{PACKINGS, Packing, too_large},
+    body::too_large,
     intake::Intake,
     refusal::{Encoding, Kind, Refusal},
+    unpack::{PACKINGS, Packing},
 };
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
@@ -48,11 +49,15 @@ async fn call(request: Request<Incoming>, intake: &Intake) -> Result<(), Refusal
     let signal = signal(parts.uri.path())?;
     let packing = Packing::named(parts.headers.get("grpc-encoding"))?;
     let mut held = intake.budget.hold();
-    let framed = intake.read(body, PREFIX, &mut held).await?;
-    let (packed, message) = unframe(framed, intake.limit)?;
-    let packing = if packed { packing } else { Packing::None };
-    let message = intake.unpack(packing, message, &mut held)?;
-    intake.take(signal, Encoding::Protobuf, message, &mut held).await
+    let reading = async {
+        let framed = intake.read(body, PREFIX, &mut held).await?;
+        let (packed, message) = unframe(framed, intake.limit)?;
+        let packing = if packed { packing } else { Packing::None };
+        let message = intake.unpack(packing, message, &mut held).await?;
+        intake.decode(signal, Encoding::Protobuf, message, held).await
+    };
+    let request = intake.in_time(reading).await?;
+    intake.take(request).await
 }
 
 fn signal(path: &str) -> Result<Signal, Refusal> {

@@ -10,9 +10,9 @@ use minicol_pdata::Signal;
 use tracing::debug;
 
 use crate::{
-    body::{PACKINGS, Packing},
     intake::Intake,
     refusal::{Encoding, Kind, Refusal},
+    unpack::{PACKINGS, Packing},
 };
 
 /// Answers one request.
@@ -56,9 +56,13 @@ async fn take(request: Request<Incoming>, encoding: Option<Encoding>, intake: &I
     })?;
     let packing = Packing::named(parts.headers.get(header::CONTENT_ENCODING))?;
     let mut held = intake.budget.hold();
-    let packed = intake.read(body, 0, &mut held).await?;
-    let message = intake.unpack(packing, packed, &mut held)?;
-    intake.take(signal, encoding, message, &mut held).await?;
+    let reading = async {
+        let packed = intake.read(body, 0, &mut held).await?;
+        let message = intake.unpack(packing, packed, &mut held).await?;
+        intake.decode(signal, encoding, message, held).await
+    };
+    let request = intake.in_time(reading).await?;
+    intake.take(request).await?;
     Ok(encoding)
 }
 

@@ -1,4 +1,4 @@
-//! What both protocols do with a request once it is unpacked: decode it, and hand it to the pipeline.
+//! What both protocols do with a request: read it, unpack it, decode it, and hand it to the pipeline.
 
 use std::{fmt::Display, future::Future, time::Duration};
 
@@ -8,8 +8,9 @@ use minicol_plugin::{Next, Scope, text};
 use opentelemetry::{KeyValue, metrics::Counter};
 
 use crate::{
-    body::{Budget, Held, Packing, read},
+    body::{Budget, Held, read},
     refusal::{Encoding, Kind, Refusal},
+    unpack::Packing,
 };
 
 /// The way into the pipeline, with the bounds of one protocol.
@@ -48,6 +49,15 @@ impl Refusals {
     }
 }
 
+/// A request that is read, and what it holds of the memory.
+pub(crate) struct Decoded {
+    batch: Batch,
+    _held: Held,
+}
+
+/// A message above this is decoded on a thread that may be blocked: decoding has no pauses.
+const LARGE: usize = 256 * 1024;
+
 impl Intake {
     /// Reads a body as it arrives, with room for `more` bytes than a message may have.
     pub(crate) async fn read(
@@ -56,38 +66,50 @@ impl Intake {
         more: usize,
         held: &mut Held,
     ) -> Result<Bytes, Refusal> {
-        self.in_time(read(body, self.limit, more, held)).await?
+        read(body, self.limit, more, held).await
     }
 
     /// Unpacks.
-    pub(crate) fn unpack(&self, packing: Packing, packed: Bytes, held: &mut Held) -> Result<Bytes, Refusal> {
-        packing.unpack(packed, self.limit, held)
+    pub(crate) async fn unpack(&self, packing: Packing, packed: Bytes, held: &mut Held) -> Result<Bytes, Refusal> {
+        packing.unpack(packed, self.limit, held).await
     }
 
-    /// Hands a message to the pipeline. `Ok` means that the pipeline answers for all of it.
-    pub(crate) async fn take(
+    /// Decodes a message.
+    pub(crate) async fn decode(
         &self,
         signal: Signal,
         encoding: Encoding,
         message: Bytes,
-        held: &mut Held,
-    ) -> Result<(), Refusal> {
-        held.grow_by_weight(weigh(signal, encoding, &message))?;
-        let batch = decode(signal, encoding, message)?;
+        mut held: Held,
+    ) -> Result<Decoded, Refusal> {
+        let large = message.len() > LARGE;
+        let decode = move || {
+            held.grow_by_weight(weigh(signal, encoding, &message))?;
+            Ok(Decoded { batch: decode(signal, encoding, message)?, _held: held })
+        };
+        if !large {
+            return decode();
+        }
+        let ended = || Refusal::new(Kind::Unavailable, "the request was not decoded: the program ends");
+        tokio::task::spawn_blocking(decode).await.map_err(|_| ended())?
+    }
+
+    /// Hands a request to the pipeline. `Ok` means that the pipeline answers for all of it.
+    pub(crate) async fn take(&self, request: Decoded) -> Result<(), Refusal> {
+        let Decoded { batch, _held } = request;
         if batch.is_empty() {
             return Ok(());
         }
         Ok(self.next.consume(batch).await?)
     }
 
-    async fn in_time<T>(&self, reading: impl Future<Output = T>) -> Result<T, Refusal> {
+    /// Bounds how long a request may take until it is decoded.
+    pub(crate) async fn in_time<T>(&self, reading: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
         let late = |_| {
-            Refusal::new(
-                Kind::TooSlow,
-                format!("the request did not arrive within {:?} (read_timeout)", self.read_timeout),
-            )
+            let why = format!("the request did not arrive and unpack within {:?} (read_timeout)", self.read_timeout);
+            Refusal::new(Kind::TooSlow, why)
         };
-        tokio::time::timeout(self.read_timeout, reading).await.map_err(late)
+        tokio::time::timeout(self.read_timeout, reading).await.map_err(late)?
     }
 }
 

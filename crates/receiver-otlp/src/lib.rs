@@ -9,6 +9,7 @@ mod http;
 mod intake;
 mod receiver;
 mod refusal;
+mod unpack;
 
 use minicol_plugin::{Entry, Receiver};
 

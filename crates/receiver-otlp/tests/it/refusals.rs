@@ -141,6 +141,19 @@ async fn what_is_beyond_the_memory_of_all_requests_shall_come_again() {
     assert_eq!(receiver.post(HTTP[0], &[PROTOBUF], message.clone()).await.status, 200);
 }
 
+/// Each of them costs a decoder that is made ready anew, and none of them bites a bound on bytes.
+#[tokio::test]
+async fn a_body_of_very_many_members_that_hold_nothing_is_refused() {
+    let receiver = run("").await;
+    for (name, packed) in [("gzip", gzip(b"").repeat(300_000)), ("zstd", zstd(b"").repeat(300_000))] {
+        let told = receiver.post(HTTP[0], &[PROTOBUF, ("content-encoding", name)], packed.clone()).await;
+        assert_eq!(told.status, 400, "{name}: {told:?}");
+        let told = receiver.call(GRPC[0], &[("grpc-encoding", name)], framed(1, &packed)).await.grpc();
+        assert_eq!(told.code(), Code::InvalidArgument, "{name}");
+        assert!(told.message().contains("more than one gzip member or zstd frame"), "{}", told.message());
+    }
+}
+
 /// A frame says how much memory it takes to unpack it; a few bytes could ask for all there is.
 #[tokio::test]
 async fn a_zstd_frame_that_asks_for_too_much_memory_is_refused() {

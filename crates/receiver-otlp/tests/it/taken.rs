@@ -105,3 +105,20 @@ async fn what_is_on_its_way_is_answered_when_it_stops() {
     tokio::time::timeout(Duration::from_secs(5), task).await.expect("it ends").unwrap().unwrap();
     assert!(harness.network.connect("localhost", 1).await.is_err());
 }
+
+/// A message of this size is decoded on a thread that may be blocked.
+#[tokio::test]
+async fn a_large_message_is_taken_whole() {
+    let receiver = run("").await;
+    let large = requests()[0].0.repeat(5000);
+    assert!(large.len() > 256 * 1024);
+    for (headers, body) in [(&[PROTOBUF][..], large.clone()), (&[PROTOBUF, ("content-encoding", "gzip")], gzip(&large))]
+    {
+        assert_eq!(receiver.post(HTTP[0], headers, body).await.status, 200);
+    }
+    let taken = receiver.sink.batches();
+    assert_eq!(taken.len(), 2);
+    assert!(taken.iter().all(|one| *one == batch(0, &large)));
+    let told = receiver.post(HTTP[0], &[PROTOBUF], [&large[..], b"\xff"].concat()).await;
+    assert_eq!(told.status, 400, "what is wrong with a large one is told as with a small one");
+}
