@@ -145,7 +145,7 @@ const HELD: [(&str, &str, &str, &str); 64] = [
 ];
 
 /// What a row begins with, and the test in which its bound bites.
-const BITES: [(&str, &str); 74] = [
+const BITES: [(&str, &str); 75] = [
     ("looks at what passes", "only_so_many_look_and_who_looks_away_makes_room"),
     ("batches that wait for one who looks", "what_there_is_no_room_for_is_counted_and_nobody_waits"),
     ("what is shown of one batch", "a_line_is_no_longer_than_it_may_be"),
