@@ -117,7 +117,10 @@ impl<'a> World<'a> {
             9 => {
                 let ((queue, id), payload, items) = (self.chosen(next()), payload(next(), next()), u64::from(next()));
                 let outcome = self.store().replace(QUEUES[queue], id, payload.clone(), items);
-                self.done(outcome, |records| {
+                if let Ok(there) = outcome {
+                    assert!(self.damaged || there == self.records.contains_key(&(queue, id)), "whether it was there");
+                }
+                self.done(outcome.map(drop), |records| {
                     records.entry((queue, id)).and_modify(|record| *record = (items, payload));
                 });
             }

@@ -140,3 +140,50 @@ async fn what_a_store_held_that_is_damaged_at_a_start_is_in_the_books_and_in_the
     assert!(output.stderr.contains("restored=41"), "{}", output.stderr);
     assert!((1..=4).all(|number| !backend.arrived().contains_key(&number)));
 }
+
+/// The file is overwritten while the program has it open, and the backend takes nothing: nobody reads what waits before the end. A write that fails
+/// makes the program look at the file again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_store_held_that_is_overwritten_while_items_wait_is_booked_as_lost_and_what_came_after_is_kept() {
+    let backend = Backend::start(Mood::Refuses, 1).await;
+    let relay = Relay::new(&backend.url, Queue::Stored, "num_consumers: 1");
+    let (program, sender) = relay.started_with_small_files(4 * 1024).await;
+    let mut taken = 1;
+    for number in 1..=4 {
+        assert!(sender.send(batch(number, 10)).await);
+        taken += 10;
+    }
+    std::fs::write(relay.store().join("store.redb"), "this is no store").unwrap();
+    for number in 5.. {
+        if !sender.send(batch(number, 1_000)).await {
+            break;
+        }
+        taken += 1_000;
+        assert!(number < 1_000, "the file may be as large as it likes");
+    }
+    wait_until("an empty one to take its place", || program.stderr().contains("store_moved_aside")).await;
+    wait_until_sent(&sender, batch(2_000, 7)).await;
+    let output = program.stop().await;
+    assert_eq!((output.code, relay.aside()), (0, 1), "{}", output.stderr);
+    let lost = format!("{taken} metric points lost, reason storage_damaged");
+    assert!(output.stderr.contains(&lost), "{lost}: {}", output.stderr);
+    assert!(output.stderr.contains("7 metric points are kept in storage"), "{}", output.stderr);
+    assert!(output.stderr.contains(&format!("lost_while_stopping={taken} kept_in_storage=7")), "{}", output.stderr);
+
+    backend.set(Mood::Takes);
+    let program = relay.start();
+    wait_until("it to arrive", || backend.arrived().contains_key(&2_000)).await;
+    let output = program.stop().await;
+    assert!(output.stderr.contains("restored=7"), "{}", output.stderr);
+    assert_eq!(backend.arrived().len(), 1, "the others were lost");
+}
+
+async fn wait_until_sent(sender: &Sender, body: bytes::Bytes) {
+    for _ in 0..200 {
+        if sender.send(body.clone()).await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it is not taken");
+}

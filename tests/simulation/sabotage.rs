@@ -258,7 +258,7 @@ impl StoredQueue for ForgetfulQueue {
         self.0.read(after, bytes).await
     }
 
-    async fn replace(&self, id: u64, payload: Bytes, items: u64) -> Result<(), StorageError> {
+    async fn replace(&self, id: u64, payload: Bytes, items: u64) -> Result<bool, StorageError> {
         self.0.replace(id, payload, items).await
     }
 

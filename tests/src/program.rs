@@ -73,7 +73,19 @@ pub fn minicol() -> PathBuf {
 impl Program {
     /// Starts `minicol` with these arguments and variables, in the workspace's root.
     pub fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(minicol())
+        Self::start_as(Command::new(minicol()), arguments, variables)
+    }
+
+    /// The same where no file can be larger than so many KiB: then a write fails, as on a disk that is full.
+    pub fn start_with_small_files(kib: u32, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut shell = Command::new("bash");
+        // What is ignored stays so in the program: else the signal would end it.
+        shell.args(["-c", &format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"")]).arg(minicol());
+        Self::start_as(shell, arguments, variables)
+    }
+
+    fn start_as(mut command: Command, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut child = command
             .args(arguments)
             .env_remove("RUST_LOG")
             .envs(variables.iter().copied())

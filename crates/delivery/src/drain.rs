@@ -31,8 +31,8 @@ impl Delivery {
     pub async fn drain(&self, deadline: Instant) -> DrainReport {
         let shared = &*self.0;
         let (before, current) = (self.counts(), shared.current.load_full());
-        // Set once: only the first drain has a deadline to keep.
-        let _ = shared.deadline.set(deadline);
+        // Only the first drain has a deadline to keep.
+        let first = shared.deadline.set(deadline).is_ok();
         shared.close();
         let finished = tokio::select! {
             biased;
@@ -47,6 +47,10 @@ impl Delivery {
             let _ = timeout(GRACE, shared.tasks.wait()).await;
         }
         let shutdown_error = current.shut_down(deadline).await.err().map(|error| error.to_string());
+        if first {
+            // Later the queue in the storage may be another exporter's.
+            shared.lanes.load().iter().for_each(|lane| lane.reckon(&shared.health));
+        }
         shared.health.tell_the_rest();
         let counts = self.counts();
         DrainReport {

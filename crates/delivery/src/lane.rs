@@ -11,7 +11,7 @@ use crate::{
     memory::Memory,
     meters::Meters,
     queue::{Lost, Place, Queue, Refusal},
-    stored::Stored,
+    stored::{DAMAGED, Stored},
 };
 
 /// One signal on its way through one exporter: its queue, its books, its instruments. A full queue of one signal leaves the others alone.
@@ -108,12 +108,22 @@ impl Lane {
     /// Closes the books; how many items that left.
     pub(crate) fn close_books(&self, why: &str, health: &Health) -> u64 {
         let left = self.ledger.close();
-        if self.ledger.keeps() {
-            health.kept(self.signal, self.ledger.counts().kept);
-        } else if left > 0 {
+        if !self.ledger.keeps() && left > 0 {
             self.lose(left, SHUTDOWN, why, health);
         }
         left
+    }
+
+    /// The last word on what is kept, once nobody works at the queue any more: what the storage lost meanwhile is lost.
+    pub(crate) fn reckon(&self, health: &Health) {
+        if let Some(Queue::Stored(queue)) = &self.queue {
+            let (kept, gone) = self.ledger.reckon(queue.items(), DAMAGED);
+            if gone > 0 {
+                let why = "the storage lost them to a damage while they waited or were on their way";
+                self.lose(gone, DAMAGED, why, health);
+            }
+            health.kept(self.signal, kept);
+        }
     }
 
     /// Books what a queue had and can no longer give.
@@ -129,11 +139,15 @@ impl Lane {
         match (queue, rest) {
             // Every record is as it was.
             (Queue::Stored(_), Some(Rest::Whole)) => return,
-            // It takes the place of the first. Where that fails, or the others are not gone before the end, they are delivered again, not lost.
+            // It takes the place of the first that is there: a storage may have lost some. Where that fails, or the others are not gone before the
+            // end, they are delivered again, not lost.
             (Queue::Stored(queue), Some(Rest::Part(rest))) => {
-                let Some(Place::Stored { id, .. }) = done.next() else { return };
-                if !queue.keep(id, &rest).await {
-                    return;
+                while let Some(Place::Stored { id, .. }) = done.next() {
+                    match queue.keep(id, &rest).await {
+                        Ok(false) => {}
+                        Ok(true) => break,
+                        Err(_) => return,
+                    }
                 }
             }
             _ => {}

@@ -151,6 +151,15 @@ impl Ledger {
         left
     }
 
+    /// After the end: of what is kept the storage holds no more than `held` items. How many are kept, and how many are lost for this reason.
+    pub(crate) fn reckon(&self, held: u64, reason: &str) -> (u64, u64) {
+        let counts = &mut self.books().counts;
+        let gone = counts.kept.saturating_sub(held);
+        counts.kept -= gone;
+        count(&mut counts.failed, reason, gone);
+        (counts.kept, gone)
+    }
+
     /// Whether what is not settled outlives the process.
     pub(crate) fn keeps(&self) -> bool {
         self.books().keeps

@@ -228,9 +228,15 @@ impl Stored {
         }
     }
 
-    /// Of the batch this is left: so much of it is delivered in the next life. False where that fails: the whole batch is delivered again.
-    pub(crate) async fn keep(&self, id: u64, rest: &Batch) -> bool {
-        self.store.replace(id, encode(rest), rest.items() as u64).await.is_ok()
+    /// Of the batch this is left: so much of it is delivered in the next life. False where there is no such record any more. Where it fails, the whole
+    /// batch is delivered again.
+    pub(crate) async fn keep(&self, id: u64, rest: &Batch) -> Result<bool, StorageError> {
+        self.store.replace(id, encode(rest), rest.items() as u64).await
+    }
+
+    /// The items that are in the storage.
+    pub(crate) fn items(&self) -> u64 {
+        self.store.holds().items
     }
 
     /// Gives a settled batch's room back, then tells how full the queue is.

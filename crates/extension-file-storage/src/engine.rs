@@ -245,8 +245,8 @@ impl Engine {
         }
         let durable = self.config.fsync == Fsync::Always;
         let began = self.now();
-        let ids = match self.with_store(|store| store.change(&changes, durable)) {
-            Ok(ids) => ids,
+        let left = match self.with_store(|store| store.change(&changes, durable)) {
+            Ok(left) => left,
             Err(error) => return waiters.into_iter().for_each(|waiter| waiter.failed(&error)),
         };
         let ended = self.now();
@@ -256,9 +256,8 @@ impl Engine {
         }
         self.works();
         self.show();
-        let mut ids = ids.into_iter();
-        for waiter in waiters {
-            waiter.done(&mut ids);
+        for (waiter, left) in waiters.into_iter().zip(left) {
+            waiter.done(left);
         }
     }
 

@@ -26,6 +26,7 @@ pub(crate) struct Group {
 /// Who waits for the change at the same place.
 pub(crate) enum Waiter {
     Push(OnStored, Reply<()>),
+    Replace(Reply<bool>),
     /// For a record that is there, or none.
     Done(Option<Reply<()>>),
 }
@@ -54,9 +55,9 @@ impl Group {
         self.waiters.push(Waiter::Done(Some(reply)));
     }
 
-    pub(crate) fn replace(&mut self, queue: Arc<str>, id: u64, payload: Packed, items: u64, reply: Reply<()>) {
+    pub(crate) fn replace(&mut self, queue: Arc<str>, id: u64, payload: Packed, items: u64, reply: Reply<bool>) {
         self.changes.push(Change::Replace { queue, id, payload, items });
-        self.waiters.push(Waiter::Done(Some(reply)));
+        self.waiters.push(Waiter::Replace(reply));
     }
 
     pub(crate) fn remove_bad(&mut self, queue: Arc<str>, id: u64) {
@@ -109,14 +110,15 @@ impl Room {
 }
 
 impl Waiter {
-    /// The change is made. `ids` are those of the records that were stored, in order.
-    pub(crate) fn done(self, ids: &mut impl Iterator<Item = u64>) {
+    /// The change is made, and left the record of this id.
+    pub(crate) fn done(self, left: Option<u64>) {
         match self {
             Self::Push(stored, reply) => {
                 // What a queue does with it is its own affair: this thread goes on.
-                let told = ids.next().map(|id| catch_unwind(AssertUnwindSafe(|| stored(id))));
+                let told = left.map(|id| catch_unwind(AssertUnwindSafe(|| stored(id))));
                 let _ = reply.send(if told.is_some() { Ok(()) } else { Err(StorageError::Closed) });
             }
+            Self::Replace(reply) => drop(reply.send(Ok(left.is_some()))),
             Self::Done(reply) => drop(reply.map(|reply| reply.send(Ok(())))),
         }
     }
@@ -124,6 +126,7 @@ impl Waiter {
     pub(crate) fn failed(self, error: &StorageError) {
         match self {
             Self::Push(_, reply) => drop(reply.send(Err(error.clone()))),
+            Self::Replace(reply) => drop(reply.send(Err(error.clone()))),
             Self::Done(reply) => drop(reply.map(|reply| reply.send(Err(error.clone())))),
         }
     }

@@ -37,7 +37,7 @@ pub(crate) enum Command {
         id: u64,
         payload: Packed,
         items: u64,
-        reply: Reply<()>,
+        reply: Reply<bool>,
     },
     Remove {
         queue: Arc<str>,
@@ -97,7 +97,7 @@ pub(crate) struct QueueView {
     /// What was in it when the store was opened first.
     #[serde(skip)]
     pub(crate) left: Held,
-    /// What a store held of it that was found damaged before any was open: its first user takes that on, and learns that it is lost.
+    /// What a store held of it that was found damaged while it had no user, or before any was open: its next user takes that on, and learns that it is lost.
     #[serde(skip)]
     pub(crate) gone: Held,
 }
@@ -203,7 +203,7 @@ impl StoredQueue for Queue {
         self.ask(|queue, reply| Command::Read { queue, after, bytes, reply }).await
     }
 
-    async fn replace(&self, id: u64, payload: Bytes, items: u64) -> Result<(), StorageError> {
+    async fn replace(&self, id: u64, payload: Bytes, items: u64) -> Result<bool, StorageError> {
         let payload = Packed::new(payload);
         self.ask(|queue, reply| Command::Replace { queue, id, payload, items, reply }).await
     }

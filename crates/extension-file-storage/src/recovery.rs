@@ -122,7 +122,7 @@ impl Engine {
         for (queue, held) in counted.queues {
             let one = view.queues.entry(Arc::clone(&queue)).or_default();
             one.holds(Held::default());
-            if !self.was_open {
+            if !self.was_open || one.users == 0 {
                 one.gone = one.gone + held;
             }
             self.resets.insert(queue, why.clone());

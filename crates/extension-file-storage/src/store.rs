@@ -219,10 +219,10 @@ impl Store {
         })
     }
 
-    /// Makes all changes or none; the ids of what was inserted, in order. `durable` where they shall be on the disk by then.
-    pub(crate) fn change(&mut self, changes: &[Change], durable: bool) -> Result<Vec<u64>, Fault> {
+    /// Makes all changes or none; the id of the record that each left, if it left one. `durable` where they shall be on the disk by then.
+    pub(crate) fn change(&mut self, changes: &[Change], durable: bool) -> Result<Vec<Option<u64>>, Fault> {
         let mut rows = HashMap::new();
-        let ids = guarded(|| {
+        let left = guarded(|| {
             let mut writing = self.database.begin_write().map_err(fault)?;
             if durable {
                 // So that the next start need not read the whole file, and a damaged record costs itself only.
@@ -230,34 +230,38 @@ impl Store {
             } else {
                 writing.set_durability(Durability::None).map_err(fault)?;
             }
-            let ids = {
+            let left = {
                 let mut tables = Tables {
                     records: writing.open_table(RECORDS).map_err(fault)?,
                     index: writing.open_table(INDEX).map_err(fault)?,
                     scratch: &mut self.scratch,
                 };
-                let mut ids = Vec::new();
+                let mut left = Vec::new();
                 for change in changes {
                     let queue = change.queue();
                     let row = rows.entry(Arc::clone(queue));
                     let row = row.or_insert_with(|| self.queues.get(queue).copied().unwrap_or_default());
-                    match change {
+                    left.push(match change {
                         Change::Insert { payload, items, .. } => {
-                            ids.push(row.next);
-                            tables.insert(queue, row, row.next, payload, *items)?;
+                            let id = row.next;
+                            tables.insert(queue, row, id, payload, *items)?;
+                            Some(id)
                         }
-                        Change::Replace { id, payload, items, .. } => {
-                            if tables.remove(queue, row, *id)? {
-                                tables.insert(queue, row, *id, payload, *items)?;
-                            }
+                        Change::Replace { id, payload, items, .. } if tables.remove(queue, row, *id)? => {
+                            tables.insert(queue, row, *id, payload, *items)?;
+                            Some(*id)
                         }
-                        Change::Remove { id, .. } => drop(tables.remove(queue, row, *id)?),
-                        Change::RemoveBad { id, .. } if tables.remove(queue, row, *id)? => {}
+                        Change::Replace { .. } => None,
+                        Change::Remove { id, .. } => {
+                            tables.remove(queue, row, *id)?;
+                            None
+                        }
+                        Change::RemoveBad { id, .. } if tables.remove(queue, row, *id)? => None,
                         // It is listed at a place where it cannot be found.
                         Change::RemoveBad { .. } => return Err(out_of_order()),
-                    }
+                    });
                 }
-                ids
+                left
             };
             {
                 let mut queues = writing.open_table(QUEUES).map_err(fault)?;
@@ -266,14 +270,14 @@ impl Store {
                 }
             }
             writing.commit().map_err(fault)?;
-            Ok(ids)
+            Ok(left)
         });
         if self.scratch.capacity() > SCRATCH_BYTES {
             self.scratch = Vec::new();
         }
-        let ids = ids?;
+        let left = left?;
         self.queues.extend(rows);
-        Ok(ids)
+        Ok(left)
     }
 
     /// Forces to the disk what was not.

@@ -76,7 +76,7 @@ impl Driven {
     }
 
     /// As [`minicol_plugin::storage::StoredQueue::replace`].
-    pub fn replace(&mut self, queue: &str, id: u64, payload: Bytes, items: u64) -> Result<(), StorageError> {
+    pub fn replace(&mut self, queue: &str, id: u64, payload: Bytes, items: u64) -> Result<bool, StorageError> {
         let payload = Packed::new(payload);
         self.ask(queue, |queue, reply| Command::Replace { queue, id, payload, items, reply })
     }

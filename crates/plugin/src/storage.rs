@@ -35,8 +35,8 @@ pub trait StoredQueue: Send + Sync {
     /// fit into `bytes`.
     async fn read(&self, after: Option<u64>, bytes: usize) -> Result<Vec<StoredRecord>, StorageError>;
 
-    /// Puts another payload into a record's place: what of it is still to be done. `Ok` once that is durable, and where there was no such record.
-    async fn replace(&self, id: u64, payload: Bytes, items: u64) -> Result<(), StorageError>;
+    /// Puts another payload into a record's place: what of it is still to be done. True once that is durable, false where there was no such record.
+    async fn replace(&self, id: u64, payload: Bytes, items: u64) -> Result<bool, StorageError>;
 
     /// Forgets a record; `Ok` once that is durable, and where there was none.
     async fn remove(&self, id: u64) -> Result<(), StorageError>;

@@ -77,13 +77,26 @@ service:
 
     /// Starts the program.
     pub fn start(&self) -> Program {
-        let file = self.folder.path().join("relay.yaml");
-        Program::start(&["run", "--config", file.to_str().expect("a path in UTF-8"), "--shutdown-timeout", "20s"], &[])
+        self.start_by(|arguments| Program::start(arguments, &[]))
     }
 
     /// Starts it, and waits until it takes requests.
     pub async fn started(&self) -> (Program, Sender) {
-        let (program, sender) = (self.start(), Sender::new(self.port));
+        self.taking(self.start()).await
+    }
+
+    /// The same where no file can be larger than so many KiB.
+    pub async fn started_with_small_files(&self, kib: u32) -> (Program, Sender) {
+        self.taking(self.start_by(|arguments| Program::start_with_small_files(kib, arguments, &[]))).await
+    }
+
+    fn start_by(&self, start: impl FnOnce(&[&str]) -> Program) -> Program {
+        let file = self.folder.path().join("relay.yaml");
+        start(&["run", "--config", file.to_str().expect("a path in UTF-8"), "--shutdown-timeout", "20s"])
+    }
+
+    async fn taking(&self, program: Program) -> (Program, Sender) {
+        let sender = Sender::new(self.port);
         for _ in 0..1_000 {
             if sender.send(super::batch(0, 1)).await {
                 return (program, sender);

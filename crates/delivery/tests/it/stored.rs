@@ -1,6 +1,12 @@
 //! A queue in a storage: what was taken outlives the process, in order, and the books say so within and across lives.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use minicol_delivery::{Delivery, DeliveryConfig};
 use minicol_pdata::{Batch, Signal};
@@ -344,6 +350,52 @@ async fn a_storage_that_loses_everything_is_booked_and_the_queue_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_storage_lost_is_not_kept_where_the_program_ends_before_anybody_asked_for_it() {
+    for batch in [None, Some(json!({"min_size": 1, "max_size": 5}))] {
+        let (harness, storage) = (Harness::default(), MemoryStorage::new());
+        let mut written = json!({"timeout": "0", "sending_queue": {"num_consumers": 1, "storage": "s"}});
+        if let Some(batch) = batch {
+            written["sending_queue"]["batch"] = batch;
+        }
+        let delivery = start(&harness, &Script::new([Step::Hang]), config(written), &storage);
+        for _ in 0..3 {
+            delivery.consumer().consume(points(5)).await.unwrap();
+        }
+        settle().await;
+        storage.reset();
+        delivery.consumer().consume(points(7)).await.unwrap();
+        let report = delivery.drain(in_seconds(1)).await;
+        assert_eq!((report.kept, report.lost, report.counts.failed["storage_damaged"]), (7, 15, 15));
+        assert!(report.counts.is_balanced() && report.counts.queued == 0);
+        let told = format!("{:?}", harness.events());
+        assert!(told.contains("15 metric points lost, reason storage_damaged"), "{told}");
+        assert!(told.contains("7 metric points are kept in storage"), "{told}");
+        let next = start(&Harness::default(), &Script::new([Step::Take]), one_by_one(), &storage);
+        assert_eq!(next.counts().restored, 7);
+        settle().await;
+        assert_eq!((next.counts().sent, delivery.drain(in_seconds(1)).await.counts), (7, report.counts));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_batches_that_went_together_is_kept_though_the_storage_lost_the_first_of_them() {
+    let storage = MemoryStorage::new();
+    let script = Script::new([Step::TakePart { items: 4, rejected: 0 }, Step::Hang]);
+    let settings = config(json!({"timeout": "0", "sending_queue": {
+        "num_consumers": 1, "storage": "s", "batch": {"min_size": 10, "flush_timeout": "1h"}
+    }}));
+    let delivery = start(&Harness::default(), &script, settings, &storage);
+    delivery.consumer().consume(points(5)).await.unwrap();
+    settle().await;
+    storage.reset();
+    delivery.consumer().consume(points(9)).await.unwrap();
+    settle().await;
+    let report = delivery.drain(in_seconds(1)).await;
+    assert_eq!((report.counts.sent, report.kept, report.counts.lost()), (4, 10, 0));
+    assert_eq!(storage.queue(QUEUE).holds().items, 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_waits_is_in_the_storage_and_not_in_memory() {
     let storage = MemoryStorage::new();
     let gate = Arc::new(Semaphore::new(0));
@@ -413,7 +465,7 @@ proptest! {
             (prop::collection::vec(step(), 1..12), prop::collection::vec((1_usize..8, 0_u64..3_000), 0..15), 0_u64..8),
             1..4,
         ),
-        faults in prop::collection::vec((0_u64..20_000, 0_usize..4), 0..4),
+        faults in prop::collection::vec((0_u64..20_000, 0_usize..5), 0..4),
         consumers in 1_usize..4,
         batch in crate::books::batch(),
         block in any::<bool>(),
@@ -433,6 +485,8 @@ proptest! {
             let settings = config(written);
             let (mut accepted, mut settled, mut kept) = (0, 0, 0);
             let (faulty, disk_fails) = (storage.clone(), faults.iter().any(|(_, fault)| *fault < 3));
+            let in_use = Arc::new(AtomicBool::new(false));
+            let used = Arc::clone(&in_use);
             let chaos = tokio::spawn(async move {
                 for (after, fault) in faults {
                     tokio::time::sleep(Duration::from_millis(after)).await;
@@ -440,6 +494,8 @@ proptest! {
                         0 => faulty.fail(Some(StorageError::Full("full".into()))),
                         1 => faulty.fail(Some(StorageError::Unavailable("away".into()))),
                         2 => faulty.fail_after_storing(StorageError::Unavailable("away".into())),
+                        // What nobody has in its books any more is nobody's loss.
+                        3 if used.load(Ordering::Relaxed) => faulty.reset(),
                         _ => {}
                     }
                     tokio::time::sleep(Duration::from_millis(700)).await;
@@ -450,6 +506,7 @@ proptest! {
             for (steps, batches, grace) in lives.into_iter().chain([last]) {
                 let script = Script::new(steps);
                 let delivery = start(&Harness::new(seed), &script, settings.clone(), &storage);
+                in_use.store(true, Ordering::Relaxed);
                 prop_assert_eq!(delivery.counts().restored, kept, "what was kept is restored");
                 let mut senders = Vec::new();
                 for (items, pause) in batches {
@@ -459,6 +516,7 @@ proptest! {
                     prop_assert!(delivery.counts().is_balanced(), "{:?}", delivery.counts());
                 }
                 let counts = delivery.drain(in_seconds(grace)).await.counts;
+                in_use.store(false, Ordering::Relaxed);
                 for sender in senders {
                     let _ = sender.await.unwrap();
                 }

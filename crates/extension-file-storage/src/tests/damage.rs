@@ -4,14 +4,14 @@ use std::{
     collections::BTreeSet,
     fs,
     path::Path,
-    sync::{Arc, Barrier},
+    sync::{Arc, Barrier, atomic::Ordering::SeqCst},
 };
 
 use bytes::Bytes;
 use minicol_plugin::storage::{Held, StorageError};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{Disk, Gate, Life, all, config, disk::write, own_folder, payload, push, text};
+use super::{Disk, Gate, Life, all, config, disk::write, full::until_taken, own_folder, payload, push, text};
 
 /// A store with 60 records of many sizes, as a process leaves it that ends well, or is killed.
 async fn store(directory: &Path, killed: bool) {
@@ -366,5 +366,32 @@ async fn where_it_cannot_be_told_what_a_damaged_store_held_that_is_said() {
     let told = format!("{:?}", life.harness.events());
     assert!(told.contains("an unknown number of items"), "{told}");
     assert_eq!(life.harness.details().unwrap()["items_moved_aside"], 0);
+    life.end().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_overwritten_at_work_is_moved_aside_and_who_asks_next_is_told_also_where_nobody_used_the_queue()
+{
+    let folder = own_folder();
+    let disk = Disk::new();
+    let life = Life::on(config(folder.path()), &disk).await;
+    let (used, left) = (life.queue("used"), life.queue("left"));
+    for number in 0..5 {
+        push(&used, payload(number, 1_000)).await.unwrap();
+        push(&left, payload(number, 1_000)).await.unwrap();
+    }
+    left.release();
+    no_store(folder.path());
+    // What is in memory would hide it; after a fault the file is opened anew.
+    disk.sick.store(true, SeqCst);
+    push(&used, payload(5, 1_000)).await.unwrap_err();
+    disk.sick.store(false, SeqCst);
+    until_taken(&used, 6).await;
+    assert!(life.harness.notices().contains(&"store_moved_aside"), "{:?}", life.harness.notices());
+    assert!(matches!(used.read(Some(4), 1_000).await, Err(StorageError::Reset(_))));
+    assert_eq!(used.replace(2, payload(0, 10), 1).await, Ok(false), "there is no such record any more");
+    let next = life.queue("left");
+    assert_eq!((next.left().unwrap().records, next.holds().records), (5, 0), "what was left is taken on, and lost");
+    assert!(matches!(next.read(None, 1_000).await, Err(StorageError::Reset(_))));
     life.end().await;
 }

@@ -250,7 +250,7 @@ async fn removed(queue: &std::sync::Arc<dyn minicol_plugin::storage::StoredQueue
     panic!("record {id} stays");
 }
 
-async fn until_taken(queue: &std::sync::Arc<dyn minicol_plugin::storage::StoredQueue>, number: u64) {
+pub(super) async fn until_taken(queue: &std::sync::Arc<dyn minicol_plugin::storage::StoredQueue>, number: u64) {
     let length = if number == 1 {
         1_000
     } else if number < 40 {

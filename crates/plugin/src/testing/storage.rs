@@ -261,12 +261,11 @@ impl StoredQueue for Handle {
         Ok(found)
     }
 
-    async fn replace(&self, id: u64, payload: Bytes, items: u64) -> Result<(), StorageError> {
+    async fn replace(&self, id: u64, payload: Bytes, items: u64) -> Result<bool, StorageError> {
         let mut all = self.storage.stored();
-        if let Some(record) = all.queue(&self.name)?.records.get_mut(&id) {
-            *record = (items, Ok(payload.clone()), payload.len() as u64);
-        }
-        Ok(())
+        let Some(record) = all.queue(&self.name)?.records.get_mut(&id) else { return Ok(false) };
+        *record = (items, Ok(payload.clone()), payload.len() as u64);
+        Ok(true)
     }
 
     async fn remove(&self, id: u64) -> Result<(), StorageError> {
