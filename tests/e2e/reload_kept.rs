@@ -64,6 +64,44 @@ async fn a_target_with_another_endpoint_is_another_server_and_the_session_with_t
     assert_eq!(instances.len(), 2, "the series of the one are not those of the other");
 }
 
+#[tokio::test]
+async fn a_target_that_fails_is_told_as_before_after_its_options_changed_since_when_and_why() {
+    let (target, health) = (free_port(), free_port());
+    let text = |options: &str| {
+        format!(
+            "receivers: {{session_buddy: {{endpoint: \"http://127.0.0.1:{target}/mcp\", interval_seconds: 600, {options}}}}}
+processors: {{mapping: {{presets: [session_buddy]}}}}
+exporters: {{debug: {{verbosity: basic}}}}
+extensions: {{health_check: {{endpoint: \"127.0.0.1:{health}\"}}}}
+service:
+  extensions: [health_check]
+  telemetry: {{metrics: {{level: none}}}}
+  pipelines: {{metrics: {{receivers: [session_buddy], processors: [mapping], exporters: [debug]}}}}
+"
+        )
+    };
+    let of_poller = async || {
+        let told = status(health).await;
+        let all = told["components"].as_array().unwrap_or_else(|| panic!("{told}")).clone();
+        let one = all.into_iter().find(|one| one["id"] == "session_buddy").unwrap();
+        (one["status"].clone(), one["since"].clone(), one["message"].as_str().unwrap().to_owned())
+    };
+    let file = File::new(&text("max_retries: 0"));
+    let program = Program::start(&["run", "--config", file.path()], &[]);
+    wait_until("that it is down", || program.stderr().contains("keeps trying")).await;
+    let before = of_poller().await;
+    assert!(before.0 == "RecoverableError" && before.2.contains("Connection refused"), "{before:?}");
+    fs::write(file.path(), text("max_retries: 1")).unwrap();
+    reload(&program).await;
+    assert_eq!(of_poller().await, before);
+    let again = format!("http://127.0.0.1:{target}/elsewhere");
+    fs::write(file.path(), text("max_retries: 1").replace(&format!("http://127.0.0.1:{target}/mcp"), &again)).unwrap();
+    reload(&program).await;
+    let other = of_poller().await;
+    assert_eq!((&other.0, &*other.2), (&Value::from("OK"), ""), "of another server nothing is known yet");
+    assert_eq!(program.stop().await.code, 0);
+}
+
 /// A relay whose file a test changes.
 struct Relay {
     folder: TempDir,

@@ -68,6 +68,11 @@ impl Events {
         self.kept().table.get(&(kind, id.clone())).map(|standing| standing.change.clone())
     }
 
+    /// Whether the last word on a component was how its work goes.
+    pub(crate) fn is_at_work(&self, kind: ComponentKind, id: &ComponentId) -> bool {
+        self.status(kind, id).is_some_and(|now| is_at_work(now.status))
+    }
+
     /// The components that stood at `status` when they were last at work.
     pub(crate) fn stood_at(&self, status: Status) -> Vec<String> {
         let kept = self.kept();

@@ -41,6 +41,11 @@ impl Life {
         Self { governed: governed.clone(), task: AbortOnDropHandle::new(task) }
     }
 
+    /// Whether it has ended, which nobody asked for if nobody did.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+
     /// Waits until the component has started.
     pub(crate) async fn started(&mut self, within: Duration) -> Result<(), String> {
         tokio::select! {

@@ -24,6 +24,8 @@ enum Heard {
         said: Vec<Event>,
         details: Option<Details>,
         actions: Option<Arc<dyn Actions>>,
+        /// How the one before stood holds for this one too.
+        carries_on: bool,
     },
     Now,
     /// It is still told what it did, but not how it is.
@@ -35,14 +37,14 @@ const SAID: usize = 64;
 
 impl Voice {
     pub(crate) fn new(kind: ComponentKind, id: ComponentId, events: Arc<Events>, view: Arc<View>) -> Self {
-        let heard = Mutex::new(Heard::NotYet { said: Vec::new(), details: None, actions: None });
+        let heard = Mutex::new(Heard::NotYet { said: Vec::new(), details: None, actions: None, carries_on: false });
         Self { kind, id, events, view, heard }
     }
 
     /// It is heard from now on, and so is what it said before.
     pub(crate) fn rise(&self) {
         let mut heard = self.heard();
-        if let Heard::NotYet { said, details, actions } = std::mem::replace(&mut *heard, Heard::Now) {
+        if let Heard::NotYet { said, details, actions, .. } = std::mem::replace(&mut *heard, Heard::Now) {
             if let Some(details) = details {
                 self.view.show(self.kind, &self.id, details);
             }
@@ -53,6 +55,11 @@ impl Voice {
                 self.events.emit(event);
             }
         }
+    }
+
+    /// Whether how the component stood holds for this instance, which is not heard yet, too.
+    pub(crate) fn carries_on(&self) -> bool {
+        matches!(&*self.heard(), Heard::NotYet { carries_on: true, .. })
     }
 
     /// Another speaks for the component.
@@ -94,6 +101,12 @@ impl EventSink for Voice {
             Heard::NotYet { .. } => {}
             Heard::NoMore if matches!(event, Event::Status(_)) => {}
             Heard::Now | Heard::NoMore => self.events.emit(event),
+        }
+    }
+
+    fn carry_on(&self) {
+        if let Heard::NotYet { carries_on, .. } = &mut *self.heard() {
+            *carries_on = true;
         }
     }
 }

@@ -185,6 +185,12 @@ impl Scope {
         }));
     }
 
+    /// What was told last of the component's status holds for this instance too, if it takes another's place, until it reports itself: it keeps what the
+    /// other learnt of the same far end. Said before [`Scope::ready`]. Who does not say it is told as one that works once it runs.
+    pub fn carries_on(&self) {
+        self.0.events.carry_on();
+    }
+
     /// Tells something worth telling once. The component decides when it has changed.
     pub fn notice(&self, level: Level, name: &'static str, message: impl Into<String>) {
         self.0.events.emit(Event::Notice(Notice {

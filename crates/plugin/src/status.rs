@@ -91,6 +91,9 @@ pub enum Event {
 pub trait EventSink: Send + Sync {
     /// Takes one event.
     fn emit(&self, event: Event);
+
+    /// As [`Scope::carries_on`](crate::Scope::carries_on) says.
+    fn carry_on(&self) {}
 }
 
 impl Status {

@@ -158,9 +158,14 @@ impl Core {
             }
         }
         retiring.workers.iter().for_each(|(_, worker)| worker.governed.voice.fall_silent());
+        let ended = retiring.receivers.iter().chain(&retiring.extensions).filter(|(life, _)| life.has_ended());
+        let ended: Vec<_> = ended.map(|(life, _)| (life.governed.scope.kind(), life.governed.scope.id())).collect();
         for governed in risen {
             let (kind, id) = (governed.scope.kind(), governed.scope.id());
-            view.add(kind, id, plan.pipelines_of(kind, id));
+            let stands = governed.voice.carries_on() && !ended.contains(&(kind, id));
+            if !(stands && self.workshop.events.is_at_work(kind, id)) {
+                view.add(kind, id, plan.pipelines_of(kind, id));
+            }
         }
         for (kind, id) in view.components() {
             view.belongs_to(kind, &id, plan.pipelines_of(kind, &id));

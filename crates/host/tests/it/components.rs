@@ -142,8 +142,9 @@ impl Extension for ShelfExtension {
 pub(crate) struct TickerConfig {
     interval: GoDuration,
     token: Secret,
+    /// With `remembers`, how the one before stood holds for it.
     tags: Vec<String>,
-    /// One of: "", start, build, run, panic, fatal, end, busy.
+    /// One of: "", start, build, run, panic, trouble, pause, fatal, end, busy.
     fails: String,
     never_ready: bool,
     /// Reacts to neither.
@@ -193,6 +194,9 @@ impl Receiver for TickerReceiver {
             scope.stopping().await;
             return Ok(());
         }
+        if config.tags.iter().any(|tag| tag == "remembers") {
+            scope.carries_on();
+        }
         scope.ready();
         let mut ticks = tokio::time::interval(config.interval.0);
         loop {
@@ -204,6 +208,8 @@ impl Receiver for TickerReceiver {
             match config.fails.as_str() {
                 "run" => return Err(ComponentError::new("the socket broke")),
                 "panic" => panic!("index out of range"),
+                "trouble" => scope.report(Status::RecoverableError, "nobody listens there"),
+                "pause" => scope.report(Status::Paused, ""),
                 "fatal" => scope.report(Status::FatalError, "the disk is gone"),
                 "end" => return Ok(()),
                 "busy" => {

@@ -103,6 +103,36 @@ async fn only_what_changed_restarts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn how_a_component_stood_since_when_and_why_stays_until_the_next_instance_tells_if_that_one_knows_the_far_end() {
+    let ticker = |options: &str| GOOD.replace("ticker: }", &format!("ticker: {{interval: 10s, {options}}}}}"));
+    let stands = |world: &World| {
+        let all = world.running.events().statuses().into_iter();
+        let of = all.filter(|one| one.kind == ComponentKind::Receiver).last().unwrap();
+        (of.status, of.since, of.message)
+    };
+    for fails in ["trouble", "pause"] {
+        let world = World::start(&ticker(&format!("fails: {fails}"))).await;
+        pass(12.0).await;
+        let (before, told) = (stands(&world), world.told());
+        world.becomes(&ticker("tags: [remembers]")).await;
+        pass(9.0).await;
+        let told: Vec<_> = world.since(told).into_iter().filter(|one| one.starts_with("ticker")).collect();
+        assert_eq!((stands(&world), told), (before, vec!["ticker begins".to_owned(), "ticker ends".to_owned()]));
+        world.becomes(&ticker("tags: [another]")).await;
+        assert_eq!(stands(&world).0, Status::Ok, "it knows nothing of before");
+        world.ends_balanced().await;
+    }
+    // One that ended is not what runs now.
+    for fails in ["run", "panic", "end"] {
+        let world = World::start(&ticker(&format!("fails: {fails}"))).await;
+        pass(12.0).await;
+        world.becomes(&ticker("tags: [remembers]")).await;
+        assert_eq!((stands(&world).0, stands(&world).2), (Status::Ok, String::new()));
+        world.running.shutdown(TEN_SECONDS).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_queued_goes_out_through_the_new_exporter() {
     let dead = GOOD.replace(
         "sink: }",

@@ -12,7 +12,10 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use minicol_pdata::{Batch, Timestamp};
@@ -60,6 +63,7 @@ pub struct Harness {
     pub tracer: Tracer,
     seed: u64,
     events: Arc<Mutex<Vec<Event>>>,
+    carried_on: Arc<AtomicBool>,
     details: Arc<Mutex<Option<DetailsFn>>>,
     actions: Arc<Mutex<Offered>>,
     snapshot: Arc<Mutex<Snapshot>>,
@@ -91,6 +95,7 @@ impl Harness {
             tracer: Tracer::default(),
             seed,
             events: Arc::default(),
+            carried_on: Arc::default(),
             details: Arc::default(),
             actions: Arc::default(),
             snapshot: Arc::new(Mutex::new(Snapshot {
@@ -157,6 +162,11 @@ impl Harness {
         lock(&self.events).clone()
     }
 
+    /// Whether a component said that how the one before it was holds for it, too.
+    pub fn carried_on(&self) -> bool {
+        self.carried_on.load(Ordering::Relaxed)
+    }
+
     /// The names of the notices so far.
     pub fn notices(&self) -> Vec<&'static str> {
         self.events().iter().filter_map(|e| if let Event::Notice(n) = e { Some(n.name) } else { None }).collect()
@@ -211,6 +221,10 @@ impl Harness {
 impl EventSink for Harness {
     fn emit(&self, event: Event) {
         lock(&self.events).push(event);
+    }
+
+    fn carry_on(&self) {
+        self.carried_on.store(true, Ordering::Relaxed);
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
     status::{Standing, Tally},
     target::{plan, slot},
     traces::{self, CycleSpans},
-    voice::Voice,
+    voice::{Said, Voice},
 };
 use crate::{SessionBuddyConfig, analytics::LimitMemory, config::SESSION_ANALYTICS, source::source};
 
@@ -42,8 +42,9 @@ pub(crate) struct Engine {
     memory: Arc<Memory>,
     schedule: Arc<Schedule>,
     pause: Arc<Pause>,
+    polled: Arc<Polled>,
     tally: Arc<Mutex<Tally>>,
-    voice: Mutex<Voice>,
+    voice: Voice,
     /// One cycle at a time.
     turn: tokio::sync::Mutex<()>,
     /// One hand-over at a time: a next component that takes its time does not delay the next cycle.
@@ -54,7 +55,11 @@ pub(crate) struct Engine {
 #[derive(Debug, Default)]
 struct Memory {
     up: Mutex<Standing>,
+    said: Mutex<Said>,
 }
+
+/// What is remembered of the target that is polled, by the instance that does so or did so last.
+type Polled = Mutex<Option<Arc<Memory>>>;
 
 /// What a cycle brought, and its span.
 struct Brought {
@@ -79,11 +84,15 @@ impl Engine {
         let tools = config.metrics_to_collect.iter().map(|tool| plan(config, tool, &limits)).collect();
         let limit = config.tools.options(SESSION_ANALYTICS).arguments.get("limit").and_then(serde_json::Value::as_u64);
         let shown = endpoint.shown();
+        let polled = scope.state("polled", Polled::default);
+        if lock(&polled).as_ref().is_some_and(|polled| Arc::ptr_eq(polled, &memory)) {
+            scope.carries_on();
+        }
         Ok(Self {
             instruments: Instruments::new(&scope, &target),
             spans: CycleSpans::new(&scope, &endpoint),
             source: source(config, &endpoint, &scope),
-            voice: Mutex::new(Voice::new(scope.clone(), shown.clone(), config.tools.clone(), limit)),
+            voice: Voice::new(scope.clone(), shown.clone(), config.tools.clone(), limit),
             target,
             endpoint: shown,
             tools,
@@ -92,6 +101,7 @@ impl Engine {
             memory,
             schedule: scope.state("schedule", Schedule::default),
             pause: scope.state("pause", Pause::default),
+            polled,
             tally: scope.state(&slot("tally", &endpoint), Mutex::default),
             scope,
             turn: tokio::sync::Mutex::default(),
@@ -207,11 +217,25 @@ impl Engine {
         self.pause.is_of(&self.endpoint)
     }
 
-    /// An instance begins to poll: what was paused of the same target before it stays so, and what was paused of another is forgotten.
-    pub(super) fn take_over_pause(&self) {
+    /// An instance begins to poll: how the same target was stays so until a cycle tells more, and so does its pause. What was of another is forgotten.
+    pub(super) fn take_over(&self) {
         self.pause.keep_of(&self.endpoint);
+        let before = lock(&self.polled).replace(Arc::clone(&self.memory));
+        if before.is_some_and(|before| !Arc::ptr_eq(&before, &self.memory)) {
+            self.memory.forget();
+        }
         if self.is_paused() {
-            lock(&self.voice).paused();
+            self.voice.paused();
+        } else {
+            self.voice.stands(&lock(&self.memory.said));
+        }
+    }
+
+    /// An instance ends. Where none takes its place, whoever comes later does not know how the target is.
+    pub(super) fn leave(&self) {
+        if self.scope.stopping_token().is_cancelled() {
+            self.memory.forget();
+            *lock(&self.polled) = None;
         }
     }
 
@@ -221,18 +245,18 @@ impl Engine {
         let _turn = self.turn.lock().await;
         self.close(self.scope.abandoned_token()).await;
         if self.is_paused() {
-            lock(&self.voice).paused();
+            self.voice.paused();
         }
     }
 
     pub(super) fn resume(&self) {
         self.pause.end();
-        lock(&self.voice).resumed();
+        self.voice.resumed(&lock(&self.memory.said));
     }
 
     pub(super) fn close_breaker(&self, tool: &str) -> bool {
         let closed = self.target.close_breaker(tool);
-        lock(&self.voice).breaker_closed(tool);
+        lock(&self.memory.said).breaker_closed(tool);
         closed
     }
 
@@ -282,7 +306,8 @@ impl Engine {
         traces::outcome(span, &outcome);
         let (at, took) = (self.scope.now(), began.elapsed());
         let missed_ticks = self.count(&outcome, at.wall, took);
-        lock(&self.voice).cycle(&outcome, &self.target.snapshot(), missed_ticks);
+        let target = self.target.snapshot();
+        self.voice.cycle(&mut lock(&self.memory.said), &outcome, &target, missed_ticks);
         let ended = Ended { at, took, missed_ticks };
         let up = lock(&self.memory.up).tried(outcome.up, at.wall);
         let report = report(&outcome, up, ended);
@@ -312,7 +337,7 @@ impl Engine {
             () = cancel.cancelled() => Err(ended()),
         };
         match &taken {
-            Ok(()) => lock(&self.voice).accepted(),
+            Ok(()) => self.voice.accepted(&mut lock(&self.memory.said)),
             Err(rejected) => self.refused(items, rejected),
         }
         taken
@@ -328,7 +353,7 @@ impl Engine {
     fn refused(&self, items: u64, rejected: &Rejected) {
         self.instruments.lost(items, rejected.reason);
         lock(&self.tally).refused_batches += 1;
-        lock(&self.voice).refused(rejected);
+        self.voice.refused(&mut lock(&self.memory.said), rejected);
     }
 }
 
@@ -356,6 +381,13 @@ pub(super) fn failures(outcome: &CycleOutcome) -> impl Iterator<Item = (Option<&
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Memory {
+    fn forget(&self) {
+        *lock(&self.up) = Standing::default();
+        *lock(&self.said) = Said::default();
+    }
 }
 
 impl Drop for Running {

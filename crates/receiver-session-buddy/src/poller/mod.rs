@@ -238,7 +238,7 @@ async fn run(engine: Arc<Engine>, interval: Duration, offset: Duration, signals:
         turn = schedule.turn() => turn,
     };
     let _running = engine.running();
-    engine.take_over_pause();
+    engine.take_over();
     let first = schedule.next(interval).unwrap_or_else(|| Instant::now() + offset);
     let mut ticks = Ticks::new(first, interval);
     loop {
@@ -254,6 +254,7 @@ async fn run(engine: Arc<Engine>, interval: Duration, offset: Duration, signals:
         schedule.leave(ticks.next(), interval);
     } else {
         engine.close(&signals.abandoned).await;
+        engine.leave();
     }
 }
 

@@ -17,12 +17,11 @@ pub(crate) struct Voice {
     /// What is configured per tool, and the limit of `get_session_analytics`.
     tools: ToolTable,
     limit: Option<u64>,
-    said: Said,
 }
 
-/// What was said last.
+/// What was said last. It outlives the receiver's instances, as long as they poll the same target.
 #[derive(Debug, Default)]
-struct Said {
+pub(crate) struct Said {
     status: Option<Standing>,
     /// Tools whose last call failed, why in `error.type`'s words, and the failure.
     failing: BTreeMap<Arc<str>, Failure>,
@@ -34,6 +33,13 @@ struct Said {
     sessions: Sessions,
     missed: bool,
     refusals: Refusals,
+}
+
+impl Said {
+    /// The breaker of a tool was closed by hand: that is told where it was asked for.
+    pub(crate) fn breaker_closed(&mut self, tool: &str) {
+        self.open.retain(|open| &**open != tool);
+    }
 }
 
 /// How the target was said to be.
@@ -73,22 +79,22 @@ enum Sessions {
 
 impl Voice {
     pub(crate) fn new(scope: Scope, endpoint: String, tools: ToolTable, limit: Option<u64>) -> Self {
-        Self { scope, endpoint, tools, limit, said: Said::default() }
+        Self { scope, endpoint, tools, limit }
     }
 
     /// A cycle has ended; `target` is as it is after it.
-    pub(crate) fn cycle(&mut self, outcome: &CycleOutcome, target: &TargetSnapshot, missed_ticks: u64) {
-        self.missed(missed_ticks);
-        self.missing(outcome);
-        self.undeclared(outcome);
-        self.sessions(outcome);
-        self.status(outcome);
-        self.breakers(outcome, target);
+    pub(crate) fn cycle(&self, said: &mut Said, outcome: &CycleOutcome, target: &TargetSnapshot, missed_ticks: u64) {
+        self.missed(said, missed_ticks);
+        self.missing(said, outcome);
+        self.undeclared(said, outcome);
+        self.sessions(said, outcome);
+        self.status(said, outcome);
+        self.breakers(said, outcome, target);
     }
 
     /// The next component refused a batch.
-    pub(crate) fn refused(&mut self, rejected: &Rejected) {
-        let refusals = &mut self.said.refusals;
+    pub(crate) fn refused(&self, said: &mut Said, rejected: &Rejected) {
+        let refusals = &mut said.refusals;
         refusals.lost += 1;
         let now = Instant::now();
         if refusals.told || refusals.last.is_some_and(|last| now.duration_since(last) < BETWEEN_REFUSALS) {
@@ -102,8 +108,8 @@ impl Voice {
     }
 
     /// The next component took a batch.
-    pub(crate) fn accepted(&mut self) {
-        let refusals = &mut self.said.refusals;
+    pub(crate) fn accepted(&self, said: &mut Said) {
+        let refusals = &mut said.refusals;
         if !std::mem::take(&mut refusals.told) {
             return;
         }
@@ -112,17 +118,17 @@ impl Voice {
         self.scope.notice(Level::Info, "batch_accepted", message);
     }
 
-    fn missed(&mut self, ticks: u64) {
-        if ticks > 0 && !self.said.missed {
+    fn missed(&self, said: &mut Said, ticks: u64) {
+        if ticks > 0 && !said.missed {
             let polls = if ticks == 1 { "1 poll was".to_owned() } else { format!("{ticks} polls were") };
             let message = format!("{polls} missed: the program was suspended or had no time to run");
             self.scope.notice(Level::Warn, "ticks_missed", message);
         }
-        self.said.missed = ticks > 0;
+        said.missed = ticks > 0;
     }
 
-    fn missing(&mut self, outcome: &CycleOutcome) {
-        let Some(offered) = outcome.offered.as_deref().filter(|_| outcome.missing != self.said.missing) else { return };
+    fn missing(&self, said: &mut Said, outcome: &CycleOutcome) {
+        let Some(offered) = outcome.offered.as_deref().filter(|_| outcome.missing != said.missing) else { return };
         if outcome.missing.is_empty() {
             let message = format!("{} now offers every tool that is wanted", self.endpoint);
             self.scope.notice(Level::Info, "tools_offered", message);
@@ -130,28 +136,28 @@ impl Voice {
             let message = wording::not_offered(&self.endpoint, &outcome.missing, offered);
             self.scope.notice(level, "tools_not_offered", message);
         }
-        self.said.missing.clone_from(&outcome.missing);
+        said.missing.clone_from(&outcome.missing);
     }
 
-    fn undeclared(&mut self, outcome: &CycleOutcome) {
+    fn undeclared(&self, said: &mut Said, outcome: &CycleOutcome) {
         for Undeclared { tool, arguments } in &outcome.undeclared {
-            if self.said.undeclared.get(tool) == Some(arguments) {
+            if said.undeclared.get(tool) == Some(arguments) {
                 continue;
             }
             // That a server does not know the built-in arguments is nothing the user did.
             let level = if self.tools.has_built_in_arguments(tool) { Level::Info } else { Level::Warn };
             self.scope.notice(level, "arguments_not_sent", wording::undeclared(&self.endpoint, tool, arguments));
-            self.said.undeclared.insert(Arc::clone(tool), arguments.clone());
+            said.undeclared.insert(Arc::clone(tool), arguments.clone());
         }
         let answered = outcome.tools.iter().filter(|(_, result)| matches!(result, ToolResult::Answered(_)));
         for (tool, _) in answered {
             if !outcome.undeclared.iter().any(|one| one.tool == *tool) {
-                self.said.undeclared.remove(tool);
+                said.undeclared.remove(tool);
             }
         }
     }
 
-    fn sessions(&mut self, outcome: &CycleOutcome) {
+    fn sessions(&self, said: &mut Said, outcome: &CycleOutcome) {
         let answers = outcome.tools.iter().filter_map(|(tool, result)| match result {
             ToolResult::Answered(answer) => Some((tool, answer, report::coverage(tool, answer)?)),
             _ => None,
@@ -165,7 +171,7 @@ impl Voice {
             } else {
                 Sessions::Lowered
             };
-            if now == std::mem::replace(&mut self.said.sessions, now) {
+            if now == std::mem::replace(&mut said.sessions, now) {
                 continue;
             }
             match now {
@@ -185,16 +191,16 @@ impl Voice {
     }
 
     /// A set-up that failed goes before tools that fail, and those before everything being well. A cycle that tried nothing changes nothing.
-    fn status(&mut self, outcome: &CycleOutcome) {
+    fn status(&self, said: &mut Said, outcome: &CycleOutcome) {
         if outcome.up.is_none() && outcome.setup.is_none() {
             return;
         }
-        self.said.failing.retain(|tool, _| outcome.tools.iter().any(|(wanted, _)| wanted == tool));
+        said.failing.retain(|tool, _| outcome.tools.iter().any(|(wanted, _)| wanted == tool));
         for (tool, result) in &outcome.tools {
             match result {
-                ToolResult::Answered(_) | ToolResult::NotOffered => drop(self.said.failing.remove(tool)),
+                ToolResult::Answered(_) | ToolResult::NotOffered => drop(said.failing.remove(tool)),
                 ToolResult::Failed { failure, .. } if failure.class().policy().status.is_some() => {
-                    self.said.failing.insert(Arc::clone(tool), failure.clone());
+                    said.failing.insert(Arc::clone(tool), failure.clone());
                 }
                 _ => {}
             }
@@ -202,21 +208,21 @@ impl Voice {
         let setup = outcome.setup.as_ref();
         let now = if let Some((failure, how)) = setup.and_then(|f| Some((f, status_and_level(f.class())?))) {
             Some((how, format!("{}/{}", failure.step(), failure.error_type()), failure.to_string()))
-        } else if let Some(worst) = self.said.failing.values().filter_map(|f| status_and_level(f.class())).max() {
-            let key: Vec<_> = self.said.failing.iter().map(|(tool, f)| format!("{tool}/{}", f.error_type())).collect();
-            Some((worst, key.join(" "), wording::failing(&self.endpoint, &self.said.failing, outcome.tools.len())))
+        } else if let Some(worst) = said.failing.values().filter_map(|f| status_and_level(f.class())).max() {
+            let key: Vec<_> = said.failing.iter().map(|(tool, f)| format!("{tool}/{}", f.error_type())).collect();
+            Some((worst, key.join(" "), wording::failing(&self.endpoint, &said.failing, outcome.tools.len())))
         } else if outcome.up == Some(true) {
-            let before = self.said.status.as_ref().map(|standing| standing.status);
+            let before = said.status.as_ref().map(|standing| standing.status);
             let again = if matches!(before, Some(Status::Ok) | None) { "" } else { " again" };
             Some(((Status::Ok, Status::Ok.level()), String::new(), format!("{} answers{again}", self.endpoint)))
         } else {
             None // nothing was tried, or nothing that says how the target is
         };
         if let Some(((status, level), key, message)) = now
-            && self.said.status.as_ref().is_none_or(|before| (before.status, &before.key) != (status, &key))
+            && said.status.as_ref().is_none_or(|before| (before.status, &before.key) != (status, &key))
         {
             self.scope.report_as(status, level, message.clone());
-            self.said.status = Some(Standing { status, level, key, message });
+            said.status = Some(Standing { status, level, key, message });
         }
     }
 
@@ -226,25 +232,27 @@ impl Voice {
     }
 
     /// As it was before the pause, until the next cycle tells how it is.
-    pub(crate) fn resumed(&self) {
-        match self.said.status.clone() {
-            Some(Standing { status, level, message, .. }) => self.scope.report_as(status, level, message),
-            None => self.scope.report(Status::Starting, ""),
+    pub(crate) fn resumed(&self, said: &Said) {
+        if said.status.is_none() {
+            self.scope.report(Status::Starting, "");
+        }
+        self.stands(said);
+    }
+
+    /// As it was said to be by the instance before, whose last cycle may have ended when that one was not heard any more.
+    pub(crate) fn stands(&self, said: &Said) {
+        if let Some(Standing { status, level, message, .. }) = said.status.clone() {
+            self.scope.report_as(status, level, message);
         }
     }
 
-    /// The breaker of a tool was closed by hand: that is told where it was asked for.
-    pub(crate) fn breaker_closed(&mut self, tool: &str) {
-        self.said.open.retain(|open| &**open != tool);
-    }
-
-    fn breakers(&mut self, outcome: &CycleOutcome, target: &TargetSnapshot) {
+    fn breakers(&self, said: &mut Said, outcome: &CycleOutcome, target: &TargetSnapshot) {
         let open = |tool: &Arc<str>| target.breakers.get(tool).map(|breaker| breaker.state != BreakerState::Closed);
         let all = target.breakers.keys();
         let now: Vec<_> = all.filter(|tool| open(tool) == Some(true)).cloned().collect();
-        let opened: Vec<_> = now.iter().filter(|tool| !self.said.open.contains(tool)).cloned().collect();
+        let opened: Vec<_> = now.iter().filter(|tool| !said.open.contains(tool)).cloned().collect();
         // A tool that is not offered any more has no breaker: that is said as such.
-        let closed: Vec<_> = self.said.open.iter().filter(|tool| open(tool) == Some(false)).cloned().collect();
+        let closed: Vec<_> = said.open.iter().filter(|tool| open(tool) == Some(false)).cloned().collect();
         if let Some(first) = opened.first() {
             let failures = target.breakers.get(first).map_or(0, |breaker| breaker.failures);
             self.scope.notice(Level::Warn, "breaker_opened", wording::opened(&self.endpoint, &opened, failures));
@@ -253,17 +261,17 @@ impl Voice {
         let failed = |tool: &Arc<str>| {
             outcome.tools.iter().any(|(name, result)| name == tool && matches!(result, ToolResult::Failed { .. }))
         };
-        self.said.probed.retain(|tool| now.contains(tool));
-        let asked = self.said.open.iter().filter(|tool| now.contains(tool) && failed(tool));
-        let probed: Vec<_> = asked.filter(|tool| !self.said.probed.contains(tool)).cloned().collect();
+        said.probed.retain(|tool| now.contains(tool));
+        let asked = said.open.iter().filter(|tool| now.contains(tool) && failed(tool));
+        let probed: Vec<_> = asked.filter(|tool| !said.probed.contains(tool)).cloned().collect();
         if !probed.is_empty() {
             self.scope.notice(Level::Info, "breaker_probed", wording::probed(&self.endpoint, &probed));
-            self.said.probed.extend(probed);
+            said.probed.extend(probed);
         }
         if !closed.is_empty() {
             self.scope.notice(Level::Info, "breaker_closed", wording::closed(&self.endpoint, &closed));
         }
-        self.said.open = now;
+        said.open = now;
     }
 }
 

@@ -6,7 +6,7 @@ use minicol_plugin::{CancellationToken, StopReason, testing::Harness};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{Stage, answers};
+use super::{Stage, answers, down};
 
 /// Another instance of the receiver, with a life of its own and the same state.
 fn next(of: &Harness) -> Harness {
@@ -74,4 +74,48 @@ async fn an_instance_that_is_removed_ends_the_session_and_leaves_nothing() {
         new.run_for(1).await;
         assert_eq!(new.begun(), [0], "it begins at once");
     }
+}
+
+/// What is said of the status by a second instance, which takes the place of one whose last cycle brings `down()` after `takes` seconds.
+async fn said_by_the_next(takes: u64, config: Value) -> (bool, Vec<String>) {
+    let old = Stage::new(every(30));
+    old.target.then(takes, down());
+    old.run_for(2).await;
+    let mut harness = Harness::default();
+    (harness.state, harness.clock) = (old.harness.state.clone(), Arc::clone(&old.harness.clock));
+    let new = Stage::with(config, &harness);
+    old.harness.stop.set(StopReason::Replaced).unwrap();
+    old.harness.stopping.cancel();
+    new.target.then(0, down());
+    new.run_for(25).await;
+    (new.harness.carried_on(), new.said())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_instance_knows_how_the_target_was_also_by_a_cycle_that_ended_when_the_one_before_was_not_heard_any_more()
+ {
+    let stands = format!("RecoverableError: {}", down().setup.unwrap());
+    for takes in [0, 10] {
+        let said = said_by_the_next(takes, json!({"interval_seconds": 30, "max_retries": 2})).await;
+        assert_eq!(said, (true, vec![stands.clone()]), "after {takes} s, and no cycle of its own");
+        let said = said_by_the_next(takes, every(15)).await;
+        assert_eq!(said, (true, vec![stands.clone()]), "its own cycle tells nothing new");
+    }
+    let other = json!({"interval_seconds": 30, "endpoint": "http://localhost:9999/mcp"});
+    assert_eq!(said_by_the_next(0, other).await, (false, Vec::new()), "of another server nothing is known");
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_a_target_was_is_forgotten_while_another_is_polled_or_none() {
+    let old = Stage::new(every(30));
+    old.target.then(0, down());
+    old.run_for(2).await;
+    old.harness.stop.set(StopReason::Removed).unwrap();
+    old.harness.stopping.cancel();
+    old.pass(1).await;
+    let again = Stage::with(every(30), &next(&old.harness));
+    assert_eq!(again.poller.get_status().up, None);
+    again.target.then(5, answers(&[("get_liveness", json!({}))]));
+    again.run_for(1).await;
+    assert_eq!(again.said().len(), 1, "{:?}", again.said());
 }
