@@ -2,8 +2,8 @@
 
 use std::{fs, time::Duration};
 
-use axum::{Router, http::StatusCode, routing::any};
-use minicol_extension_simulator::SimulatorConfig;
+use axum::{Json, Router, http::StatusCode, routing::any};
+use minicol_extension_simulator::{Profile, SimulatorConfig};
 use minicol_tests::{OtlpSink, Program, free_port, simulator, wait_until};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -57,6 +57,27 @@ async fn web_server(status: StatusCode, text: &'static str) -> u16 {
     let router = Router::new().fallback(any(move || async move { (status, text) }));
     tokio::spawn(async move { axum::serve(listener, router).await });
     port
+}
+
+/// An MCP server that is no Session-Buddy.
+async fn another_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    let answer = |body: String| async move {
+        let asked: Value = serde_json::from_str(&body).unwrap_or_default();
+        let result = match asked["method"].as_str() {
+            Some("initialize") => serde_json::json!({
+                "protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "weather", "version": "1"},
+            }),
+            Some("tools/list") => {
+                serde_json::json!({"tools": [{"name": "forecast", "inputSchema": {"type": "object"}}]})
+            }
+            _ => return (StatusCode::ACCEPTED, Json(Value::Null)),
+        };
+        (StatusCode::OK, Json(serde_json::json!({"jsonrpc": "2.0", "id": asked["id"], "result": result})))
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(any(answer))).await });
+    url
 }
 
 async fn buddy() -> (minicol_extension_simulator::Simulator, String) {
@@ -150,6 +171,42 @@ async fn a_tool_that_is_not_offered_is_named() {
     let found = Found::of(&file).await;
     found.failed_at("receiver", "tools", "4 of 5 that are wanted are offered; missing: `get_liveness`");
     assert_eq!(found.step("receiver", "MCP handshake").0, "passed");
+}
+
+#[tokio::test]
+async fn of_the_tools_that_are_wanted_by_default_some_are_enough() {
+    let file =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../pipelines/session-buddy.yaml")).unwrap();
+    let sink = OtlpSink::start().await;
+    let shipped = |url: &str| {
+        let file = file.replace("http://localhost:8678/mcp", url);
+        file.replace("http://localhost:4317", &format!("http://{}", sink.grpc))
+    };
+    for (profile, told) in [
+        (Profile::Contract, "4 of 7 that are wanted are offered; not offered, and not polled: `get_metrics_summary`"),
+        (
+            Profile::Release,
+            "6 of 7 that are wanted are offered; not offered, and not polled: `get_performance_metrics`",
+        ),
+    ] {
+        let simulator = simulator(0, SimulatorConfig { profile, ..SimulatorConfig::default() }).await;
+        let found = Found::of(&shipped(&simulator.url())).await;
+        assert_eq!((found.code, &found.report["ok"]), (0, &Value::Bool(true)), "{:#}", found.report);
+        let (verdict, detail) = found.step("receiver", "tools");
+        assert!(verdict == "passed" && detail.starts_with(told), "{detail}");
+        // Who names them means them.
+        let named = shipped(&simulator.url()).replace(
+            "  session_buddy:\n",
+            "  session_buddy:\n    metrics_to_collect: [activity_summary, performance_metrics, liveness]\n",
+        );
+        let found = Found::of(&named).await;
+        found.failed_at("receiver", "tools", "Take them out of metrics_to_collect");
+    }
+    Found::of(&shipped(&another_server().await)).await.failed_at(
+        "receiver",
+        "tools",
+        "0 of 7 that are wanted are offered",
+    );
 }
 
 #[tokio::test]

@@ -67,7 +67,8 @@ fn not_set_up(failure: &Failure, secure: bool, checkup: &Checkup) {
     checkup.skipped(TOOLS, "not reached");
 }
 
-/// As the poller resolves their names.
+/// As the poller resolves their names. The tools that are wanted unless the user says which are those of more than one version of the server: it offers
+/// some of them.
 fn tools(config: &SessionBuddyConfig, offered: &[std::sync::Arc<str>], checkup: &Checkup) {
     let offers = |name: &str| offered.iter().any(|tool| **tool == *name);
     let wanted = &config.metrics_to_collect;
@@ -77,15 +78,18 @@ fn tools(config: &SessionBuddyConfig, offered: &[std::sync::Arc<str>], checkup: 
         .map(|name| format!("`{}`", text::foreign(&with_get(name))))
         .collect();
     let counted = format!("{} of {} that are wanted are offered", wanted.len() - missing.len(), wanted.len());
+    let by_default = *wanted == SessionBuddyConfig::default().metrics_to_collect;
+    let names = missing.join(", ");
     if missing.is_empty() {
         checkup.passed(TOOLS, counted);
+    } else if by_default && missing.len() < wanted.len() {
+        checkup.passed(TOOLS, format!("{counted}; not offered, and not polled: {names}"));
+    } else if by_default {
+        let cure =
+            "Is a Session-Buddy at this endpoint? Which tools of another server are polled metrics_to_collect says";
+        checkup.failed(TOOLS, format!("{counted}; missing: {names}. {cure}"));
     } else {
-        checkup.failed(
-            TOOLS,
-            format!(
-                "{counted}; missing: {}. Take them out of metrics_to_collect, or use a server that has them",
-                missing.join(", ")
-            ),
-        );
+        let cure = "Take them out of metrics_to_collect, or use a server that has them";
+        checkup.failed(TOOLS, format!("{counted}; missing: {names}. {cure}"));
     }
 }
