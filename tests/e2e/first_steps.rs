@@ -29,6 +29,10 @@ async fn a_first_file_holds_for_either_protocol() {
         assert_eq!((checked.code, checked.stderr.as_str()), (0, ""));
         let shown = Program::run(&["print-config", "--config", file, "--format", "json"], &[]).await;
         let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+        assert_eq!(shown["service"]["extensions"], serde_json::json!(["health_check", "status_page"]));
+        assert!(shown["extensions"]["status_page"].is_object(), "what `status`, `top` and `tap` ask");
+        let written = std::fs::read_to_string(file).unwrap();
+        assert!(written.starts_with("# yaml-language-server: $schema=minicol.schema.json\n"), "{written}");
         assert!(shown["exporters"][exporter].is_object());
         if protocol == "http" {
             assert_eq!(shown["exporters"][exporter]["endpoint"], backend, "what is given is meant as it is");

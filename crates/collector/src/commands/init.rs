@@ -135,11 +135,12 @@ fn pipeline(wanted: &First, answers: &Answers) -> String {
         None => "    # bearer_token_file: /run/secrets/token # where the server wants a token\n".to_owned(),
     };
     format!(
-        "# Polls a Session-Buddy and delivers its metrics over OTLP. Made by `minicol init`.
+        "# yaml-language-server: $schema=minicol.schema.json
+# Polls a Session-Buddy and delivers its metrics over OTLP. Made by `minicol init`.
 #   minicol doctor --config FILE     is everything reachable?
 #   minicol poll --config FILE       ask once, show the metrics, deliver nothing
 #   minicol run --config FILE        run it
-# Completion in an editor: `minicol schema > minicol.schema.json`, and `# yaml-language-server: $schema=minicol.schema.json` as the first line here.
+# Completion in an editor: `minicol schema > minicol.schema.json` beside this file, where its first line looks for it.
 
 receivers:
   session_buddy:
@@ -159,9 +160,10 @@ exporters:
 
 extensions:
   health_check: # http://localhost:13133
+  status_page: # http://localhost:55679; `minicol status`, `top` and `tap` ask it
 
 service:
-  extensions: [health_check]
+  extensions: [health_check, status_page]
   pipelines:
     metrics:
       receivers: [session_buddy]
