@@ -84,6 +84,33 @@ service:
     assert!(told.code == 1 && told.stdout.starts_with("✗ session_buddy is down."), "{} {}", told.stdout, told.stderr);
     let events = json_at(page, "/api/v1/events").await;
     assert!(events[0]["at"].as_f64() >= events[1]["at"].as_f64(), "newest first");
+    for (interval, outcome) in [("interval_seconds: 2", "success"), ("interval_seconds: none", "invalid")] {
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        std::fs::write(
+            file.path(),
+            text.replace("interval_seconds: 1", interval).replace("interval_seconds: 2", interval),
+        )
+        .unwrap();
+        program.signal("HUP").await;
+        for _ in 0..600 {
+            if json_at(page, "/api/v1/status").await["reload"]["outcomes"][outcome] == json!(1) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    let events = json_at(page, "/api/v1/events").await;
+    let events: Vec<_> = events.as_array().unwrap().iter().collect();
+    assert!(events.is_sorted_by(|one, next| one["at"].as_f64() >= next["at"].as_f64()), "newest first: {events:#?}");
+    let reloads: Vec<_> = events.iter().filter(|event| event["kind"] == Value::Null).collect();
+    let told = |nth: usize| (reloads[nth]["what"].as_str().unwrap(), reloads[nth]["message"].as_str().unwrap());
+    assert_eq!((reloads.len(), &reloads[0]["id"], &reloads[0]["mood"]), (2, &json!("minicol"), &json!("warn")));
+    assert!(
+        told(0).0 == "config_reload_failed" && told(0).1.starts_with(&format!("{}:1:", file.path())),
+        "{:?}",
+        told(0)
+    );
+    assert_eq!(told(1), ("config_reloaded", "replaced: receiver session_buddy; 4 kept"));
     let configuration = json_at(page, "/api/v1/configuration").await;
     let endpoint =
         configuration.as_array().unwrap().iter().find(|one| one["path"] == "extensions::status_page::endpoint");

@@ -124,8 +124,9 @@ fn trace(story: &Story) -> Vec<String> {
         let since =
             |at: minicol_pdata::Timestamp| Duration::from_nanos(at.as_nanos().saturating_sub(story.start.as_nanos()));
         let (at, what) = match event {
-            Event::Status(one) => (since(one.since), format!("{} {}: {}", one.component, one.status, one.message)),
+            Event::Status(one) => (since(one.at), format!("{} {}: {}", one.component, one.status, one.message)),
             Event::Notice(one) => (since(one.at), format!("{} {}: {}", one.component, one.name, one.message)),
+            Event::Program(one) => (since(one.at), format!("{}: {}", one.name, one.message)),
         };
         trace.push(format!("{:012.3} {what}", at.as_secs_f64()));
     }

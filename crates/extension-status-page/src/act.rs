@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use minicol_plugin::{ActionError, ComponentId, ComponentKind};
+use minicol_plugin::{ActionError, ComponentId, ComponentKind, Level};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -73,12 +73,11 @@ pub(crate) async fn reload(State(watch): State<Arc<Watch>>, headers: HeaderMap) 
     };
     let reload = reloading.await;
     let status = if reload.outcome.is_success() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    let message = match reload.errors.first() {
-        Some(first) if reload.errors.len() > 1 => format!("{first} (and {} more)", reload.errors.len() - 1),
-        Some(first) => first.clone(),
-        None => format!("reload: {}", reload.outcome),
-    };
-    let outcome = if reload.outcome.is_success() { "done" } else { "failed" };
+    let (message, succeeded) = (reload.in_words(), reload.outcome.is_success());
+    let (outcome, level, event) =
+        if succeeded { ("done", Level::Info, "action_done") } else { ("failed", Level::Warn, "action_failed") };
+    // Who looked asked for it: as with what is asked of components, that is told beside what came of it.
+    watch.tell(level, event, format!("reload: {message}"));
     (status, Json(json!({ "outcome": outcome, "message": message, "reload": reload }))).into_response()
 }
 

@@ -251,11 +251,12 @@ pub struct Breaker {
 /// An event, for a person: `/api/v1/events`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Happened {
-    /// In seconds since the epoch.
+    /// When it was told, in seconds since the epoch.
     pub at: f64,
-    /// Which kind of component.
-    pub kind: ComponentKind,
-    /// Which component.
+    /// Which kind of component; `None` where it happened to the program as a whole.
+    #[serde(default)]
+    pub kind: Option<ComponentKind>,
+    /// Which component, or `minicol`.
     pub id: String,
     /// How bad it is.
     pub mood: Mood,

@@ -78,6 +78,11 @@ impl Watch {
         self.scope.host()
     }
 
+    /// Tells something in the page's name.
+    pub(crate) fn tell(&self, level: Level, name: &'static str, message: String) {
+        self.scope.notice(level, name, message);
+    }
+
     pub(crate) fn acts(&self) -> bool {
         self.acts
     }

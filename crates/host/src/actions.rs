@@ -138,7 +138,7 @@ mod tests {
             .iter()
             .map(|event| match event {
                 Event::Notice(notice) => format!("{:?} {} {}", notice.level, notice.name, notice.message),
-                Event::Status(change) => panic!("{change:?}"),
+                other => panic!("{other:?}"),
             })
             .collect();
         assert_eq!(told.len(), 4, "{told:?}");

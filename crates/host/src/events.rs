@@ -7,7 +7,9 @@ use std::{
 };
 
 use indexmap::IndexMap;
-use minicol_plugin::{Clock, ComponentId, ComponentKind, Event, EventSink, Level, Notice, Status, StatusChange, text};
+use minicol_plugin::{
+    Clock, ComponentId, ComponentKind, Event, EventSink, Level, Notice, ProgramNotice, Status, StatusChange, text,
+};
 use tokio::sync::{broadcast, watch};
 use tracing::{debug, error, info, warn};
 
@@ -113,8 +115,8 @@ impl Events {
         status: Status,
         message: String,
     ) -> StatusChange {
-        let (component, since, level) = (component.clone(), self.clock.wall(), status.level());
-        StatusChange { kind, component, status, since, level, message }
+        let (component, at, level) = (component.clone(), self.clock.wall(), status.level());
+        StatusChange { kind, component, status, since: at, at, level, message }
     }
 
     /// A component is gone, and with it how it was.
@@ -135,9 +137,16 @@ impl Events {
         self.emit(Event::Notice(notice));
     }
 
-    /// Puts a change into the table; gives what is to be told, if anything, and how the component was before.
-    fn settle(&self, change: StatusChange) -> Option<(StatusChange, Option<Status>)> {
+    /// Tells something of the program as a whole.
+    pub(crate) fn of_program(&self, level: Level, name: &'static str, message: String) {
+        self.emit(Event::Program(ProgramNotice { at: self.clock.wall(), level, name, message }));
+    }
+
+    /// Puts a change into the table; gives what is to be told, if anything, and how the component was before. A status stands since it is heard: of an
+    /// instance that is heard later than it spoke, what it said first does not stand since before it was there.
+    fn settle(&self, mut change: StatusChange) -> Option<(StatusChange, Option<Status>)> {
         let mut kept = self.kept();
+        change.since = self.clock.wall();
         let key = (change.kind, change.component.clone());
         let Some(standing) = kept.table.get_mut(&key) else {
             let at_work = change.status;
@@ -161,9 +170,15 @@ impl Events {
         Some((standing.change.clone(), Some(before)))
     }
 
-    fn hand_on(&self, event: Event, was: Option<Status>) {
+    /// Each event has the moment at which it takes its place among the others.
+    fn hand_on(&self, mut event: Event, was: Option<Status>) {
         log(&event, was);
         let mut kept = self.kept();
+        match &mut event {
+            Event::Status(StatusChange { at, .. })
+            | Event::Notice(Notice { at, .. })
+            | Event::Program(ProgramNotice { at, .. }) => *at = self.clock.wall(),
+        }
         if kept.recent.len() == RECENT {
             kept.recent.pop_front();
         }
@@ -198,6 +213,10 @@ impl EventSink for Events {
                 notice.message = text::shortened(&notice.message, MESSAGE_CHARS);
                 self.hand_on(Event::Notice(notice), None);
             }
+            Event::Program(mut notice) => {
+                notice.message = text::shortened(&notice.message, MESSAGE_CHARS);
+                self.hand_on(Event::Program(notice), None);
+            }
         }
     }
 }
@@ -210,7 +229,7 @@ const fn is_at_work(status: Status) -> bool {
     )
 }
 
-/// Every event is logged here and nowhere else. The message says in plain words what a person must know; the fields say the rest.
+/// Every event of a component is logged here and nowhere else. The message says in plain words what a person must know; the fields say the rest.
 fn log(event: &Event, was: Option<Status>) {
     match event {
         Event::Status(change) => {
@@ -232,6 +251,8 @@ fn log(event: &Event, was: Option<Status>) {
             Level::Warn => warn!(%kind, %component, what, "{name}"),
             Level::Error => error!(%kind, %component, what, "{name}"),
         },
+        // The log has more of it than one line: who tells it logs it.
+        Event::Program(_) => {}
     }
 }
 
@@ -290,6 +311,36 @@ mod tests {
             ("still down", START),
             "the status stands since the first report"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_event_has_the_moment_at_which_it_was_told_and_none_stands_before_an_earlier_one() {
+        let (clock, events) = events();
+        let second = std::time::Duration::from_secs(1);
+        let early = events.change(ComponentKind::Receiver, &id(), Status::Ok, "heard late".to_owned());
+        let told_early = Notice {
+            kind: ComponentKind::Receiver,
+            component: id(),
+            at: clock.wall(),
+            level: Level::Info,
+            name: "test",
+            message: String::new(),
+        };
+        for message in ["down", "still down"] {
+            tokio::time::advance(second).await;
+            events.report(ComponentKind::Receiver, &id(), Status::RecoverableError, message);
+        }
+        tokio::time::advance(second).await;
+        events.report(ComponentKind::Receiver, &id(), Status::Starting, "");
+        events.emit(Event::Status(early));
+        events.emit(Event::Notice(told_early));
+        let moments = |event: &Event| match event {
+            Event::Status(change) => (change.at.since(START).as_secs(), change.since.since(START).as_secs()),
+            Event::Notice(notice) => (notice.at.since(START).as_secs(), 0),
+            Event::Program(notice) => (notice.at.since(START).as_secs(), 0),
+        };
+        let told: Vec<_> = events.recent().iter().map(moments).collect();
+        assert_eq!(told, [(1, 1), (2, 1), (3, 3), (3, 3), (3, 0)]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -125,6 +125,31 @@ pub struct ReloadChanges {
     pub pipelines: Vec<String>,
 }
 
+impl Reload {
+    /// How it went, in a line: the first error with its place, or what it changed.
+    pub fn in_words(&self) -> String {
+        if let Some(error) = first_of(&self.errors) {
+            return error;
+        }
+        let ReloadChanges { kept, replaced, added, removed, pipelines } = &self.changes;
+        let named =
+            [("replaced", replaced), ("added", added), ("removed", removed), ("pipelines that changed", pipelines)];
+        let named = named.into_iter().filter(|(_, names)| !names.is_empty());
+        let mut all: Vec<String> = named.map(|(what, names)| format!("{what}: {}", names.join(", "))).collect();
+        all.push(match self.outcome {
+            ReloadOutcome::Success => format!("{kept} kept"),
+            outcome => outcome.name().to_owned(),
+        });
+        all.extend(first_of(&self.warnings).map(|warning| format!("warning: {warning}")));
+        all.join("; ")
+    }
+}
+
+fn first_of(told: &[String]) -> Option<String> {
+    let (first, others) = told.split_first()?;
+    Some(if others.is_empty() { first.clone() } else { format!("{first} (and {} more)", others.len()) })
+}
+
 impl ReloadChanges {
     /// Whether everything is as it was.
     pub fn is_empty(&self) -> bool {

@@ -50,7 +50,7 @@ pub use memory::{HeldMemory, MemoryLimit, SharedMemory};
 pub use redact::Redactor;
 pub use scope::{Scope, ScopeParts, StopReason};
 pub use state::StateStore;
-pub use status::{Event, EventSink, Level, Notice, Status, StatusChange};
+pub use status::{Event, EventSink, Level, Notice, ProgramNotice, Status, StatusChange};
 pub use tap::{EdgeName, Seen, Tap, Taps, Watched};
 pub use ticks::{Tick, Ticks};
 pub use variables::EnvironmentDefault;

@@ -175,11 +175,13 @@ impl Scope {
 
     /// The same, told as loud as the component says.
     pub fn report_as(&self, status: Status, level: Level, message: impl Into<String>) {
+        let at = self.0.environment.clock.wall();
         self.0.events.emit(Event::Status(StatusChange {
             kind: self.0.kind,
             component: self.0.id.clone(),
             status,
-            since: self.0.environment.clock.wall(),
+            since: at,
+            at,
             level,
             message: message.into(),
         }));

@@ -27,7 +27,7 @@ pub enum Status {
     Stopped,
 }
 
-/// A component's status, since when, and why.
+/// A component's status, since when, and why. The host sets both moments; it tells each event as it hears it, so that none stands before an earlier one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StatusChange {
     /// Which kind of component.
@@ -36,9 +36,12 @@ pub struct StatusChange {
     pub component: ComponentId,
     /// How it is now.
     pub status: Status,
-    /// Since when, on the wall clock, in seconds since the epoch.
+    /// Since when, on the wall clock, in seconds since the epoch: a status that is told again with another message stands since it came.
     #[serde(serialize_with = "seconds")]
     pub since: Timestamp,
+    /// When this was told, on the wall clock, in seconds since the epoch.
+    #[serde(serialize_with = "seconds")]
+    pub at: Timestamp,
     /// How loud it is told; [`Status::level`] unless the component knows better.
     pub level: Level,
     /// Why, for a person; empty where there is nothing to say.
@@ -52,7 +55,7 @@ pub struct Notice {
     pub kind: ComponentKind,
     /// Which component.
     pub component: ComponentId,
-    /// When, on the wall clock, in seconds since the epoch.
+    /// When it was told, on the wall clock, in seconds since the epoch.
     #[serde(serialize_with = "seconds")]
     pub at: Timestamp,
     /// How loud.
@@ -60,6 +63,20 @@ pub struct Notice {
     /// What, short and stable: `tools_not_offered`, `breaker_opened`, `answer_cut`.
     pub name: &'static str,
     /// The same for a person. Text of a server in it is escaped and shortened already.
+    pub message: String,
+}
+
+/// Something that happened to the program as a whole, such as a reload.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProgramNotice {
+    /// When it was told, on the wall clock, in seconds since the epoch.
+    #[serde(serialize_with = "seconds")]
+    pub at: Timestamp,
+    /// How loud.
+    pub level: Level,
+    /// What, short and stable: `config_reloaded`, `config_reload_failed`.
+    pub name: &'static str,
+    /// The same for a person.
     pub message: String,
 }
 
@@ -85,6 +102,8 @@ pub enum Event {
     Status(StatusChange),
     /// Something else happened.
     Notice(Notice),
+    /// Something happened to no single component.
+    Program(ProgramNotice),
 }
 
 /// Where events go. It must not block.

@@ -12,7 +12,7 @@ const LATER: Step = Step::Fail(Retry::Backoff, "unavailable");
 fn statuses(harness: &Harness) -> Vec<(Status, String)> {
     let changes = harness.events().into_iter().filter_map(|event| match event {
         Event::Status(change) => Some((change.status, change.message)),
-        Event::Notice(_) => None,
+        _ => None,
     });
     changes.collect()
 }
@@ -20,7 +20,7 @@ fn statuses(harness: &Harness) -> Vec<(Status, String)> {
 fn notices(harness: &Harness) -> Vec<String> {
     let notices = harness.events().into_iter().filter_map(|event| match event {
         Event::Notice(notice) => Some(format!("{}: {}", notice.name, notice.message)),
-        Event::Status(_) => None,
+        _ => None,
     });
     notices.collect()
 }

@@ -40,7 +40,7 @@ async fn what_waits_for_its_next_attempt_goes_to_the_new_exporter_at_once() {
     assert_eq!((report.counts.sent, report.counts.lost(), *new.shutdown.lock().unwrap()), (6, 0, 1));
     let last = harness.events().into_iter().rev().find_map(|event| match event {
         minicol_plugin::Event::Status(change) => Some(change.status),
-        minicol_plugin::Event::Notice(_) => None,
+        _ => None,
     });
     assert_eq!(last, Some(Status::RecoverableError), "how the new one is, the host says");
 }

@@ -43,6 +43,14 @@ impl Mood {
             Status::PermanentError | Status::FatalError => Self::Bad,
         }
     }
+
+    const fn of_level(level: Level) -> Self {
+        match level {
+            Level::Debug | Level::Info => Self::Good,
+            Level::Warn => Self::Warn,
+            Level::Error => Self::Bad,
+        }
+    }
 }
 
 impl Target {
@@ -168,8 +176,8 @@ impl Seen<'_> {
 fn happened(event: &Event) -> Happened {
     match event {
         Event::Status(change) => Happened {
-            at: change.since.as_seconds(),
-            kind: change.kind,
+            at: change.at.as_seconds(),
+            kind: Some(change.kind),
             id: change.component.to_string(),
             mood: Mood::of(change.status),
             what: change.status.to_string(),
@@ -177,13 +185,17 @@ fn happened(event: &Event) -> Happened {
         },
         Event::Notice(notice) => Happened {
             at: notice.at.as_seconds(),
-            kind: notice.kind,
+            kind: Some(notice.kind),
             id: notice.component.to_string(),
-            mood: match notice.level {
-                Level::Debug | Level::Info => Mood::Good,
-                Level::Warn => Mood::Warn,
-                Level::Error => Mood::Bad,
-            },
+            mood: Mood::of_level(notice.level),
+            what: notice.name.to_owned(),
+            message: notice.message.clone(),
+        },
+        Event::Program(notice) => Happened {
+            at: notice.at.as_seconds(),
+            kind: None,
+            id: "minicol".to_owned(),
+            mood: Mood::of_level(notice.level),
             what: notice.name.to_owned(),
             message: notice.message.clone(),
         },

@@ -13,7 +13,7 @@ mod swap;
 use std::{sync::Arc, time::Duration};
 
 use minicol_config::{Problem, Problems, Severity};
-use minicol_plugin::{CancellationToken, Reload, ReloadChanges, ReloadOutcome, StopReason};
+use minicol_plugin::{CancellationToken, Level, Reload, ReloadChanges, ReloadOutcome, StopReason};
 use minicol_telemetry::{LogLevel, TelemetryConfig};
 use tokio::{
     sync::{Mutex, watch},
@@ -171,6 +171,9 @@ impl Core {
     }
 
     fn told(&self, reload: Reload) -> Reload {
+        if let Some((level, name)) = event(reload.outcome) {
+            self.workshop.events.of_program(level, name, reload.in_words());
+        }
         self.workshop.view.reloaded(reload.clone());
         reload
     }
@@ -182,6 +185,16 @@ impl Core {
 
     fn drain(&self) -> Duration {
         self.host.limits().drain
+    }
+}
+
+/// How loud, and by which name, a reload is told among the events. One that changed nothing is none.
+const fn event(outcome: ReloadOutcome) -> Option<(Level, &'static str)> {
+    match outcome {
+        ReloadOutcome::Success => Some((Level::Info, "config_reloaded")),
+        ReloadOutcome::Unchanged => None,
+        ReloadOutcome::Invalid | ReloadOutcome::Failed => Some((Level::Warn, "config_reload_failed")),
+        ReloadOutcome::Ignored => Some((Level::Info, "config_reload_ignored")),
     }
 }
 

@@ -95,7 +95,10 @@ async fn only_what_changed_restarts() {
     let changes = world.becomes(&GOOD.replace("sink: }", "sink: {endpoint: elsewhere}}")).await;
     assert_eq!((changes.kept, changes.replaced), (2, vec!["exporter sink".to_owned()]));
     pass(0.1).await;
-    assert_eq!(world.since(told), ["sink Starting", "sink OK", "sink closes"]);
+    assert_eq!(
+        world.since(told),
+        ["sink Starting", "sink OK", "config_reloaded: replaced: exporter sink; 2 kept", "sink closes"]
+    );
     pass(3.0).await;
     assert_eq!(world.running.books().accounts.iter().filter(|one| one.kind == ComponentKind::Exporter).count(), 1);
     assert_eq!(edge(&world.running, "to_metrics", "sink").accepted, 4);
@@ -107,7 +110,7 @@ async fn how_a_component_stood_since_when_and_why_stays_until_the_next_instance_
     let ticker = |options: &str| GOOD.replace("ticker: }", &format!("ticker: {{interval: 10s, {options}}}}}"));
     let stands = |world: &World| {
         let all = world.running.events().statuses().into_iter();
-        let of = all.filter(|one| one.kind == ComponentKind::Receiver).last().unwrap();
+        let of = all.filter(|one| one.kind == ComponentKind::Receiver).next_back().unwrap();
         (of.status, of.since, of.message)
     };
     for fails in ["trouble", "pause"] {
@@ -244,7 +247,16 @@ async fn what_does_not_hold_or_start_leaves_everything_as_it_was() {
         assert!(page.contains(line), "{line}\n{page}");
     }
     assert!(page.contains("minicol_config_last_reload_success_timestamp_seconds 1767225600\n"), "{page}");
-    assert!(world.since(told).is_empty(), "{:?}", world.since(told));
+    let said = world.since(told);
+    assert_eq!(said.len(), 3, "nothing but the reloads, each with its place: {said:?}");
+    let expected = [
+        "2:22: unknown key `intervall`",
+        "2:23: receiver `ticker/2` could not be built",
+        "2:23: receiver `ticker/2` could not start",
+    ];
+    for (said, expected) in said.iter().zip(expected) {
+        assert!(said.starts_with(&format!("config_reload_failed: <yaml:>:{expected}")), "{said}");
+    }
     let last = world.running.snapshot().reload.last.unwrap();
     assert_eq!(last.outcome, ReloadOutcome::Failed);
     pass(2.0).await;

@@ -76,6 +76,7 @@ fn told(event: &Event) -> String {
         Event::Status(change) => format!("{} {}: {}", change.component, change.status, change.message),
         Event::Notice(notice) if notice.message.is_empty() => format!("{} {}", notice.component, notice.name),
         Event::Notice(notice) => format!("{} {}: {}", notice.component, notice.name, notice.message),
+        Event::Program(notice) => format!("{}: {}", notice.name, notice.message),
     }
 }
 

@@ -176,7 +176,7 @@ impl Harness {
     pub fn statuses(&self) -> Vec<(Status, String)> {
         let reported = |event: &Event| match event {
             Event::Status(change) => Some((change.status, change.message.clone())),
-            Event::Notice(_) => None,
+            _ => None,
         };
         let mut all: Vec<_> = self.events().iter().filter_map(reported).collect();
         all.dedup();

@@ -59,7 +59,7 @@ fn ten_mib() -> MemoryLimiterConfig {
 fn statuses(harness: &Harness) -> Vec<String> {
     let told = |event: &Event| match event {
         Event::Status(change) => Some(format!("{}: {}", change.status, change.message)),
-        Event::Notice(_) => None,
+        _ => None,
     };
     harness.events().iter().filter_map(told).collect()
 }

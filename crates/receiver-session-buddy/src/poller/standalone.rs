@@ -58,6 +58,8 @@ impl EventSink for Log {
                 Level::Warn => tracing::warn!(receiver = %component, name, reason = message, "noticed"),
                 Level::Error => tracing::error!(receiver = %component, name, reason = message, "noticed"),
             },
+            // There is no program around it.
+            Event::Program(_) => {}
         }
     }
 }

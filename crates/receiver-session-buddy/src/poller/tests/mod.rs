@@ -148,6 +148,7 @@ impl Stage {
         let told = |event: &Event| match event {
             Event::Status(change) => format!("{}: {}", change.status, change.message),
             Event::Notice(notice) => format!("{}: {}", notice.name, notice.message),
+            Event::Program(notice) => panic!("{notice:?}"),
         };
         self.harness.events().iter().map(told).collect()
     }

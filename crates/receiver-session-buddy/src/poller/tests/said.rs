@@ -210,7 +210,7 @@ async fn arguments_that_are_not_sent_are_said_once() {
     stage.run_for(31).await;
     let notices = stage.harness.events().into_iter().filter_map(|event| match event {
         Event::Notice(notice) => Some((notice.level, notice.message)),
-        Event::Status(_) => None,
+        _ => None,
     });
     let expected = [
         (
