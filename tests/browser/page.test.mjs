@@ -200,6 +200,72 @@ test("without its script the page stands as it was, with times", async () => {
   await page.context().close();
 });
 
+test("a reload shows in the open configuration and among the events, and adds to what is drawn without taking away what a person does", async () => {
+  const page = await world.open();
+  const reload = async () => {
+    await page.getByRole("button", { name: "Reload" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Reload" }).click();
+  };
+  await page.getByText("what runs, and where each value was written").click();
+  const setting = (path) => page.locator(".settings tr").filter({ hasText: path });
+  world.write(world.configuration.replace("verbosity: basic", "verbosity: normal"));
+  await reload();
+  await setting("debug::verbosity").getByText("normal").waitFor();
+  const happened = page.locator("#happened tr");
+  await happened.filter({ hasText: "config_reloaded: replaced: exporter debug" }).first().waitFor();
+  await happened.filter({ hasText: "action_done: reload: replaced: exporter debug" }).first().waitFor();
+  world.write(world.configuration.replace("verbosity: basic", "verbosity: loud"));
+  await reload();
+  await happened.filter({ hasText: /config_reload_failed: \S*pipeline\.yaml:8:/ }).first().waitFor();
+
+  await page.getByText("look at what passes an arrow, live").click();
+  const edge = "metrics:mapping->debug";
+  await page.locator("#tap-edge").selectOption(edge);
+  await page.locator("#tap-state").getByText("live").waitFor();
+  await page.getByRole("searchbox").fill("session_buddy.up");
+  await page.evaluate(() => { window.before = true; });
+  const grown = world.configuration
+    .replace("  debug: {verbosity: basic}", "  debug: {verbosity: basic}\n  debug/second: {verbosity: basic}")
+    .replace("exporters: [debug]", "exporters: [debug, debug/second]");
+  world.write(grown);
+  await reload();
+  await node(page, "debug/second").waitFor();
+  assert.equal(await page.evaluate(() => window.before), undefined, "it was drawn anew");
+  await page.locator("#said").getByText("added: exporter debug/second", { exact: false }).waitFor();
+  await page.locator("#tap-state").getByText("live").waitFor();
+  assert.equal(await page.locator("#tap-edge").inputValue(), edge);
+  await page.locator("#tap-shown").getByText("session_buddy", { exact: false }).waitFor();
+  assert.equal(await page.getByRole("searchbox").inputValue(), "session_buddy.up");
+  const rows = page.locator(".series tbody tr");
+  await page.locator("#metrics").scrollIntoViewIfNeeded();
+  await until("what is searched", async () => (await rows.count()) > 0 && (await rows.allInnerTexts()).every((row) => row.includes("session_buddy.up")));
+  assert.equal(await page.locator("#configuration details").evaluate((one) => one.open), true);
+  world.write(world.configuration);
+  await reload();
+  await node(page, "debug/second").waitFor({ state: "detached" });
+  assert.deepEqual(page.wrong.filter((text) => !text.includes("422")), []);
+  await page.context().close();
+});
+
+test("what is read out is read out when it changes, and not each second", async () => {
+  const page = await world.open();
+  await page.evaluate(() => {
+    window.heard = 0;
+    const told = new MutationObserver((changes) => { window.heard += changes.length; });
+    window.verdict = document.querySelector(".verdict");
+    for (const one of [document.getElementById("link"), window.verdict]) told.observe(one, { childList: true, characterData: true, subtree: true });
+  });
+  await new Promise((resolve) => setTimeout(resolve, 3500));
+  assert.equal(await page.evaluate(() => window.heard), 0);
+  await world.act({ kind: "receiver", id: LAPTOP, name: "pause" });
+  await page.locator(".verdict").getByText("1 component paused").waitFor();
+  assert.equal(await page.evaluate(() => window.verdict === document.querySelector(".verdict")), true, "it is the same element");
+  assert.ok((await page.evaluate(() => window.heard)) > 0);
+  await world.act({ kind: "receiver", id: LAPTOP, name: "resume" });
+  await page.getByText("Everything works.").waitFor();
+  await page.context().close();
+});
+
 test("a link to a node is copied", async () => {
   const page = await world.open({ permissions: ["clipboard-read", "clipboard-write"] });
   await node(page, "mapping").getByRole("link", { name: "copy a link" }).click();

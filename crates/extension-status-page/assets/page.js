@@ -3,6 +3,43 @@
 const byId = (id) => document.getElementById(id);
 const link = byId("link");
 
+// --- Where the page has to be loaded anew, what a person was doing goes on. ---
+
+const KEPT = "minicol.kept";
+
+// What the page before kept, once.
+function takeKept() {
+  try {
+    const kept = JSON.parse(sessionStorage.getItem(KEPT));
+    sessionStorage.removeItem(KEPT);
+    return kept || {};
+  } catch {
+    return {};
+  }
+}
+
+const kept = takeKept();
+// How many answers somebody waits for.
+let waiting = 0;
+
+// While a question stands, or an answer is waited for, it is not the time: the next message asks again.
+function redraw() {
+  const ask = byId("ask");
+  if (waiting > 0 || (ask && ask.open)) return;
+  const open = [...document.querySelectorAll("details[open]")].map((one) => one.closest("[id]").id);
+  const said = byId("said");
+  const now = {
+    open,
+    edge: byId("tap-edge").value,
+    q: byId("q") ? byId("q").value : "",
+    focused: document.activeElement ? document.activeElement.id : "",
+    said: said.textContent,
+    bad: said.classList.contains("bad"),
+  };
+  try { sessionStorage.setItem(KEPT, JSON.stringify(now)); } catch { /* then it is not kept */ }
+  location.reload();
+}
+
 // --- Ages: the server tells moments, and this tells how long ago they are, or how long it takes until then. ---
 
 // The server's clock against this one's, in milliseconds.
@@ -65,11 +102,29 @@ function put(id, html) {
   const scrollers = (root) => [root, ...root.querySelectorAll(".scroll")];
   const scrolled = scrollers(old).map((one) => [one.scrollLeft, one.scrollTop]);
   tellAges(fresh);
-  old.replaceWith(fresh);
-  if (open) fresh.querySelectorAll("details").forEach((one) => { one.open = true; });
-  if (at >= 0) ((focused && byId(focused)) || places(fresh)[at] || fresh).focus({ preventScroll: true });
-  scrollers(fresh).forEach((one, nth) => { if (scrolled[nth]) [one.scrollLeft, one.scrollTop] = scrolled[nth]; });
-  if (id === "banner") document.title = `${fresh.querySelector(".sign").textContent} minicol`;
+  const drawn = id === "banner" ? renewed(old, fresh) : fresh;
+  if (drawn === fresh) old.replaceWith(fresh);
+  if (open) drawn.querySelectorAll("details").forEach((one) => { one.open = true; });
+  if (at >= 0) ((focused && byId(focused)) || places(drawn)[at] || drawn).focus({ preventScroll: true });
+  scrollers(drawn).forEach((one, nth) => { if (scrolled[nth]) [one.scrollLeft, one.scrollTop] = scrolled[nth]; });
+  if (id === "banner") document.title = `${drawn.querySelector(".sign").textContent} minicol`;
+}
+
+// The sentence at the top is read out when it changes, and only then: its element stays, and what stands around it is put in anew.
+function renewed(old, fresh) {
+  const [verdict, says] = [old, fresh].map((one) => one.querySelector(".verdict"));
+  if (verdict.innerHTML !== says.innerHTML) verdict.replaceChildren(...says.childNodes);
+  says.remove();
+  [...old.childNodes].filter((one) => one !== verdict).forEach((one) => one.remove());
+  old.className = fresh.className;
+  old.append(...fresh.childNodes);
+  return old;
+}
+
+// As above: what is said again is not said.
+function tellLink(text, className) {
+  if (link.textContent !== text) link.textContent = text;
+  link.className = className;
 }
 
 // What the page is made of. A component that is new, or gone, changes the drawing itself.
@@ -82,10 +137,10 @@ events.onmessage = (message) => {
   const told = JSON.parse(message.data);
   if (layout === null) {
     const all = told.changed.map(({ id }) => id).join(" ");
-    if (parts !== null && parts !== all) { location.reload(); return; }
+    if (parts !== null && parts !== all) { redraw(); return; }
     parts = all;
   } else if (layout !== told.layout) {
-    location.reload();
+    redraw();
     return;
   }
   layout = told.layout;
@@ -95,14 +150,13 @@ events.onmessage = (message) => {
     fetchSeries();
   }
   told.changed.forEach(({ id, html }) => put(id, html));
-  link.textContent = "● live";
-  link.className = "live";
+  if (told.changed.some(({ id }) => id === "reload")) renewSettings();
+  tellLink("● live", "live");
 };
 events.onerror = () => {
   // Who answers next tells everything anew.
   layout = null;
-  link.textContent = "✗ no answer from minicol: what you see is old";
-  link.className = "trouble";
+  tellLink("✗ no answer from minicol: what you see is old", "trouble");
   document.title = "✗ minicol";
 };
 
@@ -134,6 +188,25 @@ if (metrics) {
   search.addEventListener("input", fetchSeries);
 }
 
+// --- The running configuration: it changes with a reload, and is fetched anew while it is open. ---
+
+const configuration = document.querySelector("#configuration details");
+let settingsOld = false;
+
+async function renewSettings() {
+  settingsOld = true;
+  if (!configuration.open) return;
+  settingsOld = false;
+  try {
+    const answer = await fetch("settings");
+    if (answer.ok) put("settings", await answer.text());
+  } catch {
+    settingsOld = true;
+  }
+}
+
+configuration.addEventListener("toggle", () => { if (settingsOld) renewSettings(); });
+
 // --- Links, and actions: each is asked once. ---
 
 const said = byId("said");
@@ -148,6 +221,7 @@ function say(text, bad) {
 
 async function act(button) {
   say(`${button.label} …`, false);
+  waiting += 1;
   try {
     const headers = { "content-type": "application/json", "x-requested-by": "status_page" };
     const answer = await fetch(button.url, { method: "POST", headers, body: button.body });
@@ -156,6 +230,7 @@ async function act(button) {
   } catch {
     say(`✗ ${button.label}: no answer from minicol`, true);
   }
+  waiting -= 1;
 }
 
 document.addEventListener("click", (click) => {
@@ -180,3 +255,13 @@ document.addEventListener("click", (click) => {
   ask.showModal();
   byId("ask-no").focus();
 });
+
+// --- What was kept. What passes an arrow is its own script's. ---
+
+if (search && kept.q) search.value = kept.q;
+(kept.open || []).map(byId).forEach((place) => {
+  const panel = place && place.id !== "tap-panel" && place.querySelector("details");
+  if (panel) panel.open = true;
+});
+if (kept.focused && byId(kept.focused)) byId(kept.focused).focus({ preventScroll: true });
+if (kept.said) say(kept.said, kept.bad);

@@ -7,6 +7,8 @@
   // How much is kept to look back at, in characters.
   const MOST = 100000;
   let looking = null;
+  // What was chosen before the page was loaded anew.
+  let wanted = kept.edge || "";
 
   function stop() {
     if (looking) looking.abort();
@@ -29,7 +31,8 @@
       const answer = await fetch("api/v1/tap");
       if (!answer.ok) { choice.disabled = true; state.textContent = await refusal(answer); return; }
       choice.disabled = false;
-      const chosen = choice.value;
+      const chosen = wanted || choice.value;
+      wanted = "";
       const options = (await answer.json()).map((edge) => {
         const option = document.createElement("option");
         option.value = `${edge.pipeline}:${edge.from}->${edge.to}`;
@@ -87,4 +90,5 @@
   choice.addEventListener("change", look);
   choice.addEventListener("focus", list);
   window.addEventListener("pagehide", stop);
+  if ((kept.open || []).includes(panel.id)) panel.open = true;
 })();

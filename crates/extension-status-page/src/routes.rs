@@ -52,6 +52,7 @@ pub(crate) fn router(watch: Arc<Watch>, tap: Router, stop: CancellationToken) ->
     Router::new()
         .route("/", get(move || async move { whole(&page) }))
         .route("/series", get(series).with_state(Arc::clone(&live)))
+        .route("/settings", get(settings).with_state(Arc::clone(&live)))
         .route("/live", get(move || async move { changes(&live, stop) }))
         .route("/page.css", asset("text/css; charset=utf-8", STYLE))
         .route("/page.js", asset("text/javascript; charset=utf-8", SCRIPT))
@@ -98,6 +99,12 @@ async fn series(State(watch): State<Arc<Watch>>, Query(search): Query<Search>) -
         Some(Err(error)) => undrawn(&error),
         None => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+/// The running configuration, for the page.
+async fn settings(State(watch): State<Arc<Watch>>) -> Response {
+    let html = views::settings(&watch.host().settings());
+    html.map_or_else(|error| undrawn(&error), |html| Html(html).into_response())
 }
 
 fn undrawn(error: &askama::Error) -> Response {

@@ -133,11 +133,16 @@ pub(crate) fn page(
         targets: model.targets.iter().map(card).collect::<Result<_, _>>()?,
         extensions: model.extensions.iter().map(node).collect::<Result<_, _>>()?,
         events: EventsView { events: &model.events }.render()?,
-        settings: SettingsView { settings }.render()?,
+        settings: self::settings(settings)?,
         series,
         reload: reload(&model.program.reload, acts)?,
     };
     page.render()
+}
+
+/// The running configuration. It is fetched when it has changed and somebody looks at it.
+pub(crate) fn settings(settings: &[Setting]) -> Result<String, askama::Error> {
+    SettingsView { settings }.render()
 }
 
 /// Every part that may change while somebody looks.
