@@ -109,8 +109,8 @@ async fn only_what_changed_restarts() {
 async fn how_a_component_stood_since_when_and_why_stays_until_the_next_instance_tells_if_that_one_knows_the_far_end() {
     let ticker = |options: &str| GOOD.replace("ticker: }", &format!("ticker: {{interval: 10s, {options}}}}}"));
     let stands = |world: &World| {
-        let all = world.running.events().statuses().into_iter();
-        let of = all.filter(|one| one.kind == ComponentKind::Receiver).next_back().unwrap();
+        let all = world.running.events().statuses();
+        let of = all.into_iter().rfind(|one| one.kind == ComponentKind::Receiver).unwrap();
         (of.status, of.since, of.message)
     };
     for fails in ["trouble", "pause"] {
