@@ -158,8 +158,10 @@ impl Health {
     ) {
         let mut state = self.state();
         let now = self.scope.load().clock().monotonic();
-        let known = state.losses.len();
-        let key = (signal, if known < MAX_TOLD { reason } else { "other" }.to_owned());
+        let mut key = (signal, reason.to_owned());
+        if state.losses.len() >= MAX_TOLD && !state.losses.contains_key(&key) {
+            "other".clone_into(&mut key.1);
+        }
         let loss = state.losses.entry(key).or_default();
         loss.untold += items;
         if loss.told.is_none_or(|told| now.saturating_sub(told) >= TELL_AGAIN) {

@@ -22,7 +22,7 @@ pub(crate) struct Counted {
 }
 
 /// Opening a damaged store repairs some of it: so much of that fits into memory.
-const REPAIRS: usize = 32 * 1024 * 1024;
+const MAX_REPAIRS: usize = 32 * 1024 * 1024;
 const PAGE: usize = 4096;
 /// So many queues are named in a message.
 const NAMED: usize = 10;
@@ -147,7 +147,7 @@ impl StorageBackend for Overlay {
         for (number, within, part) in parts(offset, data.len()) {
             let below = over.below;
             if !over.pages.contains_key(&number) {
-                if over.pages.len() * PAGE >= REPAIRS {
+                if over.pages.len() * PAGE >= MAX_REPAIRS {
                     return Err(io::ErrorKind::OutOfMemory.into());
                 }
                 let page = self.page(number, below)?;
@@ -203,9 +203,9 @@ mod tests {
     #[test]
     fn repairs_take_no_more_memory_than_they_may() {
         let overlay = Overlay::over(Box::new(InMemoryBackend::new())).unwrap();
-        overlay.set_len(2 * REPAIRS as u64).unwrap();
-        overlay.write(0, &vec![1; REPAIRS]).unwrap();
-        assert!(overlay.write(REPAIRS as u64, &[1]).is_err());
+        overlay.set_len(2 * MAX_REPAIRS as u64).unwrap();
+        overlay.write(0, &vec![1; MAX_REPAIRS]).unwrap();
+        assert!(overlay.write(MAX_REPAIRS as u64, &[1]).is_err());
         overlay.write(0, &[1]).unwrap();
     }
 

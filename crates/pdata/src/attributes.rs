@@ -272,3 +272,19 @@ impl From<f64> for AttributeValue {
         Self::Double(value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::common::v1::ArrayValue;
+
+    use super::*;
+
+    #[test]
+    fn what_nests_too_deep_in_an_attribute_is_shown_as_null() {
+        let nested = (0..200).fold(Value::BoolValue(true), |inner, _| {
+            Value::ArrayValue(ArrayValue { values: vec![AnyValue { value: Some(inner) }] })
+        });
+        let shown = to_json(&nested, 0).to_string();
+        assert_eq!(shown, format!("{}null{}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1)));
+    }
+}

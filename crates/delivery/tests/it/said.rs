@@ -69,6 +69,42 @@ async fn losses_are_told_by_their_exact_number_at_most_once_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_very_many_kinds_of_loss_some_are_told_by_name_and_all_are_counted() {
+    let harness = Harness::default();
+    let kind = |number: usize| Step::Fail(Retry::Never, format!("kind-{number}").leak());
+    let script = Script::new((0..40).map(kind).chain([kind(0)]));
+    let delivery = start(&harness, &script, steady());
+    for _ in 0..41 {
+        delivery.consumer().consume(points(2)).await.unwrap();
+        settle().await;
+    }
+    delivery.drain(in_seconds(1)).await;
+    let told = notices(&harness);
+    let first = |name: &str| told.iter().filter(|line| line.starts_with(name)).count();
+    assert_eq!(first("items_lost: "), 33, "32 by name, and the first of all others: {told:#?}");
+    assert!(
+        told.contains(&"items_lost_more: 14 more metric points lost or refused, reason other".to_owned()),
+        "{told:#?}"
+    );
+    assert!(
+        told.contains(&"items_lost_more: 2 more metric points lost or refused, reason kind-0".to_owned()),
+        "{told:#?}"
+    );
+    assert_eq!((delivery.counts().lost(), delivery.counts().failed["other"]), (82, 16));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_very_long_message_of_an_exporter_is_cut() {
+    let harness = Harness::default();
+    let script = Script::new([Step::Fail(Retry::Never, "x".repeat(5_000).leak())]);
+    let delivery = start(&harness, &script, steady());
+    delivery.consumer().consume(points(1)).await.unwrap();
+    settle().await;
+    let told = statuses(&harness);
+    assert!(told[0].1.chars().count() <= 601 && told[0].1.ends_with('…'), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_recovery_says_what_was_lost_meanwhile() {
     let harness = Harness::default();
     let script = Script::new([Step::Fail(Retry::Never, "invalid"), Step::Take]);

@@ -10,7 +10,10 @@ use std::{
 use minicol_plugin::{config::GoDuration, storage::Held, testing::Harness};
 
 use super::{Disk, Life, all, config, own_folder, payload, push};
-use crate::{CompactionConfig, FileStorageConfig, Fsync};
+use crate::{
+    CompactionConfig, FileStorageConfig, Fsync,
+    place::{Place, System},
+};
 
 #[tokio::test]
 async fn what_was_stored_is_there_in_the_next_life_oldest_first_and_ids_go_on() {
@@ -247,6 +250,17 @@ async fn no_record_in_quarantine_takes_the_place_of_another() {
         assert!(record.ends_with(&payload(number, 100)), "{name}");
     }
     assert_eq!(std::fs::read_dir(folder.path().join("quarantine")).unwrap().count(), 6);
+}
+
+#[test]
+fn of_one_queue_and_id_so_many_records_are_kept_in_quarantine() {
+    let folder = own_folder();
+    let place = Place::take(folder.path(), Arc::new(System)).unwrap();
+    for number in 0..100_u8 {
+        assert!(place.quarantine("q", 7, &[number]).unwrap().is_some());
+    }
+    assert_eq!(place.quarantine("q", 7, b"one more").unwrap(), None);
+    assert!(place.quarantine("q", 8, b"another").unwrap().is_some());
 }
 
 #[tokio::test]

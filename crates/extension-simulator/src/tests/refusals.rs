@@ -109,3 +109,17 @@ async fn each_odd_request_is_answered_as_recorded() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn too_many_sessions_and_too_long_requests_are_refused() {
+    let (harness, _simulator) = started(SimulatorConfig::default()).await;
+    let nobody = Client { harness: &harness, session: None };
+    for number in 0..=256 {
+        let params =
+            json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}});
+        let (status, _, text) = nobody.send(Method::POST, &[], &rpc("initialize", &params)).await;
+        assert_eq!(status, if number < 256 { 200 } else { 503 }, "{text}");
+    }
+    let long = json!("x".repeat(1 << 20));
+    assert_eq!(nobody.send(Method::POST, &[], &long).await.0, 413);
+}

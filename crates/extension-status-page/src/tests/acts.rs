@@ -116,3 +116,12 @@ async fn another_page_can_ask_for_nothing() {
     assert!(asked.0.lock().unwrap().is_empty());
     running.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_longer_than_any_action_is_refused() {
+    let (running, asked) = steered(true).await;
+    let long = format!("{PAUSE}{}", " ".repeat(16 * 1024));
+    assert_eq!(running.post("/api/v1/actions", &OWN, &long).await.0, 413);
+    assert!(asked.0.lock().unwrap().is_empty());
+    running.end().await;
+}

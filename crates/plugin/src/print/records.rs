@@ -135,6 +135,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn so_many_lines_of_a_batch_are_printed_and_it_shows_that_there_are_more() {
+        let records: Vec<_> = (0..1_000).map(|number| json!({"severityText": format!("S{number}")})).collect();
+        let request = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]});
+        let shown = logs(&Logs::from_json(request.to_string().as_bytes()).unwrap(), Verbosity::Detailed);
+        assert_eq!(shown.lines().count(), MAX_LINES + 2);
+        assert!(shown.ends_with("  …\n"));
+    }
+
+    #[test]
     fn a_log_record_and_a_span_are_a_line_each() {
         let request = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [{
             "timeUnixNano": "1767268800000000000", "severityText": "WARN",
