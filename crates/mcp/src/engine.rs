@@ -25,7 +25,7 @@ pub(crate) enum Over<'a> {
     /// A session: the attempt is one request, and has one span.
     Session(Option<&'a Session>),
     /// None yet: the messages that make one have a span each.
-    Handshake(&'a Handshake),
+    Handshake(&'a Handshake<'a>),
 }
 
 /// One MCP server, without policies.
@@ -171,7 +171,7 @@ impl Engine {
     }
 
     async fn connect(&self, cycle: &Cycle) -> Result<Arc<Session>, Failure> {
-        let handshake = Handshake::of(&self.operations);
+        let handshake = Handshake::new(&self.operations);
         let (number, probe) = {
             let mut known = self.state.lock();
             (known.next_session_number(), known.probe_is_due(cycle.tick, &self.settings))

@@ -1,12 +1,9 @@
-//! One session with one server. rmcp leads the handshake, and its types are what is sent; what is asked afterwards goes straight over the link.
+//! One session with one server. What is sent is made of rmcp's types.
 
 use std::{
     borrow::Cow,
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicI64, Ordering},
     time::Duration,
 };
 
@@ -16,25 +13,20 @@ use minicol_plugin::{
     trace::{current_trace_context, set_on_current},
 };
 use opentelemetry::KeyValue;
-use rmcp::{
-    ClientLifecycleMode, ClientServiceExt,
-    model::{
-        CallToolRequest, CallToolRequestParams, CancelledNotification, CancelledNotificationParam, ClientCapabilities,
-        ClientConfig, ClientJsonRpcMessage, ClientNotification, ClientRequest, GetMeta, Implementation,
-        ListToolsRequest, PaginatedRequestParams, PingRequest, ProtocolVersion, RequestId, RequestMetaObject,
-    },
-    service::ClientInitializeError,
-    transport::{
-        common::client_side_sse::NeverRetry,
-        streamable_http_client::{StreamableHttpClientTransport, StreamableHttpClientTransportConfig},
-    },
+use rmcp::model::{
+    CallToolRequest, CallToolRequestParams, CancelledNotification, CancelledNotificationParam, Extensions,
+    ListToolsRequest, PaginatedRequestParams, PingRequest, RequestId, RequestMetaObject,
 };
+use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
 use crate::{
     Cause,
-    transport::{Envelope, Greeter, Handshake, Heads, Link, carry, known},
+    transport::{
+        Envelope, Handshake, Heads, Link, Met, carry, carrying, encoded_notification, encoded_request, introduction,
+        known,
+    },
 };
 
 /// How many calls go out at once on one session; the others wait within their time.
@@ -73,48 +65,19 @@ impl Session {
     /// Connects. With `probe`, asks first whether the server speaks without sessions (2026-07-28), for so long; initializes where it does not.
     pub(crate) async fn connect(
         link: Link,
-        spans: &Handshake,
+        handshake: &Handshake<'_>,
         number: u64,
         probe: Option<Duration>,
     ) -> Result<Self, Cause> {
-        let greeter = Greeter::new(&link, spans, probe.unwrap_or_default());
-        let unfinished = greeter.unfinished();
-        let client = ClientConfig::new(ClientCapabilities::default(), ourselves())
-            .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE);
-        let mut config = StreamableHttpClientTransportConfig::with_uri("mcp");
-        config.retry_config = Arc::new(NeverRetry::default());
-        config.reinit_on_expired_session = false;
-        let lifecycle = if probe.is_some() {
-            let preferred_versions = vec![ProtocolVersion::NO_INITIALIZE];
-            ClientLifecycleMode::Auto { preferred_versions, legacy_version: None }
-        } else {
-            ClientLifecycleMode::Initialize
-        };
-        let transport = StreamableHttpClientTransport::with_client(greeter.clone(), config);
-        // Dropped at the end: rmcp's part is over.
-        let running = client
-            .serve_with_lifecycle(transport, lifecycle)
-            .await
-            .map_err(|error| initialize_cause(error, &greeter))?;
-        if let Some(cause) = greeter.last_failure() {
-            if matches!(cause, Cause::SessionLost(_)) {
-                link.without_farewell();
-            }
-            return Err(cause);
-        }
-        let heads = unfinished.done().ok_or(Cause::Cancelled)?;
-        let info = running.peer().peer_info();
-        let server = info.as_ref().and_then(|info| info.server_info.as_ref());
-        let version = info.as_ref().map(|info| &info.protocol_version);
-        let without = version.filter(|version| !version.has_initialize());
+        let Met { server, heads } = handshake.meet(&link, probe).await?;
+        let version = server.protocol_version;
+        let initialized = version.has_initialize();
         Ok(Self {
             number,
-            initialized: without.is_none(),
-            protocol_version: known(version),
-            server: server.map(|server| foreign(&format!("{} {}", server.name, server.version))),
-            introduction: without.map(|version| {
-                RequestMetaObject::with_client_context(version.clone(), ourselves(), ClientCapabilities::default())
-            }),
+            initialized,
+            protocol_version: known(&version),
+            server: server.server_info.map(|server| foreign(&format!("{} {}", server.name, server.version))),
+            introduction: (!initialized).then(|| introduction(version)),
             link,
             heads,
             next_id: AtomicI64::new(FIRST_ID),
@@ -126,13 +89,15 @@ impl Session {
     /// Asks for one page of the tools.
     pub(crate) async fn list_tools(&self, cursor: Option<String>) -> Result<Value, Cause> {
         let params = cursor.map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
-        let request = ListToolsRequest { params, ..ListToolsRequest::default() };
-        self.request(ClientRequest::ListToolsRequest(request), Vec::new()).await
+        let heads = self.heads_of("tools/list", None, Vec::new());
+        let of = |extensions| ListToolsRequest { params, extensions, ..ListToolsRequest::default() };
+        self.request(of, &heads, true).await
     }
 
     /// Asks whether the server is there.
     pub(crate) async fn ping(&self) -> Result<(), Cause> {
-        match self.request(ClientRequest::PingRequest(PingRequest::default()), Vec::new()).await {
+        let heads = self.heads_of("ping", None, Vec::new());
+        match self.request(|extensions| PingRequest { extensions, ..PingRequest::default() }, &heads, true).await {
             // A server that knows no ping is there as well.
             Ok(_) | Err(Cause::Rpc { .. }) => Ok(()),
             Err(cause) => Err(cause),
@@ -147,7 +112,13 @@ impl Session {
         heads: Vec<(HeaderName, String)>,
     ) -> Result<Value, Cause> {
         let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
-        self.request(ClientRequest::CallToolRequest(CallToolRequest::new(params)), heads).await
+        let heads = self.heads_of("tools/call", Some(tool), heads);
+        let of = |extensions| {
+            let mut request = CallToolRequest::new(params);
+            request.extensions = extensions;
+            request
+        };
+        self.request(of, &heads, false).await
     }
 
     /// What the server calls it, where it says so.
@@ -181,43 +152,43 @@ impl Session {
         self.link.farewell(&self.heads).await;
     }
 
-    async fn request(&self, mut request: ClientRequest, params: Vec<(HeaderName, String)>) -> Result<Value, Cause> {
-        let heads = self.heads_of(&request, params);
-        let is_call = matches!(request, ClientRequest::CallToolRequest(_));
-        if let Some(introduction) = &self.introduction {
-            request.get_meta_mut().clone_from(introduction);
-        }
+    /// Sends a request and reads the reply; `more` where another request will follow at once.
+    async fn request<R: Serialize>(
+        &self,
+        request: impl FnOnce(Extensions) -> R,
+        heads: &Heads,
+        more: bool,
+    ) -> Result<Value, Cause> {
+        let mut meta = self.introduction.clone().unwrap_or_default();
         if let Some(context) = current_trace_context() {
-            carry(&context, request.get_meta_mut());
+            carry(&context, &mut meta);
         }
         let id = RequestId::Number(self.next_id.fetch_add(1, Ordering::Relaxed));
         set_on_current(|| [KeyValue::new("jsonrpc.request.id", id.to_string())]);
-        let body = encoded(&ClientJsonRpcMessage::request(request, id.clone()))?;
+        let body = encoded_request(id.clone(), request(carrying(meta)))?;
+        self.exchange(id, body, heads, more).await
+    }
+
+    async fn exchange(&self, id: RequestId, body: Vec<u8>, heads: &Heads, more: bool) -> Result<Value, Cause> {
         let _room = self.room.acquire().await.map_err(|_| Cause::Cancelled)?;
         let mut pending = Pending { session: self, id: Some(id.clone()) };
-        let asked = if is_call {
-            self.link.ask(&id, body.into(), &heads).await
+        let asked = if more {
+            self.link.ask_first(&id, body.into(), heads).await
         } else {
-            self.link.ask_first(&id, body.into(), &heads).await
+            self.link.ask(&id, body.into(), heads).await
         };
         pending.id = None;
-        let result = asked.and_then(|envelope| match envelope {
-            Envelope::Result(result) => Ok(result),
-            Envelope::Error { code, message } => Err(Cause::Rpc { code, message }),
-        });
+        let result = asked.and_then(Envelope::result);
         self.replied.store(result.as_ref().err().is_none_or(Cause::is_reply), Ordering::Relaxed);
         result
     }
 
-    fn heads_of(&self, request: &ClientRequest, params: Vec<(HeaderName, String)>) -> Cow<'_, Heads> {
+    /// What goes with a request: where the server was not initialized, also what it asks for.
+    fn heads_of(&self, method: &str, name: Option<&str>, params: Vec<(HeaderName, String)>) -> Cow<'_, Heads> {
         if self.initialized {
             return Cow::Borrowed(&self.heads);
         }
-        let name = match request {
-            ClientRequest::CallToolRequest(call) => Some(&*call.params.name),
-            _ => None,
-        };
-        Cow::Owned(self.heads.naming(request.method(), name, params))
+        Cow::Owned(self.heads.naming(method, name, params))
     }
 }
 
@@ -238,31 +209,11 @@ impl Drop for Pending<'_> {
             return;
         }
         let params = CancelledNotificationParam::new(Some(id), Some("no answer in time".to_owned()));
-        let notification = ClientNotification::CancelledNotification(CancelledNotification::new(params));
-        let Ok(body) = encoded(&ClientJsonRpcMessage::notification(notification)) else { return };
+        let Ok(body) = encoded_notification(CancelledNotification::new(params)) else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (link, heads) = (session.link.clone(), session.heads.clone());
             runtime.spawn(tokio::time::timeout(CANCEL_TIMEOUT, async move { link.tell(body.into(), &heads).await }));
         }
-    }
-}
-
-fn ourselves() -> Implementation {
-    Implementation::new("minicol", env!("CARGO_PKG_VERSION"))
-}
-
-fn encoded(message: &ClientJsonRpcMessage) -> Result<Vec<u8>, Cause> {
-    serde_json::to_vec(message).map_err(|error| Cause::Malformed(error.to_string()))
-}
-
-fn initialize_cause(error: ClientInitializeError, greeter: &Greeter) -> Cause {
-    match (greeter.last_failure(), error) {
-        (Some(cause), _) => cause,
-        (None, ClientInitializeError::JsonRpcError(error)) => {
-            Cause::Rpc { code: error.code.0, message: foreign(&error.message) }
-        }
-        (None, ClientInitializeError::Cancelled) => Cause::Cancelled,
-        (None, other) => Cause::Malformed(foreign(&other.to_string())),
     }
 }
 

@@ -17,18 +17,12 @@ const NAME: HeaderName = HeaderName::from_static("mcp-name");
 pub(crate) struct Heads(HeaderMap);
 
 impl Link {
-    /// Those of a session, or of none yet; `protocol` as rmcp says.
-    pub(super) fn heads<'a>(
-        &self,
-        protocol: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
-        session: Option<HeaderValue>,
-    ) -> Heads {
+    /// Those of a session, or of none yet; `protocol` names the version, where one is agreed on.
+    pub(super) fn heads(&self, protocol: Option<(HeaderName, HeaderValue)>, session: Option<HeaderValue>) -> Heads {
         let mut headers = self.0.server.headers.clone();
         headers.remove(header::CONTENT_LENGTH); // the client knows it better
         headers.remove(header::TRANSFER_ENCODING);
-        for (name, value) in protocol {
-            headers.insert(name.clone(), value.clone());
-        }
+        headers.extend(protocol);
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(session) = session {
@@ -46,7 +40,11 @@ impl Heads {
 
     /// What the server calls it.
     pub(crate) fn session(&self) -> Option<&str> {
-        self.0.get(SESSION_ID)?.to_str().ok()
+        self.session_value()?.to_str().ok()
+    }
+
+    pub(super) fn session_value(&self) -> Option<&HeaderValue> {
+        self.0.get(SESSION_ID)
     }
 
     /// The same for one request, with the headers that say what it is (SEP-2243, from 2026-07-28 on).

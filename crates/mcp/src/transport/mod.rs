@@ -1,10 +1,9 @@
-//! One session's way to its server, over the HTTP client that targets share. rmcp leads the handshake ([`Greeter`]); every request after it is one
-//! exchange of ours ([`Link::ask`]): a POST, and the one reply to it.
+//! One session's way to its server, over the HTTP client that targets share. Every request, those of the handshake included, is one exchange: a POST, and the
+//! one reply to it.
 
 mod answers;
 mod events;
 mod exchange;
-mod greeter;
 mod handshake;
 mod heads;
 mod reply;
@@ -27,8 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::exchange::Outgoing;
 pub(crate) use self::{
-    greeter::Greeter,
-    handshake::{Handshake, carry, known},
+    handshake::{Handshake, Met, carry, carrying, encoded_notification, encoded_request, introduction, known},
     heads::Heads,
     reply::Envelope,
 };

@@ -30,6 +30,16 @@ pub(crate) enum Envelope {
     Error { code: i32, message: String },
 }
 
+impl Envelope {
+    /// The result, or the server's own error.
+    pub(crate) fn result(self) -> Result<Value, Cause> {
+        match self {
+            Self::Result(result) => Ok(result),
+            Self::Error { code, message } => Err(Cause::Rpc { code, message }),
+        }
+    }
+}
+
 /// How far a stream was read.
 struct Progress {
     last_id: Option<String>,
