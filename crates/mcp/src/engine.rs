@@ -79,13 +79,18 @@ impl Engine {
     }
 
     /// Makes the session anew after `lost` was lost: one flight for all tools, once per cycle; `None` where that has been.
-    pub(crate) async fn remake_session(&self, cycle: &Cycle, lost: &Session) -> Result<Option<Arc<Session>>, Failure> {
+    pub(crate) async fn remake_session(
+        &self,
+        cycle: &Cycle,
+        lost: &Session,
+        why: &Cause,
+    ) -> Result<Option<Arc<Session>>, Failure> {
         let mut remade = cycle.remade.lock().await;
         if let Some(made) = &*remade {
             let session = made.clone()?;
             return Ok((session.number != lost.number).then_some(session));
         }
-        self.let_go(lost);
+        self.let_go(lost, why);
         if !cycle.take_remake() {
             return Ok(None);
         }
@@ -161,7 +166,7 @@ impl Engine {
         if !matches!(failure.cause(), Cause::SessionLost(_)) {
             return Err(failure);
         }
-        self.let_go(&session);
+        self.let_go(&session, failure.cause());
         if !cycle.take_remake() {
             return Err(failure.without_session());
         }
@@ -192,26 +197,33 @@ impl Engine {
         Ok(session)
     }
 
-    /// Lists the tools where that is due. Where it is not, and none will be called either, a ping tells whether the target is there.
+    /// Lists the tools where that is due. Where it is not, and none will be called either, a ping tells whether the target is there; servers without
+    /// sessions know none, and are asked for the list.
     async fn list_or_ping(&self, session: &Session, cycle: &Cycle) -> Result<(), Failure> {
         if self.pings(session, cycle) {
             let asked = Box::pin(session.ping());
             let over = Over::Session(Some(session));
             return self.attempt(cycle, &Step::Ping, self.settings.timeout, over, asked).await;
         }
-        if self.list_is_due(session, cycle) { self.list_tools(session, cycle).await } else { Ok(()) }
+        if !cycle.calls_tools || self.list_is_due(session, cycle) {
+            return self.list_tools(session, cycle).await;
+        }
+        Ok(())
     }
 
     fn pings(&self, session: &Session, cycle: &Cycle) -> bool {
-        !cycle.calls_tools && !self.list_is_due(session, cycle)
+        session.initialized && !cycle.calls_tools && !self.list_is_due(session, cycle)
     }
 
     fn list_is_due(&self, session: &Session, cycle: &Cycle) -> bool {
         self.state.lock().list_is_due(session.number, cycle.tick, &self.settings)
     }
 
-    fn let_go(&self, lost: &Session) {
-        lost.mark_lost();
+    /// A session that the server may still know is ended politely.
+    fn let_go(&self, lost: &Session, why: &Cause) {
+        if why.is_forgotten_session() {
+            lost.mark_lost();
+        }
         let mut known = self.state.lock();
         known.drop_session(lost.number);
         if !lost.has_id() {

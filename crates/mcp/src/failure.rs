@@ -1,6 +1,7 @@
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use minicol_plugin::text::foreign;
+use rmcp::model::ErrorCode;
 
 use crate::Class;
 
@@ -108,6 +109,11 @@ pub enum Cause {
         /// The server's message.
         message: String,
     },
+    /// The server answers `initialize` with a protocol version that is not known, or has no `initialize`. Holds that version.
+    #[error(
+        "the server answers initialize with protocol version {0}, which minicol does not speak: it speaks 2024-11-05 to 2025-11-25 so; update the server, or minicol"
+    )]
+    Version(String),
     /// A reply that is not what the protocol says: bad JSON, another content type, another id, 202 or nothing at all.
     #[error("{0}: is this the endpoint of an MCP server (often .../mcp)?")]
     Malformed(String),
@@ -188,6 +194,7 @@ impl Cause {
             Self::Status { .. }
             | Self::Redirect { .. }
             | Self::Rpc { .. }
+            | Self::Version(_)
             | Self::Malformed(_)
             | Self::TooLarge(_)
             | Self::TooDense(_)
@@ -210,7 +217,7 @@ impl Cause {
             Self::ProxyAuth(_) => "407".into(),
             Self::SessionLost(then) => then.error_type(),
             Self::TooLarge(_) | Self::TooDense(_) => "response_too_large".into(),
-            Self::Malformed(_) | Self::Unusable(_) => "invalid_response".into(),
+            Self::Version(_) | Self::Malformed(_) | Self::Unusable(_) => "invalid_response".into(),
             Self::Tool(_) => "tool_error".into(),
             Self::Unreachable(_) | Self::Lost(_) | Self::Proxy(_) => "unavailable".into(),
             Self::TimedOut(_) | Self::CutAtCycleEnd => "timeout".into(),
@@ -247,12 +254,21 @@ impl Cause {
     }
 
     /// What it is of a session without an id that was made in an earlier cycle: the server may be of another kind by now, which wants a session
-    /// (400, 404; 422 of older servers on rmcp) or another protocol version (400). A 401 is about the token there.
+    /// (400, 404; 422 of older servers on rmcp) or another protocol version (400). A 401 is about the token there, and a JSON-RPC error to the very
+    /// request about that, but for the one that names versions.
     pub(crate) fn of_another_kind(self) -> Self {
         match self {
             Self::Status { status: 400 | 404 | 422, .. } => Self::SessionLost(Box::new(self)),
+            Self::Rpc { code, .. } if code == ErrorCode::UNSUPPORTED_PROTOCOL_VERSION.0 => {
+                Self::SessionLost(Box::new(self))
+            }
             other => other,
         }
+    }
+
+    /// Whether the server has forgotten the session that is lost, as MCP says it (404). Other refusals may be of something else.
+    pub(crate) fn is_forgotten_session(&self) -> bool {
+        matches!(self, Self::SessionLost(then) if matches!(**then, Self::Status { status: 404, .. } | Self::Rpc { .. }))
     }
 
     /// What it is where a new session does not help.

@@ -25,7 +25,6 @@ use crate::{
     Cause,
     transport::{
         Envelope, Handshake, Heads, Link, Met, carry, carrying, encoded_notification, encoded_request, introduction,
-        known,
     },
 };
 
@@ -40,7 +39,7 @@ const FIRST_ID: i64 = 16;
 pub(crate) struct Session {
     /// Tells sessions of one target apart.
     pub(crate) number: u64,
-    /// The protocol version agreed on: one that is known, or `other`.
+    /// The protocol version agreed on.
     pub(crate) protocol_version: String,
     /// Name and version of the server, escaped and shortened.
     pub(crate) server: Option<String>,
@@ -75,7 +74,7 @@ impl Session {
         Ok(Self {
             number,
             initialized,
-            protocol_version: known(&version),
+            protocol_version: version.to_string(),
             server: server.server_info.map(|server| foreign(&format!("{} {}", server.name, server.version))),
             introduction: (!initialized).then(|| introduction(version)),
             link,

@@ -118,22 +118,36 @@ async fn asked(call: Call, inner: impl Inner<Failure>) -> Result<Answer, Failure
     way.ask(&tool, arguments, &Caller { call, inner }).await
 }
 
-/// Gives the call its session. A lost one is made anew once per cycle, and the call repeated on it.
+/// Gives the call its session. A lost one is made anew once per cycle, and the call repeated on it; not for a tool that a new one did not help before.
 async fn on_a_session(core: Arc<Engine>, mut call: Call, inner: impl Inner<Failure>) -> Result<Answer, Failure> {
+    let tool = Arc::clone(&call.tool);
     let session = core.session_of(&call.cycle)?;
     call.session = Some(Arc::clone(&session));
     let failure = match Box::pin(inner.clone().oneshot(call.clone())).await {
         Err(failure) if matches!(failure.cause(), Cause::SessionLost(_)) => failure,
-        result => return result,
+        result => {
+            if result.is_ok() {
+                core.state.lock().beyond_help.remove(&tool);
+            }
+            return result;
+        }
     };
-    let Some(session) = Box::pin(core.remake_session(&call.cycle, &session)).await? else {
+    let is_forgotten = session.has_id() && failure.cause().is_forgotten_session();
+    if !is_forgotten && core.state.lock().beyond_help.contains(&tool) {
         return Err(failure.without_session());
-    };
-    if !core.state.lock().offers(&call.tool) {
-        return Err(Cause::NotOffered.at(&core.settings.name, &Step::Call(call.tool)));
+    }
+    let remade = Box::pin(core.remake_session(&call.cycle, &session, failure.cause())).await?;
+    let failure = failure.without_session();
+    let Some(session) = remade else { return Err(failure) };
+    if !core.state.lock().offers(&tool) {
+        return Err(Cause::NotOffered.at(&core.settings.name, &Step::Call(tool)));
     }
     call.session = Some(session);
-    Box::pin(inner.oneshot(call)).await.map_err(Failure::without_session)
+    let result = Box::pin(inner.oneshot(call)).await.map_err(Failure::without_session);
+    if result.as_ref().is_err_and(|again| again.cause() == failure.cause()) {
+        core.state.lock().beyond_help.insert(tool);
+    }
+    result
 }
 
 /// Bounds one attempt, and measures it.

@@ -1,7 +1,7 @@
 //! What is known of a target across cycles.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -36,6 +36,8 @@ pub(crate) struct Known {
     pub(crate) stale: bool,
     pub(crate) breakers: Breakers,
     pub(crate) rests: Rests,
+    /// Tools that were refused, as if their session were lost, on a new one as well: what they are refused for is something else.
+    pub(crate) beyond_help: BTreeSet<Arc<str>>,
     resolved: BTreeMap<Arc<str>, Arc<str>>,
     /// Whether that was without a list.
     guessed: bool,
@@ -94,6 +96,7 @@ impl TargetState {
         if known.identity.as_ref().is_some_and(|old| old.endpoint == identity.endpoint) {
             known.session = None;
             known.rests = Rests::default();
+            known.beyond_help.clear();
         } else {
             *known = Known::default();
         }
@@ -138,6 +141,7 @@ impl Known {
             wanted.iter().map(|(name, _)| Arc::clone(name)).partition(|name| self.offers(name));
         self.breakers.keep(&offered);
         self.rests.keep(&offered);
+        self.beyond_help.retain(|tool| offered.contains(tool));
         self.missing = missing;
         let admission = |name: &str| self.offers(name).then(|| self.breakers.admission(name, plan.tick, rules));
         let now = Instant::now();

@@ -13,7 +13,7 @@ use tracing::{Dispatch, Event, Subscriber, field::Field, subscriber::SetGlobalDe
 use tracing_subscriber::{
     Layer, Registry,
     field::{MakeExt, RecordFields},
-    filter::Targets,
+    filter::{LevelFilter, Targets},
     fmt::{
         FmtContext, FormatEvent, FormatFields, MakeWriter,
         format::{Format, Json, Writer, debug_fn},
@@ -39,7 +39,7 @@ pub struct Surroundings {
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
     /// `RUST_LOG` holds something else than directives.
-    #[error("RUST_LOG is no list of directives (such as `debug` or `info,minicol_mcp=trace`): {0}")]
+    #[error("RUST_LOG is no list of directives (such as `debug` or `info,minicol_mcp=debug`): {0}")]
     Directives(#[from] tracing_subscriber::filter::ParseError),
     /// Somebody has set up logs before.
     #[error("logs are set up already")]
@@ -54,12 +54,25 @@ const FIELD_CHARS: usize = 2_000;
 
 /// The level of the logs, which can be set while the program runs.
 #[derive(Clone, Debug)]
-pub struct Level(Option<Handle<Targets, Registry>>);
+pub struct Level(Setting);
+
+#[derive(Clone, Debug)]
+enum Setting {
+    /// By the configuration.
+    Configured(Handle<Targets, Registry>),
+    /// By `RUST_LOG`, which wants so much at most.
+    Directives(LevelFilter),
+}
 
 impl Level {
+    /// How much `RUST_LOG` wants, where it is set.
+    fn wants(&self) -> LevelFilter {
+        if let Setting::Directives(most) = self.0 { most } else { LevelFilter::OFF }
+    }
+
     /// Writes what is at least so severe from now on, unless `RUST_LOG` stands in its place; false where that could not be done.
     pub fn set(&self, level: LogLevel) -> bool {
-        let Some(handle) = &self.0 else { return true };
+        let Setting::Configured(handle) = &self.0 else { return true };
         directives(level).parse::<Targets>().is_ok_and(|filter| handle.reload(filter).is_ok())
     }
 }
@@ -68,6 +81,10 @@ impl Level {
 pub fn init(config: &LogsConfig, clock: Arc<dyn Clock>) -> Result<Level, LogsError> {
     let (dispatch, level) = with_level(config, &Surroundings::of_process(), clock, io::stderr)?;
     tracing::dispatcher::set_global_default(dispatch)?;
+    let most = tracing::level_filters::STATIC_MAX_LEVEL;
+    if level.wants() > most {
+        tracing::warn!(%most, "RUST_LOG asks for more than this program was built with");
+    }
     Ok(level)
 }
 
@@ -99,6 +116,7 @@ where
         Some(directives) => directives.parse::<Targets>()?,
         None => directives(config.level).parse()?,
     };
+    let wanted = filter.iter().map(|(_, level)| level).chain(filter.default_level()).max();
     let (filter, handle) = reload::Layer::new(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_timer(Time(clock));
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match config.encoding {
@@ -110,7 +128,11 @@ where
             layer.json().flatten_event(true).with_current_span(false).with_span_list(false).map_event_format(WithIds),
         ),
     };
-    let level = Level(asked.is_none().then_some(handle));
+    let level = match asked {
+        None => Setting::Configured(handle),
+        Some(_) => Setting::Directives(wanted.unwrap_or(LevelFilter::OFF)),
+    };
+    let level = Level(level);
     Ok((Dispatch::new(Registry::default().with(layer.with_filter(filter))), level))
 }
 

@@ -75,6 +75,12 @@ impl Reply {
         Self::status(status).header("content-type", "application/json").chunk(error.to_string())
     }
 
+    /// The same with another HTTP status: as servers without sessions answer errors.
+    #[must_use]
+    pub fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
     /// The head of an event stream.
     pub fn events() -> Self {
         Self::status(200).header("content-type", "text/event-stream")
@@ -161,6 +167,8 @@ impl Reply {
             message["id"] = seen.id();
         }
         match style {
+            // No server streams an error of the transport.
+            _ if self.status >= 400 => self.header("content-type", "application/json").chunk(message.to_string()),
             Style::Json => self.header("content-type", "application/json").chunk(message.to_string()),
             Style::Events => self
                 .header("content-type", "text/event-stream")

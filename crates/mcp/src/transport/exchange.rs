@@ -7,10 +7,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use minicol_plugin::{Clock, text::foreign};
+use rmcp::model::RequestId;
 use serde_json::Value;
 use url::Url;
 
-use super::{Heads, Link, media_type, wire};
+use super::{Heads, Link, media_type, reply::error_to, wire};
 use crate::{Cause, Challenge, endpoint::shown};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -26,22 +27,30 @@ pub(super) struct Outgoing<'a> {
     method: Method,
     body: Bytes,
     heads: &'a Heads,
+    /// Of a request that wants a reply.
+    id: Option<&'a RequestId>,
     last_event_id: Option<&'a str>,
 }
 
 impl<'a> Outgoing<'a> {
-    pub(super) fn post(body: Bytes, heads: &'a Heads) -> Self {
-        Self { method: Method::POST, body, heads, last_event_id: None }
+    /// A request of this id.
+    pub(super) fn ask(id: &'a RequestId, body: Bytes, heads: &'a Heads) -> Self {
+        Self { id: Some(id), ..Self::tell(body, heads) }
+    }
+
+    /// A notification, or an answer.
+    pub(super) fn tell(body: Bytes, heads: &'a Heads) -> Self {
+        Self { method: Method::POST, body, heads, id: None, last_event_id: None }
     }
 
     /// The end of a session.
     pub(super) fn delete(heads: &'a Heads) -> Self {
-        Self { method: Method::DELETE, body: Bytes::new(), heads, last_event_id: None }
+        Self { method: Method::DELETE, ..Self::tell(Bytes::new(), heads) }
     }
 
     /// The rest of a stream that broke off after the event `id`.
     pub(super) fn resume(id: &'a str, heads: &'a Heads) -> Self {
-        Self { method: Method::GET, body: Bytes::new(), heads, last_event_id: Some(id) }
+        Self { method: Method::GET, last_event_id: Some(id), ..Self::tell(Bytes::new(), heads) }
     }
 
     fn request(&self, uri: Uri) -> Result<Request<Full<Bytes>>, Cause> {
@@ -110,7 +119,7 @@ impl Link {
                 continue;
             }
             if !status.is_redirection() {
-                return Err(self.refusal(response, outgoing.heads.in_session()).await);
+                return Err(self.refusal(response, &outgoing).await);
             }
             let from = redirected.as_ref().unwrap_or_else(|| server.endpoint.url());
             let to = next_hop(from, status, response.headers(), hops)?;
@@ -123,7 +132,7 @@ impl Link {
         }
     }
 
-    async fn refusal(&self, response: Response<Incoming>, with_session: bool) -> Cause {
+    async fn refusal(&self, response: Response<Incoming>, outgoing: &Outgoing<'_>) -> Cause {
         let status = response.status();
         let retry_after = retry_after(response.headers(), &*self.0.server.clock);
         let cause = match (status.as_u16(), retry_after) {
@@ -135,13 +144,16 @@ impl Link {
             (429, retry_after) => Cause::Throttled { status: 429, retry_after },
             (503, Some(wait)) => Cause::Throttled { status: 503, retry_after: Some(wait) },
             (502..=504, _) => Cause::Gateway(status.as_u16()),
-            (status, _) => Cause::Status { status, text: error_text(response).await },
+            (status, _) => error_of(status, response, outgoing.id).await,
         };
         // Current servers say 404 where the session is unknown; older ones say 400 or 401.
-        if with_session && matches!(status.as_u16(), 400 | 401 | 404) {
-            return Cause::SessionLost(Box::new(cause));
-        }
-        cause
+        let may_be_lost = match (status.as_u16(), &cause) {
+            (404 | 401, _) => true,
+            // An answer to the very request, unless it speaks of the session.
+            (400, Cause::Rpc { message, .. }) => message.to_lowercase().contains("session"),
+            (status, _) => status == 400,
+        };
+        if outgoing.heads.in_session() && may_be_lost { Cause::SessionLost(Box::new(cause)) } else { cause }
     }
 }
 
@@ -178,10 +190,11 @@ fn retry_after(headers: &HeaderMap, clock: &dyn Clock) -> Option<Duration> {
     Some(at.saturating_sub(now).min(Duration::from_secs(MAX_RETRY_AFTER)))
 }
 
-/// What an error's body says: the message of a JSON-RPC error, or plain text. Pages for a browser say nothing to us.
-async fn error_text(response: Response<Incoming>) -> String {
+/// What an error says: the JSON-RPC error to the request `id`, as servers without sessions answer; else the status, with the message of another
+/// JSON-RPC error, or with plain text. Pages for a browser say nothing to us.
+async fn error_of(status: u16, response: Response<Incoming>, id: Option<&RequestId>) -> Cause {
     if media_type(response.headers()) == "text/html" {
-        return String::new();
+        return Cause::Status { status, text: String::new() };
     }
     let read = async {
         let mut body = response.into_body();
@@ -197,9 +210,15 @@ async fn error_text(response: Response<Incoming>) -> String {
         bytes
     };
     let bytes = tokio::time::timeout(ERROR_BODY_TIMEOUT, read).await.unwrap_or_default();
-    let message = serde_json::from_slice::<Value>(&bytes).ok();
-    match message.as_ref().and_then(|message| message.pointer("/error/message")).and_then(Value::as_str) {
-        Some(message) => foreign(message),
-        None => foreign(&String::from_utf8_lossy(&bytes)),
+    let Ok(message) = serde_json::from_slice::<Value>(&bytes) else {
+        return Cause::Status { status, text: foreign(&String::from_utf8_lossy(&bytes)) };
+    };
+    if let Some(cause) = id.and_then(|id| error_to(&message, id)) {
+        return cause;
     }
+    let text = match message.pointer("/error/message").and_then(Value::as_str) {
+        Some(said) => foreign(said),
+        None => foreign(&String::from_utf8_lossy(&bytes)),
+    };
+    Cause::Status { status, text }
 }

@@ -122,14 +122,13 @@ impl<'a> Handshake<'a> {
         let server = ServerPeerInfo::from(answered?);
         let session = unfinished.heads.as_ref().and_then(Heads::session_value).cloned();
         let heads = link.heads(protocol(&server.protocol_version), session);
-        let told = self.tell_initialized(link, &heads, &server.protocol_version).await;
+        let told = self.tell_initialized(link, &heads).await;
         self.ended(told.as_ref().map(|()| None));
-        if let Err(cause) = told {
-            if matches!(cause, Cause::SessionLost(_)) {
+        told.inspect_err(|cause| {
+            if cause.is_forgotten_session() {
                 link.without_farewell();
             }
-            return Err(cause);
-        }
+        })?;
         unfinished.heads = None;
         Ok(Met { server, heads })
     }
@@ -145,20 +144,21 @@ impl<'a> Handshake<'a> {
         let body = encoded_request(INITIALIZE_ID, request)?;
         let (envelope, session) = link.greet(&INITIALIZE_ID, body.into(), &link.heads(None, None)).await?;
         made.heads = session.map(|session| link.heads(None, Some(session)));
-        decoded(METHOD, envelope)
+        let result: InitializeResult = decoded(METHOD, envelope)?;
+        let version = &result.protocol_version;
+        if version.has_initialize() && ProtocolVersion::KNOWN_VERSIONS.contains(version) {
+            Ok(result)
+        } else {
+            Err(Cause::Version(foreign(version.as_str())))
+        }
     }
 
-    async fn tell_initialized(&self, link: &Link, heads: &Heads, version: &ProtocolVersion) -> Result<(), Cause> {
+    async fn tell_initialized(&self, link: &Link, heads: &Heads) -> Result<(), Cause> {
         const METHOD: &str = "notifications/initialized";
         let mut meta = NotificationMetaObject::new();
         self.begin(METHOD, None, &mut meta);
         let notification = InitializedNotification { extensions: carrying(meta), ..InitializedNotification::default() };
-        let body = encoded_notification(notification)?.into();
-        if version.has_initialize() {
-            link.tell(body, heads).await
-        } else {
-            link.tell(body, &heads.naming(METHOD, None, Vec::new())).await
-        }
+        link.tell(encoded_notification(notification)?.into(), heads).await
     }
 
     /// Begins to measure a message, and its span, whose context goes into `meta`.
@@ -179,7 +179,7 @@ impl<'a> Handshake<'a> {
     /// Ends what is open, if something is; with the version that was agreed on, where one was.
     pub(crate) fn ended(&self, how: Result<Option<&ProtocolVersion>, &Cause>) {
         let Some(Open { method, since, span }) = self.state().open.take() else { return };
-        let version = how.ok().flatten().map(known);
+        let version = how.ok().flatten().map(ToString::to_string);
         span.set(|| version.clone().map(|version| KeyValue::new("mcp.protocol.version", version)));
         if let Err(cause) = how {
             failed(&span, cause);
@@ -209,11 +209,6 @@ impl Drop for Unfinished<'_> {
 /// Who asks, for a server that is told with each request.
 pub(crate) fn introduction(version: ProtocolVersion) -> RequestMetaObject {
     RequestMetaObject::with_client_context(version, ourselves(), ClientCapabilities::default())
-}
-
-/// The protocol version as telemetry has it: one that is known, or `other`.
-pub(crate) fn known(version: &ProtocolVersion) -> String {
-    if ProtocolVersion::KNOWN_VERSIONS.contains(version) { version.to_string() } else { "other".to_owned() }
 }
 
 /// Puts a trace context into a message's `_meta`, under the names that MCP reserves for it (SEP-414).

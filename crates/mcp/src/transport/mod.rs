@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::exchange::Outgoing;
 pub(crate) use self::{
-    handshake::{Handshake, Met, carry, carrying, encoded_notification, encoded_request, introduction, known},
+    handshake::{Handshake, Met, carry, carrying, encoded_notification, encoded_request, introduction},
     heads::Heads,
     reply::Envelope,
 };
@@ -86,7 +86,7 @@ impl Link {
     /// Sends a request, `body`, and gives the reply to it.
     pub(crate) async fn ask(&self, id: &RequestId, body: Bytes, heads: &Heads) -> Result<Envelope, Cause> {
         let asked = Box::pin(async {
-            let response = self.send(Outgoing::post(body, heads)).await?;
+            let response = self.send(Outgoing::ask(id, body, heads)).await?;
             self.read_reply(response, id, heads).await
         });
         tokio::select! {
@@ -111,7 +111,7 @@ impl Link {
         heads: &Heads,
     ) -> Result<(Envelope, Option<HeaderValue>), Cause> {
         let greeted = async {
-            let response = self.send(Outgoing::post(body, heads)).await?;
+            let response = self.send(Outgoing::ask(id, body, heads)).await?;
             let session = response.headers().get(heads::SESSION_ID).cloned();
             Ok((self.read_reply(response, id, heads).await?, session))
         };
@@ -127,7 +127,7 @@ impl Link {
     /// Sends a notification, or an answer, `body`.
     pub(crate) async fn tell(&self, body: Bytes, heads: &Heads) -> Result<(), Cause> {
         let told =
-            async { self.send(Outgoing::post(body, heads)).await.map(|response| self.read_and_forget(response)) };
+            async { self.send(Outgoing::tell(body, heads)).await.map(|response| self.read_and_forget(response)) };
         tokio::select! {
             biased;
             () = self.0.cut.cancelled() => Err(Cause::Cancelled),

@@ -153,8 +153,9 @@ impl Link {
             };
             while let Some(event) = events.read(&mut bytes) {
                 any = true;
-                if let Some(id) = event.id.filter(|id| !id.is_empty()) {
-                    progress.last_id = Some(id);
+                if let Some(id) = event.id {
+                    // An empty one takes the last one back.
+                    progress.last_id = Some(id).filter(|id| !id.is_empty());
                 }
                 progress.retry = event.retry.or(progress.retry);
                 let data = event.data.unwrap_or_default();
@@ -243,9 +244,8 @@ fn envelope_of_one(message: Value, id: &RequestId) -> Result<Option<Envelope>, C
         if message.get("id").and_then(number).is_some_and(|theirs| *id != RequestId::Number(theirs)) {
             return Ok(None);
         }
-        let code = error.get("code").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok());
-        let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
-        return Ok(Some(Envelope::Error { code: code.unwrap_or_default(), message: foreign(message) }));
+        let (code, message) = said(error);
+        return Ok(Some(Envelope::Error { code, message }));
     }
     let Some(result) = message.remove("result") else {
         return Err(Cause::Malformed("a JSON object that is no JSON-RPC message".to_owned()));
@@ -254,6 +254,20 @@ fn envelope_of_one(message: Value, id: &RequestId) -> Result<Option<Envelope>, C
         return Err(Cause::Malformed("a reply to another request".to_owned()));
     }
     Ok(Some(Envelope::Result(result)))
+}
+
+/// The error to the request `id` and to no other, in the body of a status that is no success.
+pub(super) fn error_to(message: &Value, id: &RequestId) -> Option<Cause> {
+    let error = message.get("error").filter(|error| error.is_object())?;
+    let (code, message) = message.get("id").filter(|theirs| same_id(theirs, id)).map(|_| said(error))?;
+    Some(Cause::Rpc { code, message })
+}
+
+/// Code and message of a JSON-RPC error.
+fn said(error: &Value) -> (i32, String) {
+    let code = error.get("code").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok());
+    let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
+    (code.unwrap_or_default(), foreign(message))
 }
 
 fn same_id(theirs: &Value, ours: &RequestId) -> bool {

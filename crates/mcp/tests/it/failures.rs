@@ -142,6 +142,32 @@ async fn what_a_session_is_refused_with_is_tried_on_a_new_one_and_then_taken_as_
     }
 }
 
+/// Promise: what refuses one tool alone fills no server with sessions. Only a 404 says that a session is gone.
+#[tokio::test(start_paused = true)]
+async fn a_tool_that_is_refused_on_every_session_leaves_none_behind_and_is_called_once_a_cycle_from_then_on() {
+    for status in [400, 401] {
+        let mut world = World::with(|settings| TargetSettings { breaker_threshold: 100, ..settings }).await;
+        world.server.always("tools/call get_a", Reply::transport_error(status, "no"));
+        for cycle in 1..=4 {
+            let outcome = world.cycle(&["a", "b"]).await;
+            assert_eq!(failure(&outcome, "get_a").error_type(), status.to_string());
+            answer(&outcome, "get_b");
+            assert_eq!((world.server.count("initialize"), world.server.count("tools/call get_a")), (2, 1 + cycle));
+            world.next_tick().await;
+        }
+        world.target.close().await;
+        assert_eq!(world.server.count("DELETE"), 2, "each is ended");
+
+        // Once it has worked, the same refusal may be the session's again.
+        world.server.tool("get_a", Reply::structured(json!({})));
+        answer(&world.cycle(&["a"]).await, "get_a");
+        world.next_tick().await;
+        world.server.once("tools/call get_a", Reply::transport_error(status, "no"));
+        answer(&world.cycle(&["a"]).await, "get_a");
+        assert_eq!(world.server.count("initialize"), 4);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_down_fails_the_set_up_and_every_tool_once() {
     let world = World::new().await;

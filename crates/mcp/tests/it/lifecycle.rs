@@ -325,16 +325,85 @@ async fn a_422_to_a_call_without_a_session_makes_one_and_to_a_call_with_one_does
 
 /// What refuses one tool alone is that tool's failure: nothing is made anew without end.
 #[tokio::test(start_paused = true)]
-async fn a_tool_that_is_refused_without_a_session_costs_one_handshake_a_cycle() {
+async fn a_tool_that_is_refused_without_a_session_costs_one_handshake_and_then_none() {
     let mut world = World::new().await;
     world.server.stateless();
     world.server.always("tools/call get_b", Reply::status(400));
-    for cycle in 1..=3 {
+    for handshakes in [1, 2, 2, 2] {
         let outcome = world.cycle(&["a", "b"]).await;
         answer(&outcome, "get_a");
         assert_eq!(failure(&outcome, "get_b").class(), Class::Protocol);
-        assert_eq!(world.server.count("initialize"), cycle);
+        assert_eq!(world.server.count("initialize"), handshakes);
         world.next_tick().await;
+    }
+}
+
+/// Servers without sessions answer JSON-RPC errors with 400 or 404: that is an answer, and says nothing about what was agreed on.
+#[tokio::test(start_paused = true)]
+async fn an_error_to_the_very_request_is_that_whatever_its_status_is() {
+    for kind in [Kind::Modern, Kind::Stateless, Kind::Stateful] {
+        for status in [400, 404, 500] {
+            let mut world = World::new().await;
+            become_kind(&world, kind);
+            let refused = || Reply::error(-32602, "limit must be <= 20").with_status(status);
+            world.server.always("tools/call get_b", refused());
+            for _ in 0..3 {
+                let outcome = world.cycle(&["a", "b"]).await;
+                answer(&outcome, "get_a");
+                let failure = failure(&outcome, "get_b");
+                assert_eq!((failure.class(), &*failure.error_type()), (Class::Protocol, "-32602"), "{kind:?} {status}");
+                assert!(failure.to_string().contains("check the tool's arguments"), "{failure}");
+                world.next_tick().await;
+            }
+            // To a request with a session, 404 says that it is gone.
+            let lost = kind == Kind::Stateful && status == 404;
+            assert_eq!(world.server.count("tools/list"), if lost { 4 } else { 1 }, "{kind:?} {status}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_names_versions_has_the_server_met_anew() {
+    let mut world = World::new().await;
+    become_kind(&world, Kind::Modern);
+    answer(&world.cycle(&["a"]).await, "get_a");
+    world.next_tick().await;
+    world.server.once("tools/call get_a", Reply::error(-32022, "Unsupported protocol version").with_status(400));
+    answer(&world.cycle(&["a"]).await, "get_a");
+    assert_eq!(world.server.probes(), 2);
+}
+
+/// 2026-07-28 has no `ping`.
+#[tokio::test(start_paused = true)]
+async fn a_server_without_sessions_is_asked_for_its_list_where_no_tool_is_called() {
+    let mut world = World::new().await;
+    become_kind(&world, Kind::Modern);
+    for cycle in 1..=3 {
+        let outcome = world.cycle(&["nope"]).await;
+        assert_eq!((outcome.up, outcome.setup), (Some(true), None));
+        assert_eq!((world.server.count("tools/list"), world.server.count("ping")), (cycle, 0));
+        world.next_tick().await;
+    }
+    assert_eq!(world.server.probes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_not_known_or_has_no_initialize_is_refused_and_its_session_ended() {
+    for version in ["2099-01-01", "1.0", "2026-07-28", "\u{1b}[2J"] {
+        let world = World::new().await;
+        world.server.guard(move |seen| {
+            let result =
+                json!({"protocolVersion": version, "capabilities": {}, "serverInfo": {"name": "x", "version": "0"}});
+            (seen.kind() == "initialize").then(|| Reply::result(result).header("mcp-session-id", "session-x"))
+        });
+        let failure = world.cycle(&["a"]).await.setup.unwrap();
+        assert_eq!((failure.class(), &*failure.error_type()), (Class::Protocol, "invalid_response"), "{failure}");
+        let told = failure.to_string();
+        assert!(told.contains("protocol version") && !told.contains('\u{1b}'), "{told}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let last = world.server.requests().pop().unwrap();
+        assert_eq!((last.kind().as_str(), last.session()), ("DELETE", Some("session-x")));
+        assert_eq!(world.server.count("notifications/initialized"), 0);
     }
 }
 

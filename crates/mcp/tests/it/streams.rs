@@ -173,6 +173,18 @@ async fn a_stream_that_breaks_after_an_id_is_resumed_too() {
     assert_eq!(world.server.count("GET"), 1);
 }
 
+/// HTML, 9.2.6: an empty id takes the last one back.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_ends_after_an_empty_id_is_a_lost_connection() {
+    let world = World::new().await;
+    let stream = Reply::events().chunk("id: e1\ndata:\n\nid\ndata:\n\n");
+    world.server.always("tools/call get_a", stream);
+    let outcome = world.cycle(&["a"]).await;
+    let failure = failure(&outcome, "get_a");
+    assert_eq!(failure.class(), Class::Unavailable, "{failure}");
+    assert_eq!(world.server.count("GET"), 0);
+}
+
 /// Servers that keep no events say so in several ways. None of them costs the other tools their session.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_cannot_be_resumed_is_a_lost_connection() {
