@@ -91,6 +91,7 @@ async fn what_does_not_fit_is_told_and_made_to_fit() {
   intervall_seconds: 5
   interval_seconds: 7200
   timeout_seconds: 0
+  max_retries: 0
   circuit_breaker_threshold: 1000
   metrics_to_collect: [get_liveness, liveness, 'no tool', 'get_${HOME}', get_custom]
   \"key\\nwith: a line\": 1
@@ -100,13 +101,15 @@ async fn what_does_not_fit_is_told_and_made_to_fit() {
     let config = configured(&output).await;
     let receiver = &config["receivers"]["session_buddy"];
     assert_eq!(receiver["endpoint"], "http://localhost:8678/mcp");
-    assert_eq!((&receiver["interval_seconds"], &receiver["timeout_seconds"]), (&json!(3600.0), &json!(0.1)));
+    assert_eq!((&receiver["interval_seconds"], &receiver["timeout_seconds"]), (&json!(3600.0), &json!(10.0)));
     assert_eq!(receiver["circuit_breaker_threshold"], 100);
     assert_eq!(receiver["metrics_to_collect"], json!(["get_liveness", "get_custom"]));
     for told in [
         "`intervall_seconds` (did it mean `interval_seconds`?)",
         "was 7200",
         "was 1000",
+        "was 0, which is no time: this is the old poller's default",
+        "was 0 attempts, the first one counted, and minicol takes 0 to 10 after it: that is 0 after the first",
         "\"no tool\"",
         "key\\nwith: a line",
     ] {
@@ -161,6 +164,30 @@ async fn users_in_urls_are_left_out_and_told_nowhere() {
     assert_ne!(wrong.code, 0);
     for told in [&output.stdout, &output.stderr, &wrong.stdout, &wrong.stderr] {
         assert!(!told.contains("hunter2"), "{told}");
+    }
+}
+
+/// Whatever address of OTLP Mahavishnu had, the new file sends there.
+#[tokio::test]
+async fn the_backends_address_chooses_the_exporter() {
+    for (was, exporter, endpoint) in [
+        ("http://backend:4317", "otlp", "http://backend:4317"),
+        ("backend:4317", "otlp", "http://backend:4317"),
+        ("grpcs://backend:4317", "otlp", "https://backend:4317"),
+        ("http://backend:4318", "otlphttp", "http://backend:4318"),
+        ("http://backend:4318/v1/traces", "otlphttp", "http://backend:4318"),
+        ("https://backend/otlp/v1/metrics?x=1#y", "otlphttp", "https://backend/otlp"),
+        ("https://backend/otlp/", "otlphttp", "https://backend/otlp"),
+    ] {
+        let output = import(&format!(
+            "session_buddy_polling: {{enabled: true, endpoint: 'http://buddy:8678/mcp#top'}}\n\
+             observability: {{otlp_endpoint: '{was}'}}"
+        ))
+        .await;
+        let config = configured(&output).await;
+        assert_eq!(config["receivers"]["session_buddy"]["endpoint"], "http://buddy:8678/mcp");
+        assert_eq!(config["exporters"][exporter]["endpoint"], endpoint, "{was}");
+        assert_eq!(output.stderr.contains("the exporter is otlphttp"), exporter == "otlphttp", "{}", output.stderr);
     }
 }
 

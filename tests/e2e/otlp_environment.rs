@@ -203,14 +203,33 @@ async fn certificates_and_keys_are_read_from_where_the_variables_say() {
     );
 }
 
+/// As in the SDKs: a variable that is set for another program stops none.
+#[tokio::test]
+async fn a_value_that_is_not_understood_is_warned_of_and_passed_over() {
+    for (exporters, own) in [("{otlp: }", false), ("{debug: }", true)] {
+        let file = if own { own_telemetry("", "") } else { file(exporters, "otlp") };
+        for (name, value, said) in [
+            ("TIMEOUT", "10s", "`10s` is no number of milliseconds, and is passed over"),
+            ("METRICS_COMPRESSION", "snappy", "`snappy` is no compression that is known here, and is passed over"),
+            ("INSECURE", "1", "`1` is neither true nor false, and is passed over"),
+            ("PROTOCOL", "thrift", "`thrift` is no protocol of OTLP, and is passed over"),
+        ] {
+            let output = with(&["validate"], &file, &[("ENDPOINT", "http://all.example:4317"), (name, value)]).await;
+            assert_eq!(output.code, 0, "{name}={value}: {}", output.stderr);
+            let place = format!("warning: <environment variable {PREFIX}{name}>:1:1: ");
+            assert!(
+                output.stderr.contains(&place) && output.stderr.contains(said),
+                "{name}={value}:\n{}",
+                output.stderr
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_bad_value_is_an_error_at_its_variable() {
     let file = file("{otlp: }", "otlp");
     for (name, value, said) in [
-        ("TIMEOUT", "10s", "`10s` is no number of milliseconds"),
-        ("LOGS_COMPRESSION", "snappy", "`snappy` is no compression that is known here"),
-        ("INSECURE", "yes", "`yes` is neither true nor false"),
-        ("PROTOCOL", "thrift", "`thrift` is no protocol of OTLP"),
         ("HEADERS", "hunter2", "header 1 is not written name=value"),
         ("METRICS_HEADERS", "x tenant=hunter2", "`x tenant` is no header name"),
         ("METRICS_HEADERS", "x-tenant=hunter2%0A", "the value of the header `x-tenant` holds a line break"),
@@ -329,8 +348,7 @@ async fn own_telemetry_takes_the_same_variables() {
 async fn own_telemetry_without_a_place_to_go_or_with_a_bad_variable_is_an_error_at_its_place() {
     let file = own_telemetry("", "");
     for (name, value, said) in [
-        ("METRICS_TIMEOUT", "10s", "`10s` is no number of milliseconds"),
-        ("PROTOCOL", "thrift", "`thrift` is no protocol of OTLP"),
+        ("METRICS_HEADERS", "hunter2", "header 1 is not written name=value"),
         ("TRACES_ENDPOINT", "http://all.example:4317/v1/traces", "has a path, but a gRPC endpoint has none"),
     ] {
         let output = with(&["validate"], &file, &[("ENDPOINT", "http://all.example:4317"), (name, value)]).await;

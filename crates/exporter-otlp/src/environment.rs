@@ -102,6 +102,12 @@ fn wrong(message: impl Into<String>, help: &str) -> Reading {
     Err(Problem { path: Vec::new(), message: message.into(), help: Some(help.to_owned()), warning: false })
 }
 
+/// What an SDK warns of, and goes on as if the variable were not there.
+fn passed_over(message: String, help: &str) -> Reading {
+    let message = format!("{message}, and is passed over");
+    Err(Problem { path: Vec::new(), message, help: Some(help.to_owned()), warning: true })
+}
+
 #[expect(clippy::unnecessary_wraps, reason = "one of several that read a text")]
 fn text(text: &str) -> Reading {
     Ok(Some(text.trim().into()))
@@ -111,14 +117,14 @@ fn switch(text: &str) -> Reading {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" => Ok(Some(true.into())),
         "false" => Ok(Some(false.into())),
-        _ => wrong(format!("`{text}` is neither true nor false"), "write true or false"),
+        _ => passed_over(format!("`{text}` is neither true nor false"), "write true or false"),
     }
 }
 
 fn milliseconds(text: &str) -> Reading {
     match text.trim().parse::<u32>() {
         Ok(millis) => Ok(Some(format!("{millis}ms").into())),
-        Err(_) => wrong(format!("`{text}` is no number of milliseconds"), "write 10000 for ten seconds"),
+        Err(_) => passed_over(format!("`{text}` is no number of milliseconds"), "write 10000 for ten seconds"),
     }
 }
 
@@ -126,7 +132,7 @@ fn compression(text: &str) -> Reading {
     let name = text.trim().to_ascii_lowercase();
     match name.as_str() {
         "gzip" | "zstd" | "none" => Ok(Some(name.into())),
-        _ => wrong(format!("`{text}` is no compression that is known here"), "write gzip, zstd or none"),
+        _ => passed_over(format!("`{text}` is no compression that is known here"), "write gzip, zstd or none"),
     }
 }
 
@@ -222,16 +228,17 @@ mod tests {
         for (read, text, value) in good {
             assert_eq!(read(text).map(Option::unwrap_or_default), Ok(value), "{text}");
         }
-        let bad: [(Read, &str, bool); 9] = [
+        let bad: [(Read, &str, bool); 10] = [
             (temporality, "delta", true),
             (aggregation, "base2_exponential_bucket_histogram", true),
-            (milliseconds, "10s", false),
-            (milliseconds, "-1", false),
-            (switch, "1", false),
-            (compression, "snappy", false),
-            (http_protocol, "thrift", false),
+            (milliseconds, "10s", true),
+            (milliseconds, "-1", true),
+            (switch, "1", true),
+            (compression, "snappy", true),
+            (http_protocol, "thrift", true),
             (http_protocol, "grpc", true),
             (grpc_protocol, "http/protobuf", true),
+            (headers, "x", false),
         ];
         for (read, text, warning) in bad {
             assert_eq!(read(text).map_err(|problem| problem.warning), Err(warning), "{text}");

@@ -100,7 +100,7 @@ impl Class {
             ),
             Self::Protocol => row(
                 "other 4xx and 5xx, a redirect that is not followed, bad JSON, wrong content type, wrong id, too large, \
-                 a JSON-RPC error, 202 or an empty body to a request, a tool whose `x-mcp-header` break the rules",
+                 a JSON-RPC error, a protocol version that is not known, 202 or an empty body to a request, a tool whose `x-mcp-header` break the rules",
                 (No, true, DOWN, Some(Error)),
                 "the HTTP status, the JSON-RPC code (`rpc_error` outside the reserved range), `invalid_response` or \
                  `response_too_large`",

@@ -46,16 +46,16 @@ impl EnvironmentDefault {
     /// A protocol as the variables `OTEL_EXPORTER_OTLP_..._PROTOCOL` name it.
     ///
     /// # Errors
-    /// It is none of the three that there are.
+    /// It is none of the three that there are: a warning, as the SDKs pass such a value over.
     pub fn otlp_protocol(text: &str) -> Result<String, Problem> {
         let name = text.trim().to_ascii_lowercase();
         match name.as_str() {
             "grpc" | "http/protobuf" | "http/json" => Ok(name),
             _ => Err(Problem {
                 path: Vec::new(),
-                message: format!("`{text}` is no protocol of OTLP"),
+                message: format!("`{text}` is no protocol of OTLP, and is passed over"),
                 help: Some("write grpc, http/protobuf or http/json".to_owned()),
-                warning: false,
+                warning: true,
             }),
         }
     }

@@ -169,7 +169,7 @@ fn parse(url: &str, what: &str) -> Result<Url, Cause> {
 
 /// A secret is as good as gone where it is shown to whomever the polled server names. `key` is the option that holds it.
 pub(super) fn untrusted(key: &str) -> Cause {
-    refused(&format!("with {key} it is not believed who gives them: set issuer, or token_url"))
+    refused(&format!("with {key} it is not believed who gives them: set issuer, token_url or trust_discovered_issuer"))
 }
 
 fn refused(why: &str) -> Cause {

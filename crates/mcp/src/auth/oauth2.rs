@@ -41,8 +41,10 @@ pub struct OAuth2Settings {
     /// Where tokens come from; `None`: the authorization server's metadata says it.
     pub token_url: Option<Endpoint>,
     /// The authorization server; `None`: the polled server's metadata names it. A secret goes to none that only that says: then this or `token_url` is
-    /// needed. An assertion is good for the one alone that it is made for.
+    /// needed, or `trust_discovered_issuer`. An assertion is good for the one alone that it is made for.
     pub issuer: Option<Endpoint>,
+    /// The secret may go to whatever authorization server the polled server names.
+    pub trust_discovered_issuer: bool,
     /// The scopes to ask for; empty: those that the server names.
     pub scopes: Vec<String>,
     /// What the token shall be for (RFC 8707); `None`: what the server's metadata names, else the endpoint. Empty: nothing is said of that.
@@ -285,9 +287,10 @@ impl Authorize for OAuth2 {
         }
         known.token = None;
         let OAuth2Settings { credential, token_url, issuer, endpoint_params, .. } = &self.settings;
+        let trusts = self.settings.trust_discovered_issuer;
         if token_url.is_none() {
             (known.provider, known.challenge) = (None, None); // it may have moved
-            if issuer.is_none() {
+            if issuer.is_none() && !trusts {
                 let secret = matches!(credential, ClientCredential::SecretFile(_)).then_some("client_secret_file");
                 if let Some(key) = secret.or((!endpoint_params.is_empty()).then_some("endpoint_params")) {
                     return Err(untrusted(key));

@@ -107,6 +107,7 @@ impl Protected {
             credential,
             token_url: None,
             issuer: Some(ISSUER.parse().unwrap()),
+            trust_discovered_issuer: false,
             scopes: Vec::new(),
             resource: None,
             endpoint_params: BTreeMap::new(),
@@ -576,11 +577,23 @@ async fn a_secret_goes_to_no_authorization_server_that_only_the_polled_server_na
         } else {
             let failure = protected.refused(&target).await;
             assert_eq!((failure.class(), &*failure.error_type()), (Class::Auth, "no_token"), "{failure}");
-            assert!(failure.to_string().contains("set issuer, or token_url"), "{failure}");
+            assert!(failure.to_string().contains("set issuer, token_url or trust_discovered_issuer"), "{failure}");
             assert_eq!(protected.posted().len(), 0);
         }
         assert_eq!(evil.requests().len(), 0, "nobody talks to the other one");
     }
+}
+
+/// Whoever wants it so.
+#[tokio::test(start_paused = true)]
+async fn a_secret_goes_to_whom_the_polled_server_names_where_that_is_trusted() {
+    let file = TempFile::new("hunter2");
+    let protected = Protected::new().await;
+    let endpoint_params = [("pin".to_owned(), Secret::new("1"))].into();
+    let settings = OAuth2Settings { endpoint_params, ..protected.settings(secret(&file)) };
+    let target = protected.target(OAuth2Settings { issuer: None, trust_discovered_issuer: true, ..settings });
+    protected.works(&target).await;
+    assert_eq!(protected.posted().len(), 1);
 }
 
 /// What `endpoint_params` hold are secrets as well, also beside a key.

@@ -33,6 +33,7 @@ fn target(
         credential: ClientCredential::SecretFile(secret.0.clone()),
         token_url: Some(token_url.parse().unwrap()),
         issuer: None,
+        trust_discovered_issuer: false,
         scopes: Vec::new(),
         endpoint_params: std::collections::BTreeMap::new(),
         resource: None,

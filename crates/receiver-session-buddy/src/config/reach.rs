@@ -31,10 +31,13 @@ pub struct OAuth2Config {
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_query_if_set")]
     #[schemars(extend("pattern" = "^[Hh][Tt][Tt][Pp][Ss]?://", "examples" = ["https://login.example.com/oauth2/token"]))]
     pub token_url: Option<String>,
-    /// The authorization server. Default: the one that the server's metadata names; with a `client_secret_file` or `endpoint_params` this or `token_url` must be set.
+    /// The authorization server. Default: the one that the server's metadata names; with a `client_secret_file` or `endpoint_params` this, `token_url` or `trust_discovered_issuer` must be set.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "without_query_if_set")]
     #[schemars(extend("pattern" = "^[Hh][Tt][Tt][Pp][Ss]?://", "examples" = ["https://login.example.com"]))]
     pub issuer: Option<String>,
+    /// Shows the secret to whatever authorization server the polled server names, as clients for persons do: whoever answers in the polled server's place gets it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub trust_discovered_issuer: bool,
     /// The scopes to ask for. Default: those that the server names.
     #[schemars(extend("examples" = [["mcp:read"]]))]
     pub scopes: Vec<String>,
@@ -99,18 +102,26 @@ impl OAuth2Config {
                 }
             }
         }
+        let named = self.token_url.is_some() || self.issuer.is_some();
+        if named && self.trust_discovered_issuer {
+            let key = if self.token_url.is_some() { "token_url" } else { "issuer" };
+            problems
+                .error("trust_discovered_issuer", format!("says nothing beside `{key}`"))
+                .help("keep one of the two");
+        }
         match (&self.token_url, &self.issuer) {
+            (None, None) if self.trust_discovered_issuer => {}
             (Some(_), Some(_)) => {
                 problems.error("issuer", "says nothing beside `token_url`").help("keep one of the two");
             }
             (None, None) if self.client_secret_file.is_some() => {
                 let message = "would be shown to whatever authorization server the polled server names";
-                let help = "set `issuer` (the authorization server) or `token_url`; a `private_key_file` needs neither";
+                let help = "set `issuer` (the authorization server) or `token_url`, or `trust_discovered_issuer: true` where the polled server is trusted so far; a `private_key_file` needs none of them";
                 problems.error("client_secret_file", message).help(help);
             }
             (None, None) if !self.endpoint_params.is_empty() => {
                 let message = "would be shown to whatever authorization server the polled server names";
-                let help = "set `issuer` (the authorization server) or `token_url`";
+                let help = "set `issuer` (the authorization server) or `token_url`, or `trust_discovered_issuer: true` where the polled server is trusted so far";
                 problems.error("endpoint_params", message).help(help);
             }
             _ => {}
@@ -252,6 +263,7 @@ mod tests {
             json!({"oauth2": oauth2}),
             json!({"oauth2": key}),
             json!({"oauth2": {"client_id": "minicol", "private_key_file": "k"}}),
+            json!({"oauth2": {"client_id": "minicol", "client_secret_file": "s", "trust_discovered_issuer": true, "endpoint_params": {"a": "b"}}}),
             json!({"oauth2": {"client_id": "minicol", "client_secret_file": "s", "token_url": "http://localhost:9/token"}}),
             json!({"oauth2": {"client_id": "minicol", "private_key_file": "k", "tls": {"min_version": "1.3"}}}),
             json!({"endpoint": "https://buddy/mcp", "bearer_token_file": "t", "tls": {"min_version": "1.3"}}),
@@ -322,6 +334,7 @@ mod tests {
                 "would be shown to whatever authorization server the polled server names",
             ),
             (oauth2("issuer", json!("https://login")), "says nothing beside `token_url`"),
+            (oauth2("trust_discovered_issuer", json!(true)), "says nothing beside `token_url`"),
             (
                 json!({"oauth2": {"client_id": "a", "private_key_file": "k", "issuer": "http://login"}}),
                 "the client's secret would be sent to `login` unencrypted",

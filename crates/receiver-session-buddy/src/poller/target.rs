@@ -95,6 +95,7 @@ fn authorize(
         credential: oauth2.credential().ok_or(PollerError::OAuth2)?,
         token_url,
         issuer,
+        trust_discovered_issuer: oauth2.trust_discovered_issuer,
         scopes: oauth2.scopes.clone(),
         resource: oauth2.resource.clone(),
         endpoint_params: oauth2.endpoint_params.clone(),

@@ -36,7 +36,7 @@ pub(super) struct Settings {
     pub(super) circuit_breaker_threshold: Became<f64>,
     pub(super) metrics_to_collect: Became<Vec<String>>,
     /// Where the metrics go: Mahavishnu's own exporter, in another block.
-    pub(super) backend: Became<String>,
+    pub(super) backend: Backend,
     /// Keys of the block that nobody knows, with what each may have meant.
     pub(super) unknown: Vec<String>,
 }
@@ -46,6 +46,16 @@ pub(super) struct Settings {
 pub(super) struct Became<T> {
     pub(super) value: T,
     pub(super) note: Option<String>,
+}
+
+/// Where the metrics go.
+#[derive(Debug)]
+pub(super) struct Backend {
+    /// The type of the exporter: `otlp` or `otlphttp`.
+    pub(super) exporter: &'static str,
+    pub(super) endpoint: Became<String>,
+    /// It is not as it was.
+    changed: bool,
 }
 
 impl Settings {
@@ -66,8 +76,8 @@ impl Settings {
         Ok(Self {
             enabled: enabled(get("enabled"))?,
             endpoint: endpoint(get("endpoint"))?,
-            interval_seconds: number("interval_seconds", get("interval_seconds"), 30.0, 1.0, 3600.0)?,
-            timeout_seconds: number("timeout_seconds", get("timeout_seconds"), 10.0, 0.1, 300.0)?,
+            interval_seconds: time("interval_seconds", get("interval_seconds"), 30.0, 1.0, 3600.0)?,
+            timeout_seconds: time("timeout_seconds", get("timeout_seconds"), 10.0, 0.1, 300.0)?,
             max_retries: retries(get("max_retries"))?,
             retry_delay_seconds: number("retry_delay_seconds", get("retry_delay_seconds"), 5.0, 0.0, 300.0)?,
             circuit_breaker_threshold: whole(
@@ -95,8 +105,10 @@ impl Settings {
             ("metrics_to_collect", &self.metrics_to_collect.note),
         ];
         let changed = noted.into_iter().filter_map(|(key, note)| Some(format!("{key}: {}", note.as_ref()?)));
+        let backend = self.backend.endpoint.note.as_ref().filter(|_| self.backend.changed);
+        let backend = backend.map(|note| format!("{}.{}: {note}", OTLP_ENDPOINT.0, OTLP_ENDPOINT.1));
         let unknown = self.unknown.iter().map(|key| format!("the key {key} of `{BLOCK}` is not known: left out"));
-        unknown.chain(changed).collect()
+        unknown.chain(changed).chain(backend).collect()
     }
 }
 
@@ -105,8 +117,8 @@ impl<T> Became<T> {
         Self { value, note: None }
     }
 
-    fn noted(value: T, note: impl Into<String>) -> Self {
-        Self { value, note: Some(note.into()) }
+    fn noted(value: impl Into<T>, note: impl Into<String>) -> Self {
+        Self { value: value.into(), note: Some(note.into()) }
     }
 }
 
@@ -131,12 +143,10 @@ fn endpoint(value: Option<&Value>) -> anyhow::Result<Became<String>> {
     let Some(value) = value else { return Ok(Became::same(ENDPOINT.to_owned())) };
     let Some(text) = value.as_str() else { bail!("`{BLOCK}.endpoint` must be a URL, but is {}", shown(value)) };
     let written = text.trim();
-    let mut url = written.to_owned();
-    if !url.contains("://") {
-        url.insert_str(0, "http://");
-    }
-    // What the old poller itself added, and a slash that costs a redirect each time.
-    let cut = url.strip_suffix("/tools/call").unwrap_or(&url).trim_end_matches('/');
+    let url = with_scheme(written);
+    // What no server sees; what the old poller itself added, and a slash that costs a redirect each time.
+    let url = url.split('#').next().unwrap_or_default();
+    let cut = url.strip_suffix("/tools/call").unwrap_or(url).trim_end_matches('/');
     let (url, had_user) = without_user(cut);
     let note = (url != written).then(|| {
         let (was, _) = without_user(written);
@@ -163,6 +173,10 @@ fn without_user(url: &str) -> (String, bool) {
     }
 }
 
+fn with_scheme(address: &str) -> String {
+    if address.contains("://") { address.to_owned() } else { format!("http://{address}") }
+}
+
 /// A number, also in quotes, as the old settings took it.
 fn numeric(key: &str, value: &Value) -> anyhow::Result<f64> {
     let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
@@ -180,6 +194,16 @@ fn number(key: &str, value: Option<&Value>, default: f64, min: f64, max: f64) ->
     Ok(Became { value: held, note: moved.then(|| format!("was {written}; minicol takes {min} to {max}")) })
 }
 
+/// A time in seconds. None at all, or less, is no time that was meant.
+fn time(key: &str, value: Option<&Value>, default: f64, min: f64, max: f64) -> anyhow::Result<Became<f64>> {
+    match value.map(|value| numeric(key, value)).transpose()? {
+        Some(written) if written <= 0.0 => {
+            Ok(Became::noted(default, format!("was {written}, which is no time: this is the old poller's default")))
+        }
+        _ => number(key, value, default, min, max),
+    }
+}
+
 fn whole(key: &str, value: Option<&Value>, default: f64, max: f64) -> anyhow::Result<Became<f64>> {
     let mut found = number(key, value, default, 1.0, max)?;
     if found.value.fract() != 0.0 {
@@ -190,12 +214,15 @@ fn whole(key: &str, value: Option<&Value>, default: f64, max: f64) -> anyhow::Re
 
 /// The old poller counted attempts by this key, the first one included.
 fn retries(value: Option<&Value>) -> anyhow::Result<Became<f64>> {
-    let attempts = whole("max_retries", value, 3.0, 11.0)?;
-    let retries = attempts.value - 1.0;
-    let said = attempts.note.map(|note| format!("{note}; ")).unwrap_or_default();
-    let note =
-        format!("{said}was {} attempts, the first one counted: that is {retries} after the first", attempts.value);
-    Ok(Became::noted(retries, note))
+    const MOST: f64 = 10.0;
+    let written = value.map_or(Ok(3.0), |value| numeric("max_retries", value))?;
+    let attempts = written.round();
+    let retries = (attempts - 1.0).clamp(0.0, MOST);
+    let said = if attempts - 1.0 == retries { "" } else { ", and minicol takes 0 to 10 after it" };
+    Ok(Became::noted(
+        retries,
+        format!("was {written} attempts, the first one counted{said}: that is {retries} after the first"),
+    ))
 }
 
 fn tools(value: Option<&Value>) -> anyhow::Result<Became<Vec<String>>> {
@@ -233,20 +260,34 @@ fn is_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'))
 }
 
-fn backend(value: Option<&Value>) -> Became<String> {
-    match value.and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty()) {
-        Some(address) => {
-            let (url, had_user) = without_user(address);
-            let url = if url.contains("://") { url } else { format!("http://{url}") };
-            let note = "as `observability.otlp_endpoint` was";
-            if had_user {
-                Became::noted(url, format!("{note}, but for its user: {NO_USER}"))
-            } else {
-                Became::noted(url, note)
-            }
-        }
-        None => Became::noted(BACKEND.to_owned(), "Mahavishnu's default"),
+/// Port 4318 and a path are OTLP over HTTP; everything else was gRPC, as Mahavishnu sends it.
+fn backend(value: Option<&Value>) -> Backend {
+    let grpc = |endpoint, changed| Backend { exporter: "otlp", endpoint, changed };
+    let Some(address) = value.and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty()) else {
+        return grpc(Became::noted(BACKEND, "Mahavishnu's default"), false);
+    };
+    let (url, had_user) = without_user(&with_scheme(address));
+    let url = match url.split_once("://") {
+        Some(("grpc", rest)) => format!("http://{rest}"),
+        Some(("grpcs", rest)) => format!("https://{rest}"),
+        _ => url,
+    };
+    let url = url.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/').to_owned();
+    // No signal is named here: the exporter adds `/v1/metrics` itself.
+    let base = ["/v1/metrics", "/v1/traces", "/v1/logs"].iter().find_map(|path| url.strip_suffix(path));
+    let base = base.unwrap_or(&url).trim_end_matches('/').to_owned();
+    let beyond_scheme = base.split_once("://").map_or("", |(_, rest)| rest);
+    let over_http = base != url || beyond_scheme.contains('/') || beyond_scheme.ends_with(":4318");
+    // What makes no URL is told where the new file is checked.
+    let mut note = "as `observability.otlp_endpoint` was".to_owned();
+    if over_http {
+        note += ", which is OTLP over HTTP: the exporter is otlphttp, and adds /v1/metrics";
     }
+    if had_user {
+        note += &format!(", but for its user: {NO_USER}");
+    }
+    let exporter = if over_http { "otlphttp" } else { "otlp" };
+    Backend { exporter, endpoint: Became::noted(base, note), changed: over_http || had_user }
 }
 
 /// A value of the file, safe and short.

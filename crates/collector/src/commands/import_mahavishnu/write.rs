@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::settings::{BLOCK, Became, Settings};
+use super::settings::{BLOCK, Backend, Became, Settings};
 use crate::commands::quoted;
 
 /// What the tools that the old poller knew, and those worth adding, are on the released server.
@@ -60,15 +60,13 @@ pub(super) fn pipeline(file: &str, settings: &Settings) -> String {
         settings.interval_seconds.value * 5.0
     );
     tools(&mut out, &settings.metrics_to_collect);
-    let backend = &settings.backend;
+    let Backend { exporter, endpoint, .. } = &settings.backend;
     let _ = write!(
         out,
-        "processors:\n  mapping:\n    presets: [session_buddy]\nexporters:\n  otlp:\n    endpoint: {}{}\n",
-        quoted(&backend.value),
-        comment(backend.note.as_deref())
-    );
-    out.push_str(
-        "service:\n  pipelines:\n    metrics:\n      receivers: [session_buddy]\n      processors: [mapping]\n      exporters: [otlp]\n",
+        "processors:\n  mapping:\n    presets: [session_buddy]\nexporters:\n  {exporter}:\n    endpoint: {}{}\n\
+         service:\n  pipelines:\n    metrics:\n      receivers: [session_buddy]\n      processors: [mapping]\n      exporters: [{exporter}]\n",
+        quoted(&endpoint.value),
+        comment(endpoint.note.as_deref())
     );
     out
 }
