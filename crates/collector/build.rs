@@ -15,6 +15,10 @@ fn main() {
     }
     // Functions that are the same code are there once.
     println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
+    // What runs from the start to a poll stands side by side: a page that is touched brings its neighbours into memory.
+    let order = concat!(env!("CARGO_MANIFEST_DIR"), "/link/order.ld");
+    println!("cargo::rerun-if-changed={order}");
+    println!("cargo::rustc-link-arg-bins=-Wl,-T,{order}");
     if packs_relocations() {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }

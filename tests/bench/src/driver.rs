@@ -9,6 +9,7 @@ use minicol_bench::Mapper;
 use tempfile::TempDir;
 
 use crate::{
+    link_order,
     process::{Process, Talker},
     program,
     world::Pipeline,
@@ -95,6 +96,19 @@ pub(crate) fn run(wanted: &Wanted) -> anyhow::Result<()> {
     }
     println!("{table}");
     Ok(())
+}
+
+/// Lets the program poll a few times, and writes which functions ran.
+pub(crate) fn link_order(wanted: Wanted, options: &link_order::Options) -> anyhow::Result<()> {
+    let wanted = Wanted { program: Some(options.program()?), targets: 1, ..wanted };
+    let mut bench = Bench::new(&wanted)?;
+    let (config, health) = bench.pipeline(1, 1)?;
+    let profile = bench.folder.path().join("profile");
+    let mut minicol = Process::start(&mut link_order::profiled(&bench.program, &config, &profile))?;
+    bench.wait(|counts| counts.exports >= 5)?;
+    ensure!(program::is_healthy(health), "minicol is not well");
+    minicol.end()?;
+    link_order::write(options, &bench.program, &profile)
 }
 
 /// Maps parsed answers of the contract for a second of CPU time, each round.

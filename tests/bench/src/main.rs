@@ -9,6 +9,7 @@
 
 mod driver;
 mod floor;
+mod link_order;
 mod pace;
 mod paced;
 mod process;
@@ -32,6 +33,8 @@ struct Cli {
 enum Role {
     /// Throughput of an arrow that could be looked at, and is not, over that of one that could not: the two in turns, in one process.
     Tap(tap::Options),
+    /// Looks which functions run, and writes the script by which the shipped program is linked (needs valgrind and nm).
+    LinkOrder(link_order::Options),
     #[command(hide = true)]
     Server(server::Options),
     #[command(hide = true)]
@@ -43,6 +46,9 @@ enum Role {
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let Some(role) = cli.role else { return driver::run(&cli.wanted) };
+    if let Role::LinkOrder(options) = &role {
+        return driver::link_order(cli.wanted, options);
+    }
     // As the program has it.
     tokio::runtime::Runtime::new()?.block_on(async {
         match role {
@@ -50,6 +56,7 @@ fn main() -> anyhow::Result<()> {
             Role::Floor(options) => floor::run(options).await,
             Role::Paced(options) => paced::run(options).await,
             Role::Tap(options) => tap::run(options).await,
+            Role::LinkOrder(_) => Ok(()),
         }
     })
 }

@@ -47,6 +47,13 @@ impl Process {
         Ok((of("VmRSS:")?, of("RssAnon:")?))
     }
 
+    /// Ends it as an operator does, and waits until it is gone.
+    pub(crate) fn end(&mut self) -> anyhow::Result<()> {
+        Command::new("kill").arg(self.0.id().to_string()).status()?;
+        ensure!(self.0.wait()?.success(), "it ended with an error");
+        Ok(())
+    }
+
     /// True while it runs.
     pub(crate) fn runs(&mut self) -> bool {
         matches!(self.0.try_wait(), Ok(None))
