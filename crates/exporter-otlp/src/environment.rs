@@ -103,7 +103,7 @@ fn wrong(message: impl Into<String>, help: &str) -> Reading {
 }
 
 /// What an SDK warns of, and goes on as if the variable were not there.
-fn passed_over(message: String, help: &str) -> Reading {
+fn passed_over(message: &str, help: &str) -> Reading {
     let message = format!("{message}, and is passed over");
     Err(Problem { path: Vec::new(), message, help: Some(help.to_owned()), warning: true })
 }
@@ -117,14 +117,14 @@ fn switch(text: &str) -> Reading {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" => Ok(Some(true.into())),
         "false" => Ok(Some(false.into())),
-        _ => passed_over(format!("`{text}` is neither true nor false"), "write true or false"),
+        _ => passed_over(&format!("`{text}` is neither true nor false"), "write true or false"),
     }
 }
 
 fn milliseconds(text: &str) -> Reading {
     match text.trim().parse::<u32>() {
         Ok(millis) => Ok(Some(format!("{millis}ms").into())),
-        Err(_) => passed_over(format!("`{text}` is no number of milliseconds"), "write 10000 for ten seconds"),
+        Err(_) => passed_over(&format!("`{text}` is no number of milliseconds"), "write 10000 for ten seconds"),
     }
 }
 
@@ -132,7 +132,7 @@ fn compression(text: &str) -> Reading {
     let name = text.trim().to_ascii_lowercase();
     match name.as_str() {
         "gzip" | "zstd" | "none" => Ok(Some(name.into())),
-        _ => passed_over(format!("`{text}` is no compression that is known here"), "write gzip, zstd or none"),
+        _ => passed_over(&format!("`{text}` is no compression that is known here"), "write gzip, zstd or none"),
     }
 }
 

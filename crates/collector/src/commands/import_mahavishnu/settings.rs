@@ -218,7 +218,7 @@ fn retries(value: Option<&Value>) -> anyhow::Result<Became<f64>> {
     let written = value.map_or(Ok(3.0), |value| numeric("max_retries", value))?;
     let attempts = written.round();
     let retries = (attempts - 1.0).clamp(0.0, MOST);
-    let said = if attempts - 1.0 == retries { "" } else { ", and minicol takes 0 to 10 after it" };
+    let said = if (0.0..=MOST).contains(&(attempts - 1.0)) { "" } else { ", and minicol takes 0 to 10 after it" };
     Ok(Became::noted(
         retries,
         format!("was {written} attempts, the first one counted{said}: that is {retries} after the first"),
@@ -284,7 +284,8 @@ fn backend(value: Option<&Value>) -> Backend {
         note += ", which is OTLP over HTTP: the exporter is otlphttp, and adds /v1/metrics";
     }
     if had_user {
-        note += &format!(", but for its user: {NO_USER}");
+        note.push_str(", but for its user: ");
+        note.push_str(NO_USER);
     }
     let exporter = if over_http { "otlphttp" } else { "otlp" };
     Backend { exporter, endpoint: Became::noted(base, note), changed: over_http || had_user }
