@@ -1,3 +1,6 @@
+//! What every request is looked at for.
+
+use http::HeaderMap;
 use serde_json::Value;
 
 /// What a POST asks, as far as it can be read.
@@ -16,4 +19,16 @@ impl Asked {
         let tool = message.pointer("/params/name").and_then(Value::as_str).filter(|_| is_call);
         Self { id: message.get("id").cloned().unwrap_or_default(), tool: tool.map(str::to_owned) }
     }
+}
+
+/// A header as text; `?` where it is none.
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
+}
+
+/// The version that `initialize` asks for; `None` where its parameters are not whole.
+pub(crate) fn wanted_version(params: Option<&Value>) -> Option<&str> {
+    let params = params?;
+    let whole = params.get("capabilities")?.is_object() && params.get("clientInfo")?.is_object();
+    params.get("protocolVersion")?.as_str().filter(|_| whole)
 }

@@ -6,12 +6,12 @@ mod asked;
 mod config;
 mod contract;
 mod faults;
-
 mod model;
 mod plan;
 mod release;
 mod reply;
 mod server;
+mod sessions;
 
 use std::sync::Arc;
 

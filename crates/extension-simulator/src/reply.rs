@@ -11,7 +11,6 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Bytes, Frame};
 use serde_json::Value;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 pub(crate) type Answer = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -26,8 +25,8 @@ enum End {
     Whole,
     /// The connection breaks; first what was said is sent, so that the other end has a head and half a body.
     Cut { sent: bool },
-    /// Not before this is cancelled.
-    Open(Pin<Box<WaitForCancellationFutureOwned>>),
+    /// Not before this is over.
+    Open(Pin<Box<dyn Future<Output = ()> + Send>>),
 }
 
 impl Stream {
@@ -39,9 +38,9 @@ impl Stream {
         Self { chunks: VecDeque::from([text.into()]), end: End::Cut { sent: false } }.boxed_unsync()
     }
 
-    pub(crate) fn open(until: CancellationToken) -> Answer {
-        let end = End::Open(Box::pin(until.cancelled_owned()));
-        Self { chunks: VecDeque::new(), end }.boxed_unsync()
+    pub(crate) fn open(first: &'static str, until: impl Future<Output = ()> + Send + 'static) -> Answer {
+        let chunks = Some(first).filter(|first| !first.is_empty()).map(Bytes::from);
+        Self { chunks: chunks.into_iter().collect(), end: End::Open(Box::pin(until)) }.boxed_unsync()
     }
 }
 

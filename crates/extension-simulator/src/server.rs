@@ -31,10 +31,6 @@ use crate::{
     reply::{Answer, Stream, event, plain, stream},
 };
 
-/// Sessions that may be open at once; beyond it a new one is refused with 503.
-pub(crate) const MAX_SESSIONS: usize = 256;
-/// A session that nobody uses ends after this, as the real server's does.
-pub(crate) const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
 /// No request of a poller is longer.
 const MAX_REQUEST_BYTES: usize = 1 << 20;
 
@@ -44,7 +40,7 @@ pub(crate) struct Shared {
     profile: Profile,
     tell: Tell,
     state: Mutex<State>,
-    /// None before it serves and after it was told to end. (A process holds on to what is shared: this is where the circle is cut.)
+    /// None before it serves and after it was told to end.
     process: ArcSwapOption<Process>,
     initialized: AtomicU64,
 }
@@ -100,7 +96,7 @@ impl Shared {
     }
 
     /// Totals begin at 0, and sessions are unknown.
-    pub(crate) fn restart(self: &Arc<Self>, at: Duration) {
+    pub(crate) fn restart(&self, at: Duration) {
         let now = self.environment.clock.now();
         let mut state = self.state();
         state.model = Model::new(state.config.seed);
@@ -114,10 +110,10 @@ impl Shared {
         self.environment.clock.monotonic()
     }
 
-    fn lose_sessions(self: &Arc<Self>) {
+    fn lose_sessions(&self) {
         // One that was told to end stays ended.
         let Some(old) = self.process.load_full() else { return };
-        self.process.compare_and_swap(&old, Some(Arc::new(Process::new(self))));
+        self.process.compare_and_swap(&old, Some(Arc::new(Process::new(self.profile))));
         old.end.cancel();
     }
 
@@ -165,7 +161,7 @@ impl Shared {
     }
 
     /// What is due happens at the next request: no task waits for it.
-    fn keep_time(self: &Arc<Self>) {
+    fn keep_time(&self) {
         let now = self.now();
         let due = self.state().plan.due(now);
         match due {
@@ -261,11 +257,11 @@ impl fmt::Debug for Shared {
 }
 
 impl Process {
-    fn new(shared: &Arc<Shared>) -> Self {
+    fn new(profile: Profile) -> Self {
         let end = CancellationToken::new();
-        let serving = match shared.profile {
-            Profile::Contract => Serving::Contract(contract::Process::new(shared, end.clone())),
-            Profile::Release => Serving::Release(release::Process::default()),
+        let serving = match profile {
+            Profile::Contract => Serving::Contract(contract::Process::new(end.clone())),
+            Profile::Release => Serving::Release(release::Process::new(end.clone())),
         };
         Self { end, serving }
     }
@@ -273,7 +269,7 @@ impl Process {
 
 /// Serves until `stop`.
 pub(crate) async fn serve(listener: Box<dyn Listener>, shared: Arc<Shared>, stop: CancellationToken) {
-    shared.process.store(Some(Arc::new(Process::new(&shared))));
+    shared.process.store(Some(Arc::new(Process::new(shared.profile))));
     let service = service_fn(move |request: Request<Incoming>| {
         let shared = Arc::clone(&shared);
         async move {
@@ -287,7 +283,7 @@ pub(crate) async fn serve(listener: Box<dyn Listener>, shared: Arc<Shared>, stop
     HttpServer::new(listener).serve(service, stop).await;
 }
 
-async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Answer> {
+async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Answer> {
     shared.keep_time();
     let Some(process) = shared.process.load_full() else {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "", "ending\n");
@@ -304,7 +300,7 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<An
     };
     let body = body.to_bytes();
     match (&process.serving, parts.uri.path()) {
-        (Serving::Contract(contract), "/mcp") => contract.answer(shared, parts, body, &process.end).await,
+        (Serving::Contract(contract), "/mcp") => contract.answer(shared, &parts, &body, &process.end).await,
         (Serving::Release(release), "/mcp") => release.answer(shared, &parts, &body, &process.end).await,
         // As the real server does.
         (_, "/mcp/") => redirect(&parts),

@@ -4,17 +4,18 @@ mod arguments;
 mod recorded;
 mod tools;
 
-use std::{collections::HashMap, sync::Mutex, sync::PoisonError, time::Duration};
+use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    asked::Asked,
+    asked::{Asked, text, wanted_version},
     reply::{Answer, Stream, event, plain, stream},
-    server::{MAX_SESSIONS, SESSION_IDLE, Shared},
+    server::Shared,
+    sessions::{Session, Sessions, new_id},
 };
 
 pub(crate) use tools::NAMES as TOOLS;
@@ -22,16 +23,18 @@ pub(crate) use tools::NAMES as TOOLS;
 const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 const JSON: &str = "application/json";
 
-/// The sessions of one life of the process.
-#[derive(Default)]
+/// One life of the simulated process.
 pub(crate) struct Process {
-    /// When each was used last, on the monotonic clock.
-    sessions: Mutex<HashMap<String, Duration>>,
+    sessions: Sessions,
     /// The server answers one call at a time: one slow tool holds up all others.
     turn: tokio::sync::Mutex<()>,
 }
 
 impl Process {
+    pub(crate) fn new(end: CancellationToken) -> Self {
+        Self { sessions: Sessions::new(end), turn: tokio::sync::Mutex::default() }
+    }
+
     /// Answers a request to `/mcp`, in the order in which the server checks it.
     pub(crate) async fn answer(
         &self,
@@ -48,18 +51,17 @@ impl Process {
             return plain(StatusCode::BAD_REQUEST, "", "Invalid Content-Type header");
         }
         let told = text(&parts.headers, "mcp-session-id");
-        if let Some(id) = told
-            && !self.knows(id, shared.now())
-        {
+        let known = told.and_then(|id| self.sessions.using(id, shared.now()));
+        if told.is_some() && known.is_none() {
             return refusal(StatusCode::NOT_FOUND, -32600, "Session not found");
         }
         // A request without a session gets an id even where it is refused.
-        let session = told.map_or_else(|| new_id(shared), str::to_owned);
+        let session = told.map_or_else(|| new_id(&*shared.environment.random), str::to_owned);
         let mut response = match parts.method {
-            Method::POST => self.post(shared, parts, body, told.is_some(), &session, end).await,
-            Method::GET => get(parts, told.is_some(), end),
+            Method::POST => self.post(shared, parts, body, known.is_some(), &session, end).await,
+            Method::GET => get(shared, parts, known),
             Method::DELETE if told.is_some() => {
-                self.sessions().remove(&session);
+                self.sessions.close(&session);
                 plain(StatusCode::OK, JSON, "")
             }
             Method::DELETE => refusal(StatusCode::BAD_REQUEST, -32600, MISSING_SESSION),
@@ -117,19 +119,13 @@ impl Process {
     }
 
     fn initialize(&self, shared: &Shared, message: &Value, known: bool, session: &str) -> Response<Answer> {
-        let (id, params) = (&message["id"], &message["params"]);
-        if !(params["protocolVersion"].is_string()
-            && params["capabilities"].is_object()
-            && params["clientInfo"].is_object())
-        {
-            return invalid(id);
-        }
-        if !known && !self.open(session, shared.now()) {
+        let id = &message["id"];
+        let Some(wanted) = wanted_version(message.get("params")) else { return invalid(id) };
+        if !known && !self.sessions.open(session, shared.now()) {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "", "too many sessions\n");
         }
-        let wanted = params["protocolVersion"].as_str().filter(|version| VERSIONS.contains(version));
         let mut result = recorded::value(recorded::INITIALIZE);
-        result["protocolVersion"] = wanted.unwrap_or(VERSIONS[3]).into();
+        result["protocolVersion"] = if VERSIONS.contains(&wanted) { wanted } else { VERSIONS[3] }.into();
         event(id, "result", &result.to_string())
     }
 
@@ -164,27 +160,6 @@ impl Process {
             _ => invalid(id),
         }
     }
-
-    /// Whether a session holds; it is used now.
-    fn knows(&self, id: &str, now: Duration) -> bool {
-        let mut sessions = self.sessions();
-        sessions.retain(|_, used| now.saturating_sub(*used) < SESSION_IDLE);
-        sessions.get_mut(id).map(|used| *used = now).is_some()
-    }
-
-    fn open(&self, id: &str, now: Duration) -> bool {
-        let mut sessions = self.sessions();
-        sessions.retain(|_, used| now.saturating_sub(*used) < SESSION_IDLE);
-        let room = sessions.len() < MAX_SESSIONS;
-        if room {
-            sessions.insert(id.to_owned(), now);
-        }
-        room
-    }
-
-    fn sessions(&self) -> std::sync::MutexGuard<'_, HashMap<String, Duration>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 const MISSING_SESSION: &str = "Bad Request: Missing session ID";
@@ -205,11 +180,12 @@ pub(crate) fn page(shared: &Shared, method: &Method, path: &str) -> Response<Ans
 }
 
 /// The standing stream of a session, on which this server says nothing.
-fn get(parts: &Parts, known: bool, end: &CancellationToken) -> Response<Answer> {
+fn get(shared: &Shared, parts: &Parts, known: Option<Arc<Session>>) -> Response<Answer> {
     if !text(&parts.headers, "accept").unwrap_or_default().contains("text/event-stream") {
         return refusal(StatusCode::NOT_ACCEPTABLE, -32600, "Not Acceptable: Client must accept text/event-stream");
     }
-    if known { stream(Stream::open(end.clone())) } else { refusal(StatusCode::BAD_REQUEST, -32600, MISSING_SESSION) }
+    let Some(session) = known else { return refusal(StatusCode::BAD_REQUEST, -32600, MISSING_SESSION) };
+    stream(Stream::open("", session.over(Arc::clone(&shared.environment.clock))))
 }
 
 /// An error of the transport: its id is a text that belongs to no request.
@@ -233,13 +209,4 @@ fn parse_error(error: &serde_json::Error) -> String {
         "Expecting value"
     };
     format!("Parse error: {what}: line {} column {} (char {at})", error.line().max(1), error.column().max(1))
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
-}
-
-fn new_id(shared: &Shared) -> String {
-    let random = &shared.environment.random;
-    format!("{:016x}{:016x}", random.next_u64(), random.next_u64())
 }
