@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Bytes, client::conn::http1::handshake};
 use hyper_util::rt::TokioIo;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod contract;
 mod faults;
 mod refusals;
 mod release;
@@ -51,7 +52,7 @@ impl Client<'_> {
             request = request.header(*name, *value);
         }
         for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
-            request = request.header(*name, *value);
+            request = request.header(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let response = sender.send_request(request.body(Full::<Bytes>::from(body)).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
@@ -111,7 +112,7 @@ async fn it_keeps_the_contract_and_moves() {
     let listed = message(&body);
     let names: Vec<_> =
         listed["result"]["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-    assert_eq!(names, contract::TOOLS);
+    assert_eq!(names, crate::contract::TOOLS);
 
     let before = client.answer("get_activity_summary").await;
     assert!(before["active_sessions"].is_u64() && before["recent_activity"].is_array(), "{before}");
