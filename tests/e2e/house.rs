@@ -4,19 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// Which of our crates each of our crates names, tests included.
-fn imports() -> BTreeMap<String, BTreeSet<String>> {
+/// What cargo knows of each of our crates.
+fn packages() -> Vec<Value> {
     let cargo = option_env!("CARGO").unwrap_or("cargo");
     let output = std::process::Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .output()
         .expect("cargo runs");
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    let mut metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    metadata["packages"].as_array_mut().map(std::mem::take).expect("packages")
+}
+
+/// Which of our crates each of our crates names, tests included.
+fn imports() -> BTreeMap<String, BTreeSet<String>> {
     let ours = |name: &Value| name.as_str().and_then(|name| name.strip_prefix("minicol-")).map(str::to_owned);
-    metadata["packages"]
-        .as_array()
-        .expect("packages")
+    packages()
         .iter()
         .filter_map(|package| {
             let name = ours(&package["name"])?;
@@ -67,6 +70,22 @@ fn one_crypto_provider_is_built_in() {
     assert_eq!((count("ring"), count("rustls")), (1, 1));
     for banned in ["openssl", "openssl-sys", "native-tls", "aws-lc-rs", "aws-lc-sys", "mbedtls"] {
         assert_eq!(count(banned), 0, "{banned} is built in");
+    }
+}
+
+/// Its client and its server can read and write every message of MCP, which makes a program large: they are for tests.
+#[test]
+fn of_rmcp_the_program_has_the_types_alone() {
+    let packages = packages();
+    let dependencies = packages.iter().filter_map(|package| package["dependencies"].as_array()).flatten();
+    let shipped: Vec<_> = dependencies.filter(|one| one["name"] == "rmcp" && one["kind"].is_null()).collect();
+    assert_eq!(shipped.len(), 2, "the poller's and the simulator's: {shipped:?}");
+    for one in shipped {
+        assert_eq!(
+            (&one["features"], &one["uses_default_features"]),
+            (&Value::Array(Vec::new()), &Value::Bool(false)),
+            "{one}"
+        );
     }
 }
 

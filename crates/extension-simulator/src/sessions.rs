@@ -64,7 +64,7 @@ impl Sessions {
     /// Those that were used not too long ago.
     fn lasting(&self, now: Duration) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|_, session| !session.idles_for(now).is_zero());
+        open.retain(|_, session| !session.left_at(now).is_zero());
         open
     }
 }
@@ -78,7 +78,7 @@ impl Session {
     /// Waits until it is over: closed, not used for too long, or gone with its process.
     pub(crate) async fn over(self: Arc<Self>, clock: Arc<dyn Clock>) {
         loop {
-            let left = self.idles_for(clock.monotonic());
+            let left = self.left_at(clock.monotonic());
             if left.is_zero() || self.ended.run_until_cancelled(tokio::time::sleep(left)).await.is_none() {
                 return;
             }
@@ -86,7 +86,7 @@ impl Session {
     }
 
     /// How much longer it may be without use.
-    fn idles_for(&self, now: Duration) -> Duration {
+    fn left_at(&self, now: Duration) -> Duration {
         let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
         SESSION_IDLE.saturating_sub(now.saturating_sub(used))
     }

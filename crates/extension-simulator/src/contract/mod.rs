@@ -109,24 +109,20 @@ impl Process {
     ) -> Result<Response<Answer>, Refusal> {
         let request = message.request();
         checks::version(headers, request)?;
-        if checks::has_sessions(headers, request) {
-            if let Some(session) = session {
-                let session = session?;
-                checks::standard_headers(headers, message)?;
-                return Ok(message.request().map_or_else(accepted, |request| numbered(shared, &session, request)));
-            }
-            checks::standard_headers(headers, message)?;
-            return match request {
-                Some(request) if request.method == "initialize" => self.initialize(shared, request),
-                Some(request) if request.method == "server/discover" => alone(shared, request),
-                _ => Err(Refusal::MISSING_SESSION),
-            };
-        }
+        let has_sessions = checks::has_sessions(headers, request);
+        let session = session.filter(|_| has_sessions).transpose()?;
         checks::standard_headers(headers, message)?;
-        match message {
-            Message::Request(request) => alone(shared, request),
-            Message::Notification(_) => Ok(accepted()),
-            Message::Reply => Err(Refusal::Error(ErrorData::invalid_request("there is no request to reply to", None))),
+        match (message, session) {
+            (Message::Request(request), Some(session)) => Ok(numbered(shared, &session, request)),
+            (Message::Request(request), None) if request.method == "initialize" => self.initialize(shared, request),
+            (Message::Request(request), None) if !has_sessions || request.method == "server/discover" => {
+                alone(shared, request)
+            }
+            (_, None) if has_sessions => Err(Refusal::MISSING_SESSION),
+            (Message::Reply, None) => {
+                Err(Refusal::Error(ErrorData::invalid_request("there is no request to reply to", None)))
+            }
+            _ => Ok(accepted()),
         }
     }
 
