@@ -9,6 +9,7 @@ mod dashboards;
 mod delivery;
 mod doctor;
 mod durability;
+mod echoes;
 mod first_steps;
 mod from_mahavishnu;
 mod house;

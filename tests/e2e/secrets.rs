@@ -13,10 +13,10 @@ use crate::common::File;
 const MARK: &str = "hunter2";
 
 /// Files that hold a secret each.
-struct Files(TempDir);
+pub(crate) struct Files(TempDir);
 
 impl Files {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["bearer", "client", "header", "push", "poller", "traces"] {
             std::fs::write(folder.path().join(name), format!("{MARK}-in-file-{name}\n")).unwrap();
@@ -24,13 +24,13 @@ impl Files {
         Self(folder)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 }
 
 /// Fails where a text shows a planted secret: as it is, in base64 (as credentials travel), or as a list of bytes (as Rust shows them).
-fn holds_none(what: &str, text: &str) {
+pub(crate) fn holds_none(what: &str, text: &str) {
     let mut forms =
         vec![MARK.to_owned(), "68756e74657232".to_owned(), format!("{:?}", MARK.as_bytes()).replace(['[', ']'], "")];
     for before in ["", "u:", "minicol:", "bearer "] {
@@ -223,6 +223,9 @@ async fn no_error_of_a_configuration_shows_a_secret() {
         receiver("headers: {Authorization: 'hunter2', Authorization: 'hunter2'}"),
         receiver("headers: {Authorization: '${env:NOT_SET}hunter2'}"),
         receiver("headers: {Authorization: '${hunter2'}"),
+        receiver("headers: {a: '${foo:hunter2planted}'}"),
+        receiver("headers: {a: '${env:NOPE:?hunter2planted}'}"),
+        exporter("endpoint: http://localhost:1\nheaders:\n  a: ${foo:hunter2planted}"),
         exporter("endpoint: u:hunter2@otel.example:4318"),
         exporter("endpoint: https://u:hunter2@otel.example:4318"),
         exporter("metrics_endpoint: 'otel.example/v1?key=hunter2'"),

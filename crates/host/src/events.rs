@@ -8,7 +8,7 @@ use std::{
 
 use indexmap::IndexMap;
 use minicol_plugin::{
-    Clock, ComponentId, ComponentKind, Event, EventSink, Level, Notice, ProgramNotice, Status, StatusChange, text,
+    Clock, ComponentId, ComponentKind, Event, EventSink, Level, Notice, ProgramNotice, Status, StatusChange, hidden, text,
 };
 use tokio::sync::{broadcast, watch};
 use tracing::{debug, error, info, warn};
@@ -197,7 +197,7 @@ impl EventSink for Events {
     fn emit(&self, event: Event) {
         match event {
             Event::Status(mut change) => {
-                change.message = text::shortened(&change.message, MESSAGE_CHARS);
+                change.message = text::shortened(&hidden::without(&change.message), MESSAGE_CHARS);
                 let Some((change, was)) = self.settle(change) else { return };
                 self.hand_on(Event::Status(change.clone()), was);
                 if change.status == Status::FatalError {
@@ -210,11 +210,11 @@ impl EventSink for Events {
                 }
             }
             Event::Notice(mut notice) => {
-                notice.message = text::shortened(&notice.message, MESSAGE_CHARS);
+                notice.message = text::shortened(&hidden::without(&notice.message), MESSAGE_CHARS);
                 self.hand_on(Event::Notice(notice), None);
             }
             Event::Program(mut notice) => {
-                notice.message = text::shortened(&notice.message, MESSAGE_CHARS);
+                notice.message = text::shortened(&hidden::without(&notice.message), MESSAGE_CHARS);
                 self.hand_on(Event::Program(notice), None);
             }
         }

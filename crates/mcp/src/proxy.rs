@@ -6,6 +6,7 @@ use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use minicol_plugin::{
     config::Secret,
+    hidden,
     net::{ProxyVariables, is_loopback},
 };
 
@@ -104,6 +105,11 @@ impl Proxy {
     }
 
     fn of(found: Option<Intercept>) -> Result<Option<Self>, ProxyError> {
+        if let Some(found) = &found
+            && let Some(Ok(authorization)) = found.basic_auth().map(HeaderValue::to_str)
+        {
+            hidden::learn(&format!("proxy {}", found.uri().host().unwrap_or_default()), authorization);
+        }
         match found {
             Some(found) if found.uri().scheme_str() != Some("http") => Err(ProxyError::Scheme),
             found => Ok(found.map(Self)),

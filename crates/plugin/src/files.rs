@@ -7,6 +7,8 @@ use std::{
     path::Path,
 };
 
+use crate::hidden;
+
 /// No token, secret, key or header is longer, in bytes.
 pub const MAX_SECRET: u64 = 64 * 1024;
 /// No PEM file of certificates is longer, in bytes. What systems bring along has a quarter of a MiB.
@@ -25,12 +27,14 @@ pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The same as text without the white space around it, for a token or another secret: at most [`MAX_SECRET`].
+/// The same as text without the white space around it, for a token or another secret: at most [`MAX_SECRET`]. From now on it is [hidden](crate::hidden).
 pub async fn read_secret(path: &Path) -> io::Result<String> {
-    let path = path.to_owned();
+    let (path, place) = (path.to_owned(), path.display().to_string());
     let bytes = tokio::task::spawn_blocking(move || read(&path, MAX_SECRET)).await.map_err(io::Error::other)??;
     let text = String::from_utf8(bytes).map_err(|_| invalid("it is no text in UTF-8"))?;
-    Ok(text.trim().to_owned())
+    let secret = text.trim();
+    hidden::learn(&place, secret);
+    Ok(secret.to_owned())
 }
 
 fn check(kind: FileType) -> io::Result<()> {

@@ -12,6 +12,7 @@ mod consumer;
 mod environment;
 mod factory;
 pub mod files;
+pub mod hidden;
 mod host_view;
 mod memory;
 pub mod net;

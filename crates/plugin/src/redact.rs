@@ -11,6 +11,8 @@ use crate::{config::Secret, net::is_credential};
 #[derive(Clone)]
 pub struct Redactor {
     secrets: Vec<Secret>,
+    /// Those of them that let somebody in.
+    credentials: Vec<Secret>,
     is_secret: fn(&str) -> bool,
 }
 
@@ -20,7 +22,7 @@ const SHORTEST: usize = 4;
 impl Default for Redactor {
     /// Goes by names alone.
     fn default() -> Self {
-        Self { secrets: Vec::new(), is_secret: is_credential }
+        Self { secrets: Vec::new(), credentials: Vec::new(), is_secret: is_credential }
     }
 }
 
@@ -32,7 +34,21 @@ impl Redactor {
         // One that holds another goes first, so that nothing of it is left.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
         secrets.dedup();
-        Self { secrets, is_secret }
+        Self { secrets, credentials: Vec::new(), is_secret }
+    }
+
+    /// One that knows of these secrets that they let somebody in.
+    #[must_use]
+    pub fn with_credentials(self, credentials: impl IntoIterator<Item = Secret>) -> Self {
+        Self { credentials: credentials.into_iter().collect(), ..self }
+    }
+
+    pub(crate) fn secrets(&self) -> &[Secret] {
+        &self.secrets
+    }
+
+    pub(crate) fn credentials(&self) -> &[Secret] {
+        &self.credentials
     }
 
     /// A text without the secrets in it, and without what follows the word `Bearer`.

@@ -3,13 +3,13 @@
 
 use std::{
     fmt,
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     sync::Arc,
 };
 
 use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
-use minicol_plugin::{Clock, text, trace::SpanIds};
-use tracing::{Dispatch, Event, Subscriber, field::Field, subscriber::SetGlobalDefaultError};
+use minicol_plugin::{Clock, hidden, text, trace::SpanIds};
+use tracing::{Dispatch, Event, Metadata, Subscriber, field::Field, subscriber::SetGlobalDefaultError};
 use tracing_subscriber::{
     Layer, Registry,
     field::{MakeExt, RecordFields},
@@ -118,7 +118,7 @@ where
     };
     let wanted = filter.iter().map(|(_, level)| level).chain(filter.default_level()).max();
     let (filter, handle) = reload::Layer::new(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_timer(Time(clock));
+    let layer = tracing_subscriber::fmt::layer().with_writer(Veiled(writer)).with_timer(Time(clock));
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match config.encoding {
         LogEncoding::Console => {
             let fields = debug_fn(write_field).delimited(" ");
@@ -159,6 +159,34 @@ impl LogLevel {
 fn directives(level: LogLevel) -> String {
     let quiet = if level == LogLevel::Error { LogLevel::Error } else { LogLevel::Warn };
     QUIET.iter().fold(level.name().to_owned(), |all, name| format!("{all},{name}={}", quiet.name()))
+}
+
+/// Writes lines without the credentials in them, whoever logs.
+struct Veiled<W>(W);
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Veiled<W> {
+    type Writer = Veiled<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Veiled(self.0.make_writer())
+    }
+
+    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Self::Writer {
+        Veiled(self.0.make_writer_for(meta))
+    }
+}
+
+impl<W: Write> Write for Veiled<W> {
+    /// A line comes whole.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        self.0.write_all(hidden::without(&text).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// A field for a person. Whatever could move the cursor, forge a line or turn the text around is escaped: values come from servers, too.

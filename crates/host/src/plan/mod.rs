@@ -186,7 +186,7 @@ impl Plan {
         };
         let mut secrets = secrets::Secrets::default();
         secrets.gather(&plan.to_value(), Some(&plan.root));
-        plan.redactor = Arc::new(secrets.redactor());
+        plan.redactor = secrets.redactor();
         Ok(plan)
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderValue;
-use minicol_plugin::{Clock, Random, Scope, config::Secret};
+use minicol_plugin::{Clock, Random, Scope, config::Secret, hidden};
 use tokio::sync::Mutex;
 use url::{Url, form_urlencoded};
 
@@ -151,6 +151,7 @@ impl OAuth2 {
                 let signed = SigningKey::from_pem(&pem).and_then(|key| key.assertion(&self.claims(provider)));
                 let wrong = |error| Cause::NoToken(format!("private_key_file {}: {error}", path.display()));
                 let assertion = signed.map_err(wrong)?;
+                hidden::learn(&path.display().to_string(), &assertion);
                 form.push(("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"));
                 form.push(("client_assertion", &assertion));
                 self.fetch.token(&provider.token_url, &form, None).await.map_err(|refused| refused.cause)
@@ -321,7 +322,9 @@ impl OAuth2Settings {
 fn basic(client_id: &str, secret: &str) -> Option<HeaderValue> {
     let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = format!("{}:{}", encoded(client_id), encoded(secret));
-    let mut header = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair))).ok()?;
+    let coded = STANDARD.encode(pair);
+    hidden::learn(&format!("client {client_id}"), &coded);
+    let mut header = HeaderValue::from_str(&format!("Basic {coded}")).ok()?;
     header.set_sensitive(true);
     Some(header)
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use minicol_plugin::text::foreign;
+use minicol_plugin::{hidden, text::foreign};
 use serde::{Deserialize, de::DeserializeOwned};
 use url::{Url, form_urlencoded};
 
@@ -97,6 +97,7 @@ impl Fetch {
         }
         // Some servers give the number as text.
         let seconds = grant.expires_in.and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()));
+        hidden::learn(url.as_str(), &grant.access_token);
         let header = bearer(&grant.access_token).ok_or_else(no_token)?;
         Ok(Granted { header, expires_in: seconds.map(Duration::from_secs) })
     }

@@ -8,7 +8,10 @@ use http::{Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use minicol_pdata::weigh_json;
-use minicol_plugin::{net::Gathered, text::foreign};
+use minicol_plugin::{
+    net::Gathered,
+    text::{foreign, foreign_within},
+};
 use rmcp::model::RequestId;
 use serde_json::Value;
 
@@ -178,7 +181,7 @@ impl Link {
         }
         match events.odd() {
             Some(line) if !any => {
-                let line = minicol_plugin::text::shortened(line, 60);
+                let line = foreign_within(line, 60);
                 Err(Cause::Malformed(format!("what came is no event stream: {line}")))
             }
             _ => Ok(None),
@@ -198,6 +201,8 @@ fn not_resumable(cause: Cause) -> Cause {
     }
 }
 
+/// How much of what is no JSON is looked at. A longer secret is hidden where it breaks off.
+const MAX_SECRET: usize = 64 * 1024;
 /// How much memory one reply may take once it is read, as it is reckoned: four bytes can ask for a value of a hundred.
 const MAX_MEMORY: usize = 64 * 1024 * 1024;
 
@@ -207,11 +212,9 @@ fn parse(bytes: &[u8]) -> Result<Value, Cause> {
         return Err(Cause::TooDense(MAX_MEMORY));
     }
     serde_json::from_slice(bytes).map_err(|error| {
-        let beginning = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]);
-        Cause::Malformed(format!(
-            "what came is not JSON ({error}): {}",
-            minicol_plugin::text::shortened(&beginning, 60)
-        ))
+        // Enough that a secret which is repeated there is not cut.
+        let beginning = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_SECRET)]);
+        Cause::Malformed(format!("what came is not JSON ({error}): {}", foreign_within(&beginning, 60)))
     })
 }
 

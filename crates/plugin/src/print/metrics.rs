@@ -35,10 +35,10 @@ fn line(metric: &MetricView<'_>, point: &PointView<'_>) -> Vec<String> {
     let unit = match metric.unit() {
         "" | "1" => String::new(),
         _ if point.value == PointValue::None => String::new(),
-        unit => format!(" {}", text::foreign(unit)),
+        unit => format!(" {}", text::plain(unit)),
     };
     vec![
-        text::foreign(metric.name()),
+        text::plain(metric.name()),
         metric.kind().map_or("no data", MetricKind::name).to_owned(),
         format!("{}{unit}", point.value),
         attributes(&point.attributes()),
@@ -51,15 +51,15 @@ fn detailed(views: &[MetricView<'_>], head: &str) -> String {
     for (resource, views) in by_resource(views) {
         out.push_str("resource\n");
         for (name, value) in resource.iter() {
-            let _ = writeln!(out, "  {}: {}", text::foreign(name), text::foreign(&value.to_string()));
+            let _ = writeln!(out, "  {}: {}", text::plain(name), text::plain(&value.to_string()));
         }
         for metric in views {
             let kind = metric.kind().map_or_else(|| "no data".to_owned(), described);
-            let _ = writeln!(out, "metric {}", text::foreign(metric.name()));
-            let _ = writeln!(out, "  scope: {}", text::foreign(metric.scope_name()));
+            let _ = writeln!(out, "metric {}", text::plain(metric.name()));
+            let _ = writeln!(out, "  scope: {}", text::plain(metric.scope_name()));
             let _ = writeln!(out, "  type: {kind}");
-            let _ = writeln!(out, "  unit: {}", text::foreign(metric.unit()));
-            let _ = writeln!(out, "  description: {}", text::foreign(metric.description()));
+            let _ = writeln!(out, "  unit: {}", text::plain(metric.unit()));
+            let _ = writeln!(out, "  description: {}", text::plain(metric.description()));
             for point in metric.points() {
                 let _ = writeln!(out, "  point {{{}}}", attributes(&point.attributes()));
                 let _ = writeln!(out, "    start: {}", moment(point.start));
@@ -149,7 +149,7 @@ fn by_resource<'a>(views: &'a [MetricView<'a>]) -> Vec<(Resource, Vec<MetricView
 }
 
 fn name_of(resource: &Resource) -> String {
-    let told = |name| resource.get(name).map(|value| text::foreign(&value.to_string()));
+    let told = |name| resource.get(name).map(|value| text::plain(&value.to_string()));
     let service = told("service.name").unwrap_or_else(|| "an unnamed service".to_owned());
     match (told("server.address"), told("server.port")) {
         (Some(address), Some(port)) => format!("{service} at {address}:{port}"),

@@ -31,20 +31,17 @@ pub(super) fn render(observations: &Observations, verbosity: Verbosity) -> Strin
 }
 
 fn line(one: &Observation) -> Vec<String> {
-    vec![text::foreign(&one.tool), took(one), text::shortened(&one.document.to_string(), SHOWN)]
+    vec![text::plain(&one.tool), took(one), text::shortened(&one.document.to_string(), SHOWN)]
 }
 
 fn detailed(one: &Observation) -> String {
-    let mut out = format!("observation {}\n", text::foreign(&one.tool));
+    let mut out = format!("observation {}\n", text::plain(&one.tool));
     // Writing to a String cannot fail, here and below.
     let _ = writeln!(out, "  receiver: {}", one.source.receiver);
     let _ = writeln!(out, "  resource: {}", attributes(&one.source.resource));
     if let Some(arguments) = &one.arguments {
-        let _ = writeln!(
-            out,
-            "  arguments: {}",
-            text::foreign(&serde_json::Value::from((**arguments).clone()).to_string())
-        );
+        let _ =
+            writeln!(out, "  arguments: {}", text::plain(&serde_json::Value::from((**arguments).clone()).to_string()));
     }
     let _ = writeln!(out, "  arrived: {}", moment(one.arrival.wall));
     let _ = writeln!(out, "  took: {}", took(one));

@@ -28,7 +28,7 @@ pub(super) fn logs(logs: &Logs, verbosity: Verbosity) -> String {
         let severity = severity.or_else(|| record["severityNumber"].as_u64().filter(|n| *n > 0).map(|n| n.to_string()));
         vec![
             at.unwrap_or_else(|| "no time".to_owned()),
-            text::foreign(&severity.unwrap_or_else(|| "-".to_owned())),
+            text::plain(&severity.unwrap_or_else(|| "-".to_owned())),
             text::shortened(&any(&record["body"]), SHOWN),
             attributes(&record["attributes"]),
         ]
@@ -49,10 +49,10 @@ pub(super) fn traces(traces: &Traces, verbosity: Verbosity) -> String {
         let failed = span["status"]["code"].as_u64() == Some(2);
         vec![
             time(span, "startTimeUnixNano").unwrap_or_else(|| "no time".to_owned()),
-            text::foreign(span["name"].as_str().unwrap_or_default()),
+            text::plain(span["name"].as_str().unwrap_or_default()),
             took.unwrap_or_else(|| "not ended".to_owned()),
             if failed { "error" } else { "ok" }.to_owned(),
-            text::foreign(span["traceId"].as_str().unwrap_or_default()),
+            text::plain(span["traceId"].as_str().unwrap_or_default()),
             attributes(&span["attributes"]),
         ]
     };
@@ -104,7 +104,7 @@ fn time(record: &Value, key: &str) -> Option<String> {
 fn attributes(list: &Value) -> String {
     let pairs = list.as_array().into_iter().flatten().map(|pair| {
         let name = pair["key"].as_str().unwrap_or_default();
-        format!("{}={}", text::foreign(name), text::foreign(&any(&pair["value"])))
+        format!("{}={}", text::plain(name), text::plain(&any(&pair["value"])))
     });
     text::shortened(&pairs.collect::<Vec<_>>().join(" "), SHOWN * 5)
 }

@@ -14,7 +14,7 @@ pub(super) fn count(number: usize, of: &str) -> String {
 pub(super) fn attributes(attributes: &Attributes) -> String {
     let pairs: Vec<_> = attributes
         .iter()
-        .map(|(name, value)| format!("{}={}", text::foreign(name), text::foreign(&value.to_string())))
+        .map(|(name, value)| format!("{}={}", text::plain(name), text::plain(&value.to_string())))
         .collect();
     pairs.join(" ")
 }
