@@ -20,7 +20,7 @@ use crate::{
     place::{Disk, Place, PlaceError},
     queue::{Command, Shared},
     recovery::UNCLAIMED_AFTER,
-    store::{Bad, Fault, Store},
+    store::{Bad, Fault, MAX_BAD, Store},
 };
 
 /// The store, and all that is done so that it goes on.
@@ -77,6 +77,8 @@ pub(crate) enum OpenError {
 /// How much one round may change, in commands and payload bytes as they are stored.
 const ROUND_COMMANDS: usize = 512;
 const ROUND_BYTES: u64 = 16 * 1024 * 1024;
+/// A record that is put aside counts as so much: it is written and forced to the disk by itself.
+pub(crate) const QUARANTINE_COSTS: u64 = ROUND_BYTES / MAX_BAD as u64;
 
 impl Engine {
     pub(crate) fn open(
@@ -177,6 +179,11 @@ impl Engine {
                     }
                 }
             }
+        }
+        if let Err(error) = self.place.sync_quarantine() {
+            self.tell("quarantine_not_forced", Level::Warn, || {
+                format!("what was put into quarantine may be gone after a power loss: {error}")
+            });
         }
         self.change(group);
         closing

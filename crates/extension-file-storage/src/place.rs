@@ -30,6 +30,11 @@ pub(crate) trait Disk: Send + Sync {
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         sync_directory(directory)
     }
+
+    /// How many bytes the files of a directory have; it looks at each of them.
+    fn size_of(&self, directory: &Path) -> io::Result<u64> {
+        Ok(fs::read_dir(directory)?.filter_map(|one| Some(one.ok()?.metadata().ok()?.len())).sum())
+    }
 }
 
 /// The disk as the operating system has it.
@@ -43,6 +48,10 @@ pub(crate) struct Place {
     disk: Arc<dyn Disk>,
     /// The directory's entries are on the disk, too: without them a file that was forced there may be gone after a power loss.
     entries_synced: AtomicBool,
+    /// How much is in quarantine, in bytes, once that was looked up.
+    quarantined: Option<u64>,
+    /// Files came into quarantine that a power loss may take away.
+    quarantine_unsynced: bool,
     /// The operating system lets go of the lock when the process ends, however it ends.
     _lock: File,
 }
@@ -103,7 +112,14 @@ impl Place {
         // A disk without room for this line is no reason not to start: the lock holds without it.
         let _ =
             lock.set_len(0).and_then(|()| lock.seek(SeekFrom::Start(0))).and_then(|_| lock.write_all(told.as_bytes()));
-        Ok(Self { directory: directory.to_owned(), disk, entries_synced: AtomicBool::new(false), _lock: lock })
+        Ok(Self {
+            directory: directory.to_owned(),
+            disk,
+            entries_synced: AtomicBool::new(false),
+            quarantined: None,
+            quarantine_unsynced: false,
+            _lock: lock,
+        })
     }
 
     /// Forces to the disk which files there are, where that may have changed.
@@ -181,27 +197,33 @@ impl Place {
         Ok((to, deleted.collect()))
     }
 
-    /// Writes a record that cannot be read to a file of its own; where it is, or `None` where no more are kept.
-    pub(crate) fn quarantine(&self, queue: &str, id: u64, raw: &[u8]) -> io::Result<Option<PathBuf>> {
+    /// Writes a record that cannot be read to a file of its own; where it is, or `None` where no more are kept. Follow it by
+    /// [`Place::sync_quarantine`].
+    pub(crate) fn quarantine(&mut self, queue: &str, id: u64, raw: &[u8]) -> io::Result<Option<PathBuf>> {
         let directory = self.directory.join(QUARANTINE);
         if !directory.exists() {
             create_private(&directory)?;
             self.entries_synced.store(false, Relaxed);
         }
         self.sync_entries()?;
-        let kept: u64 = fs::read_dir(&directory)?.filter_map(|one| Some(one.ok()?.metadata().ok()?.len())).sum();
-        if kept + raw.len() as u64 > KEEP_QUARANTINED {
+        let kept = match self.quarantined {
+            Some(kept) => kept,
+            None => self.disk.size_of(&directory)?,
+        };
+        self.quarantined = Some(kept);
+        let more = kept + raw.len() as u64;
+        if more > KEEP_QUARANTINED {
             return Ok(None);
         }
         let name = file_name(queue);
         for number in 1..=KEEP_OF_ONE_ID {
-            let more = if number == 1 { String::new() } else { format!("-{number}") };
-            let path = directory.join(format!("{name}-{id}{more}.record"));
+            let again = if number == 1 { String::new() } else { format!("-{number}") };
+            let path = directory.join(format!("{name}-{id}{again}.record"));
             match new_private_file(&path) {
                 Ok(mut file) => {
+                    (self.quarantined, self.quarantine_unsynced) = (Some(more), true);
                     file.write_all(raw)?;
                     file.sync_all()?;
-                    self.disk.sync_directory(&directory)?;
                     return Ok(Some(path));
                 }
                 // Its removal failed, and it was found again.
@@ -213,6 +235,14 @@ impl Place {
             }
         }
         Ok(None)
+    }
+
+    /// Forces to the disk which files are in quarantine, where there are new ones.
+    pub(crate) fn sync_quarantine(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.quarantine_unsynced) {
+            self.disk.sync_directory(&self.directory.join(QUARANTINE))?;
+        }
+        Ok(())
     }
 
     /// The files whose name is `prefix` and a number, by the number.

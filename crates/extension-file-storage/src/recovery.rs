@@ -18,7 +18,7 @@ use minicol_plugin::{
 
 use crate::{
     config::MIB,
-    engine::{Engine, OpenError, State},
+    engine::{Engine, OpenError, QUARANTINE_COSTS, State},
     place::{KEEP_BROKEN, on_disk},
     queue::{Command, QueueView, View},
     salvage::Counted,
@@ -340,10 +340,11 @@ impl View {
 }
 
 impl Command {
-    /// How much it brings.
+    /// How much it brings, or how much as it costs.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Push { payload, .. } | Self::Replace { payload, .. } => payload.stored(),
+            Self::Quarantine { .. } => QUARANTINE_COSTS,
             _ => 0,
         }
     }

@@ -31,6 +31,8 @@ const FORMAT: &str = "format";
 const FORMAT_VERSION: u64 = 2;
 /// What redb may keep of the file in memory, read or not yet written.
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
+/// How many records that cannot be read one look may find.
+pub(crate) const MAX_BAD: usize = 32;
 const PAGE: u64 = 4096;
 /// What is larger is not kept to make records in.
 const SCRATCH_BYTES: usize = 1024 * 1024;
@@ -166,7 +168,8 @@ impl Store {
         self.queues.values().map(|row| row.used).sum()
     }
 
-    /// The oldest records of a queue after `after`, at least one, then as many as fit into `bytes`; and those of them that cannot be read.
+    /// The oldest records of a queue after `after`, at least one, then as many as fit into `bytes`; and those of them that cannot be read, [`MAX_BAD`]
+    /// at most: each costs a file, and others wait meanwhile.
     pub(crate) fn read(
         &self,
         queue: &str,
@@ -187,7 +190,7 @@ impl Store {
                     return Err(out_of_order());
                 }
                 least = id.saturating_add(1);
-                if !records.is_empty() && bytes > left {
+                if bad.len() == MAX_BAD || !records.is_empty() && bytes > left {
                     break;
                 }
                 left = left.saturating_sub(bytes);

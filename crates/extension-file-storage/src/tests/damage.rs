@@ -103,6 +103,51 @@ async fn lives_with(directory: &Path) -> Found {
     found
 }
 
+/// A store in which every record is damaged is gone through in small steps: each puts a few aside, and what it did stays done.
+#[tokio::test]
+async fn very_many_bad_records_are_put_aside_a_few_at_a_time() {
+    let (folder, disk, all) = (own_folder(), Disk::new(), 200);
+    let life = Life::begin(config(folder.path())).await;
+    let queue = life.queue("q");
+    for number in 0..all {
+        push(&queue, payload(number, 200)).await.unwrap();
+    }
+    life.end().await;
+    let path = folder.path().join("store.redb");
+    let mut bytes = fs::read(&path).unwrap();
+    for number in 0..all {
+        let wanted = payload(number, 200);
+        let at = bytes.windows(200).position(|there| there == wanted).expect("it lies there as it is");
+        bytes[at] ^= 1;
+    }
+    write(&path, &bytes);
+
+    let (mut after, mut reads) = (None, 0);
+    for _ in 0..2 {
+        // Each life begins where the one before ended.
+        let life = Life::on(config(folder.path()), &disk).await;
+        let queue = life.queue("q");
+        let left = all - reads * 32;
+        assert_eq!(queue.holds().records, left);
+        let (syncs, looks) = (disk.directory_syncs.load(SeqCst), disk.looks.load(SeqCst));
+        for _ in 0..2 {
+            let records = queue.read(after, 1 << 20).await.unwrap();
+            assert_eq!(records.len(), 32, "one look finds no more");
+            assert!(records.iter().all(|record| record.payload.is_err()));
+            after = records.last().map(|record| record.id);
+            reads += 1;
+        }
+        // A round has ended where another call is answered.
+        push(&queue, payload(1_000, 10)).await.unwrap();
+        queue.remove(all + reads / 2 - 1).await.unwrap();
+        let (syncs, looks) = (disk.directory_syncs.load(SeqCst) - syncs, disk.looks.load(SeqCst) - looks);
+        assert!(syncs <= 4, "64 records forced the directory to the disk {syncs} times");
+        assert_eq!(looks, 1, "what is in quarantine is looked up once");
+        life.end().await;
+    }
+    assert_eq!(fs::read_dir(folder.path().join("quarantine")).unwrap().count(), 128);
+}
+
 #[tokio::test]
 async fn flipped_bytes_cost_what_they_hit_and_nothing_else() {
     let (whole, killed) = (own_folder(), own_folder());

@@ -27,6 +27,9 @@ pub(super) struct Disk {
     /// Fails with the sync of this number, counted from the first, and ever after.
     pub(super) sick_from: Arc<AtomicU64>,
     pub(super) syncs: Arc<AtomicU64>,
+    /// How often the entries of a directory were forced to the disk, and how often all files of one were looked at.
+    pub(super) directory_syncs: Arc<AtomicU64>,
+    pub(super) looks: Arc<AtomicU64>,
     gate: Option<Gate>,
     openings: Arc<AtomicU64>,
     passed: Arc<AtomicBool>,
@@ -84,6 +87,8 @@ impl Disk {
             unreadable: Arc::default(),
             sick_from: Arc::new(AtomicU64::new(u64::MAX)),
             syncs: Arc::default(),
+            directory_syncs: Arc::default(),
+            looks: Arc::default(),
             gate: None,
             openings: Arc::default(),
             passed: Arc::default(),
@@ -190,7 +195,13 @@ impl crate::place::Disk for Disk {
         Ok(Box::new(Watched { inner: store::file_backend(file)?, disk: self.clone() }))
     }
 
+    fn size_of(&self, directory: &Path) -> io::Result<u64> {
+        self.looks.fetch_add(1, SeqCst);
+        crate::place::System.size_of(directory)
+    }
+
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        self.directory_syncs.fetch_add(1, SeqCst);
         let entries = fs::read_dir(directory)?.map(|entry| entry.unwrap());
         let names = entries.map(|entry| (entry.file_name(), entry.metadata().unwrap().ino())).collect();
         self.held.lock().unwrap().directories.insert(directory.to_owned(), names);
