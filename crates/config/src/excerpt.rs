@@ -29,7 +29,7 @@ const MAX_LINES_ABOVE: usize = 2000;
 impl Excerpt {
     /// The line at `mark`; `secret`: what is meant is a secret's value.
     pub(crate) fn of(mark: &Mark, secret: bool) -> Option<Self> {
-        let line = mark.source().lines().nth(mark.line() - 1)?;
+        let line = mark.source().line(mark.line())?;
         if line.trim().is_empty() {
             return None;
         }
@@ -86,8 +86,10 @@ fn covered_step(chars: &[char]) -> usize {
     let reference = |chars: &[char]| {
         let inner = chars.strip_prefix(&['$', '{'])?;
         let end = inner.iter().position(|c| *c == '}')?;
-        let name = inner[..end].iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':'));
-        name.then_some(end + 3)
+        // What else is in braces may be a secret that was written there.
+        let name = inner[..end].strip_prefix(&['e', 'n', 'v', ':']).unwrap_or(&inner[..end]);
+        let is_name = !name.is_empty() && name.iter().all(|c| c.is_ascii_alphanumeric() || *c == '_');
+        (is_name && !name[0].is_ascii_digit()).then_some(end + 3)
     };
     if let Some(length) = reference(chars) {
         return length;
@@ -118,9 +120,9 @@ fn first_secret(source: &SourceText, line: &str, number: usize) -> Option<usize>
 /// Whether a key that the line stands under, going by indentation, says that there are secrets.
 fn keys_above(source: &SourceText, line: &str, number: usize) -> bool {
     let indentation = |line: &str| line.chars().take_while(|c| *c == ' ').count();
-    let above: Vec<&str> = source.lines().take(number - 1).collect();
     let mut least = indentation(line);
-    for line in above.iter().rev().take(MAX_LINES_ABOVE).filter(|line| !line.trim().is_empty()) {
+    let above = (1..number).rev().take(MAX_LINES_ABOVE).filter_map(|number| source.line(number));
+    for line in above.filter(|line| !line.trim().is_empty()) {
         if least == 0 {
             break;
         }

@@ -1,13 +1,15 @@
 //! Where a piece of configuration was written.
 
 use std::fmt;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 /// The text of one source, kept so that an error can show the line it is about.
-#[derive(PartialEq, Eq)]
 pub struct SourceText {
     name: String,
     text: String,
+    /// Where in the text each line is; made when it is first asked for.
+    lines: OnceLock<Vec<Range<usize>>>,
 }
 
 /// A place in a source: where a key or a value begins, and how far it goes on its line.
@@ -22,7 +24,7 @@ pub struct Mark {
 impl SourceText {
     /// A source under the name that errors show: a path as the user wrote it, or `<--set>` and the like.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), text: text.into() })
+        Arc::new(Self { name: name.into(), text: text.into(), lines: OnceLock::new() })
     }
 
     /// The name that errors show.
@@ -36,20 +38,42 @@ impl SourceText {
     }
 
     /// The lines, ended as YAML ends them: by `\n`, `\r\n` or a lone `\r`.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
-        let mut rest = Some(self.text.as_str());
-        std::iter::from_fn(move || {
-            let text = rest?;
-            let Some(end) = text.find(['\n', '\r']) else {
-                rest = None;
-                return Some(text);
-            };
-            let broken = if text[end..].starts_with("\r\n") { end + 2 } else { end + 1 };
-            rest = Some(&text[broken..]);
-            Some(&text[..end])
+    pub(crate) fn lines(&self) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
+        self.lines_from(1)
+    }
+
+    /// The same from this line on; they count from 1.
+    pub(crate) fn lines_from(&self, line: usize) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
+        let lines = self.places();
+        lines[line.saturating_sub(1).min(lines.len())..].iter().map(|place| &self.text[place.clone()])
+    }
+
+    /// One line, without what ends it.
+    pub(crate) fn line(&self, line: usize) -> Option<&str> {
+        self.lines_from(line).next()
+    }
+
+    fn places(&self) -> &[Range<usize>] {
+        self.lines.get_or_init(|| {
+            let (mut places, mut begin) = (Vec::new(), 0);
+            while let Some(length) = self.text[begin..].find(['\n', '\r']) {
+                let end = begin + length;
+                places.push(begin..end);
+                begin = end + if self.text[end..].starts_with("\r\n") { 2 } else { 1 };
+            }
+            places.push(begin..self.text.len());
+            places
         })
     }
 }
+
+impl PartialEq for SourceText {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, &self.text) == (&other.name, &other.text)
+    }
+}
+
+impl Eq for SourceText {}
 
 impl fmt::Debug for SourceText {
     /// The name alone: the text may hold secrets.
@@ -117,6 +141,9 @@ mod tests {
         let source = SourceText::new("x", "a\r\nb\rc\nd");
         assert_eq!(source.lines().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
         assert_eq!(SourceText::new("x", "a\n").lines().collect::<Vec<_>>(), ["a", ""]);
+        assert_eq!((source.line(1), source.line(4), source.line(5)), (Some("a"), Some("d"), None));
+        assert_eq!(source.lines_from(3).rev().collect::<Vec<_>>(), ["d", "c"]);
+        assert_eq!(SourceText::new("x", "").line(1), Some(""));
     }
 
     #[test]

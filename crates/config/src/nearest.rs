@@ -31,14 +31,22 @@ fn distance(wanted: &str, candidate: &str) -> Option<usize> {
     if longer > MAX_NAME {
         return None;
     }
+    let most = (longer / 3).max(1);
+    let least = wanted.chars().count().abs_diff(candidate.chars().count());
+    let is_part = || {
+        let part = wanted.len() >= 3 && (candidate.starts_with(wanted) || candidate.ends_with(wanted));
+        part || candidate.len() >= 3 && (wanted.starts_with(candidate) || wanted.ends_with(candidate))
+    };
+    // The distance costs the product of both lengths: what is too far away at sight is not measured.
+    if least > most && !is_part() {
+        return None;
+    }
     let distance = strsim::damerau_levenshtein(wanted, candidate);
-    if distance <= (longer / 3).max(1) && distance < longer {
+    if distance <= most && distance < longer {
         return Some(distance);
     }
     // `interval` for `interval_seconds`: what was written is the beginning or the end of what was meant.
-    let part = wanted.len() >= 3 && (candidate.starts_with(wanted) || candidate.ends_with(wanted));
-    let longer_than_meant = candidate.len() >= 3 && (wanted.starts_with(candidate) || wanted.ends_with(candidate));
-    (part || longer_than_meant).then_some(distance)
+    is_part().then_some(distance)
 }
 
 #[cfg(test)]

@@ -114,6 +114,11 @@ impl Problems {
         self.extend(others.kept);
     }
 
+    /// Whether further ones are only counted: it is not worth to find out more about them.
+    pub fn is_full(&self) -> bool {
+        self.kept.len() >= Self::MAX
+    }
+
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()

@@ -21,9 +21,18 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// Where in a text a URL's user and password begin, if there are any: what stands between `://` and an `@`.
 pub(crate) fn userinfo(chars: &[char]) -> Option<usize> {
-    let ends = |c: &char| c.is_whitespace() || matches!(c, '"' | '\'' | '`');
-    let begins = (3..chars.len()).filter(|at| chars[at - 3..*at] == [':', '/', '/']);
-    begins.into_iter().find(|at| chars[*at..].iter().take_while(|c| !ends(c)).any(|c| *c == '@'))
+    let mut begins = None;
+    for (at, c) in chars.iter().enumerate() {
+        if at >= 3 && chars[at - 3..at] == [':', '/', '/'] {
+            begins = begins.or(Some(at));
+        }
+        match c {
+            '@' if begins.is_some() => return begins,
+            c if c.is_whitespace() || matches!(c, '"' | '\'' | '`') => begins = None,
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The text with what a terminal would obey or hide (control characters, ANSI escapes, changes of direction) written as an escape; the ends of

@@ -109,7 +109,7 @@ impl<'a> Body<'a> {
 
     fn is_quoted(&self) -> bool {
         let mark = &self.node.mark;
-        let line = mark.source().lines().nth(mark.line() - 1).unwrap_or_default();
+        let line = mark.source().line(mark.line()).unwrap_or_default();
         matches!(line.chars().nth(mark.column() - 1), Some('"' | '\''))
     }
 

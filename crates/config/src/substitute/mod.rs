@@ -108,7 +108,9 @@ impl Substitution<'_> {
             Ok(expansion) => expansion,
             Err(faults) => {
                 for fault in faults {
-                    self.problems.push(fault_problem(&fault, mark, path));
+                    // Of what is only counted, nobody sees the place.
+                    let at = if self.problems.is_full() { mark.clone() } else { locate(&fault.reference, mark) };
+                    self.problems.push(fault_problem(&fault, &at, path));
                 }
                 return Err(());
             }
@@ -136,7 +138,7 @@ impl Substitution<'_> {
 }
 
 fn fault_problem(fault: &Fault, mark: &Mark, path: &Path) -> Problem {
-    let problem = Problem::error(&fault.message).at(&locate(&fault.reference, mark)).in_path(path);
+    let problem = Problem::error(&fault.message).at(mark).in_path(path);
     match &fault.help {
         Some(help) => problem.with_help(help),
         None => problem,
@@ -150,12 +152,12 @@ const MAX_LINES: usize = 1000;
 fn locate(reference: &str, mark: &Mark) -> Mark {
     let reference = reference.split(['\n', '\r']).next().unwrap_or_default();
     let source = Arc::clone(mark.source());
-    for (number, line) in source.lines().enumerate().skip(mark.line() - 1).take(MAX_LINES) {
-        let skipped = if number + 1 == mark.line() { mark.column() - 1 } else { 0 };
+    for (number, line) in (mark.line()..).zip(source.lines_from(mark.line())).take(MAX_LINES) {
+        let skipped = if number == mark.line() { mark.column() - 1 } else { 0 };
         let start = line.char_indices().nth(skipped).map_or(line.len(), |(at, _)| at);
         if let Some(found) = line[start..].find(reference) {
             let column = line[..start + found].chars().count() + 1;
-            return mark.moved(number + 1, column, reference.chars().count());
+            return mark.moved(number, column, reference.chars().count());
         }
     }
     mark.clone()

@@ -3,6 +3,7 @@
 //! `${env:NAME}` `${NAME}` `${env:NAME:-default}` `${NAME:-default}` `$$`; every other `$` is a `$`. A default may hold references.
 
 use crate::environment::{Environment, NoText};
+use crate::problem::Problems;
 use crate::secret::is_secret_name;
 use crate::text::quoted;
 
@@ -96,7 +97,8 @@ impl Expander<'_> {
             (first, Some(default))
         } else if let Some(name) = rest.strip_prefix(':') {
             if first != "env" {
-                let message = format!("unknown scheme {} in {}", quoted(first), quoted(written));
+                // What follows may be a secret that happens to look like a reference.
+                let message = format!("unknown scheme {}", quoted(&name_part(first)));
                 self.fault(
                     written,
                     message,
@@ -110,9 +112,9 @@ impl Expander<'_> {
         };
         if !is_variable_name(name) {
             let message = if name.is_empty() {
-                format!("{} names no variable", quoted(written))
+                "a reference that names no variable".to_owned()
             } else {
-                format!("{} is no name of a variable", quoted(name))
+                format!("{} is no name of a variable", quoted(&name_part(name)))
             };
             self.fault(
                 written,
@@ -141,7 +143,10 @@ impl Expander<'_> {
     }
 
     fn fault(&mut self, reference: &str, message: String, help: Option<&str>) {
-        self.faults.push(Fault { reference: reference.to_owned(), message, help: help.map(str::to_owned) });
+        // More are not kept anyway.
+        if self.faults.len() <= Problems::MAX {
+            self.faults.push(Fault { reference: reference.to_owned(), message, help: help.map(str::to_owned) });
+        }
     }
 }
 
@@ -157,6 +162,12 @@ fn closing(text: &str) -> Option<usize> {
         }
     }
     None
+}
+
+/// What of a text could be a name: up to the first character that no name has.
+fn name_part(text: &str) -> String {
+    let name: String = text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    if name.len() < text.len() { name + "..." } else { name }
 }
 
 fn is_variable_name(name: &str) -> bool {
@@ -215,6 +226,21 @@ mod tests {
         assert!(matches!(kind("${HOST}"), Expansion::Whole { secret: false, .. }));
     }
 
+    /// What is written wrong may be a secret that only looks like a reference.
+    #[test]
+    fn a_fault_tells_of_a_reference_only_what_could_be_a_name() {
+        let faults = expand("${foo:hunter2} ${hunter2 x:y} ${env:NOPE:?hunter2} ${NO PE} ${:hunter2}", &environment());
+        let messages: Vec<_> = faults.unwrap_err().into_iter().map(|fault| fault.message).collect();
+        let expected = [
+            "unknown scheme `foo`",
+            "unknown scheme `hunter2...`",
+            "`NOPE...` is no name of a variable",
+            "`NO...` is no name of a variable",
+            "unknown scheme ``",
+        ];
+        assert_eq!(messages, expected);
+    }
+
     #[test]
     fn all_faults_are_told() {
         let faults = expand("${NONE} ${} ${foo:BAR} ${1A} ${env:", &environment()).unwrap_err();
@@ -223,8 +249,8 @@ mod tests {
             messages,
             [
                 "the environment variable `NONE` is not set",
-                "`${}` names no variable",
-                "unknown scheme `foo` in `${foo:BAR}`",
+                "a reference that names no variable",
+                "unknown scheme `foo`",
                 "`1A` is no name of a variable",
                 "`${` without its `}`",
             ]

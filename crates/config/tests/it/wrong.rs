@@ -1,5 +1,6 @@
 //! Wrong configurations, each a mistake that a person makes, and what is told of them. The files are in `wrong/`.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
@@ -121,4 +122,18 @@ fn very_many_problems_are_counted() {
     let demo = Demo::yaml(&"1: 1\n".repeat(300));
     assert_eq!(demo.problems.len(), 300);
     assert!(demo.told().ends_with("... and 100 more\n"));
+}
+
+/// Before, each of them cost a walk through the file: this one took half an hour.
+#[test]
+fn of_very_many_wrong_references_the_first_are_looked_for_and_the_rest_counted() {
+    let mut lines = String::new();
+    for number in 0..40_000 {
+        writeln!(lines, "k{number}: \"so it begins, and ${{foo:{number}}} is wrong\"").unwrap();
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), &lines).unwrap();
+    let told = Demo::of(&[&file.path().display().to_string()], &[], &ENVIRONMENT).told();
+    assert!(told.contains(":150:26: unknown scheme `foo`"), "{}", &told[..1000]);
+    assert!(told.ends_with("... and 39800 more\n"), "{}", &told[told.len() - 200..]);
 }

@@ -1,5 +1,7 @@
 //! `receivers`, `processors`, `exporters`, `extensions`: ids, types, and each component's own configuration.
 
+use std::{cell::OnceCell, collections::HashSet};
+
 use indexmap::IndexMap;
 use minicol_config::{Mark, Node, Part, Path, Problem, Problems, decode, decode_part};
 use minicol_delivery::{DeliveryConfig, DeliverySettings};
@@ -183,17 +185,20 @@ pub(super) fn references<P: Product + ?Sized, X>(
     section: &Section<P, X>,
     problems: &mut Problems,
 ) -> Option<Vec<(ComponentId, Path)>> {
-    let mut found: Vec<(ComponentId, Path)> = Vec::new();
+    let (mut found, mut seen) = (Vec::new(), HashSet::new());
+    let known = OnceCell::new();
     for (id, at) in ids(root, path, problems)? {
-        if found.iter().any(|(other, _)| *other == id) {
+        if !seen.insert(id.clone()) {
             let message = format!("references {} \"{id}\" multiple times", P::KIND);
             problems.push(Problem::error(message).at_value(root, &at).with_help("name it once"));
             continue;
         }
         if !section.contains_key(&id) {
             let message = format!("references {} \"{id}\" which is not configured", P::KIND);
-            let known: Vec<String> = section.keys().map(ToString::to_string).collect();
-            let help = match minicol_config::nearest(&id.to_string(), &known) {
+            let known = || known.get_or_init(|| section.keys().map(ToString::to_string).collect::<Vec<_>>());
+            // Of what is only counted, nobody reads the help.
+            let near = (!problems.is_full()).then(|| minicol_config::nearest(&id.to_string(), known())).flatten();
+            let help = match near {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("add `{id}:` under `{}:`", P::KIND.section()),
             };

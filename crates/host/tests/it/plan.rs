@@ -269,3 +269,25 @@ service:
     let off = file("nothing", "shelf", "metrics").replace("storage:", "enabled: false\n      storage:");
     assert!(load(&off).is_ok(), "what is switched off is not checked");
 }
+
+/// Near names are looked for only where they are shown, and only among those that are about as long: else this takes an hour.
+#[test]
+fn very_many_wrong_references_among_very_many_components_are_told() {
+    use std::fmt::Write;
+    let (mut exporters, mut wrong_ones) = (String::new(), String::new());
+    for number in 0..2_000 {
+        writeln!(exporters, "  sink/{number}-{}: ", "x".repeat(20)).unwrap();
+        write!(wrong_ones, "sink/{number}-{}, ", "y".repeat(60)).unwrap();
+    }
+    let told = load(&format!(
+        "
+receivers: {{ticker: }}
+exporters:
+{exporters}
+service: {{pipelines: {{observations: {{receivers: [ticker], exporters: [{wrong_ones}]}}}}}}
+"
+    ));
+    let told = told.unwrap_err();
+    assert!(told.len() >= 2_000, "{}", told.len());
+    assert!(told.errors().any(|one| one.message.contains("which is not configured")));
+}
