@@ -7,6 +7,7 @@ use minicol_delivery::Delivery;
 use minicol_plugin::{ComponentId, ComponentKind, Environment, Next, Status, trace::Tracer};
 use minicol_telemetry::{Program, Telemetry, TelemetryError};
 use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
+use tokio::time::Instant;
 use tracing::info;
 
 use crate::{
@@ -104,19 +105,23 @@ impl Host {
         Ok(self.begin(plan, std::future::pending()).await?.0)
     }
 
-    /// The same, unless `stop` ends first with the time that stopping may take: then what had started is stopped as a program that runs is.
-    pub async fn start_unless(&self, plan: &Plan, stop: impl Future<Output = Duration>) -> Result<Started, StartError> {
+    /// The same, unless `stop` ends first, with when that was asked for and the time that stopping may take: then what had started is stopped as a program that runs is.
+    pub async fn start_unless(
+        &self,
+        plan: &Plan,
+        stop: impl Future<Output = (Instant, Duration)>,
+    ) -> Result<Started, StartError> {
         Ok(match self.begin(plan, stop).await? {
             (running, None) => Started::Running(Box::new(running)),
-            (running, Some(within)) => Started::Stopped(running.shutdown(within).await),
+            (running, Some((asked, within))) => Started::Stopped(running.shutdown_since(asked, within).await),
         })
     }
 
     async fn begin(
         &self,
         plan: &Plan,
-        stop: impl Future<Output = Duration>,
-    ) -> Result<(Running, Option<Duration>), StartError> {
+        stop: impl Future<Output = (Instant, Duration)>,
+    ) -> Result<(Running, Option<(Instant, Duration)>), StartError> {
         for one in plan.overrides() {
             if one.fills_in {
                 info!(variable = one.variable, path = %one.path, "an environment variable gives what the configuration does not");
@@ -134,7 +139,7 @@ impl Host {
         let ended = tokio::select! {
             biased;
             up = self.bring_up(plan, built, &mut graph, &workshop, &mut telemetry) => up.map(|()| None),
-            within = stop => Ok(Some(within)),
+            asked = stop => Ok(Some(asked)),
         };
         let running = Running::new(self.clone(), graph, workshop, telemetry, plan.telemetry().clone());
         let stop = match ended {

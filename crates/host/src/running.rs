@@ -46,7 +46,7 @@ pub struct ShutdownReport {
     pub exporters: Vec<ExporterReport>,
     /// What became of every item.
     pub books: Books,
-    /// How long it took.
+    /// How long it took, from when it was asked for.
     pub took: Duration,
 }
 
@@ -138,12 +138,17 @@ impl Running {
         &self.telemetry
     }
 
-    /// Stops receivers, flushes processors, drains exporters, stops extensions, and last the own telemetry, all before `within` (at most a day) has passed. No error
-    /// on the way keeps the rest from being done.
+    /// As [`Running::shutdown_since`], asked for now.
     pub async fn shutdown(self, within: Duration) -> ShutdownReport {
-        let begun = Instant::now();
+        self.shutdown_since(Instant::now(), within).await
+    }
+
+    /// Stops receivers, flushes processors, drains exporters, stops extensions, and last the own telemetry, all before `within` (at most a day) has passed since
+    /// it was `asked` for. No error
+    /// on the way keeps the rest from being done.
+    pub async fn shutdown_since(self, asked: Instant, within: Duration) -> ShutdownReport {
         let within = within.min(LONGEST_SHUTDOWN);
-        let until = |percent: u32| begun + within * percent / 100;
+        let until = |percent: u32| asked + within * percent / 100;
         info!(within_seconds = within.as_secs_f64(), "shutting down");
         let Self { reloading, core, telemetry } = self;
         let workshop = &core.workshop;
@@ -188,7 +193,7 @@ impl Running {
         let mut broken = workshop.events.stood_at(Status::PermanentError);
         broken.extend(workshop.events.stood_at(Status::FatalError));
         let books = workshop.view.books();
-        let report = ShutdownReport { errors, broken, exporters, books, took: begun.elapsed() };
+        let report = ShutdownReport { errors, broken, exporters, books, took: asked.elapsed() };
         report.tell();
         report
     }

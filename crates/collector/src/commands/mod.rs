@@ -2,6 +2,7 @@
 
 mod components;
 mod doctor;
+mod ending;
 mod files;
 mod import_mahavishnu;
 mod init;

@@ -5,17 +5,12 @@ use minicol_host::{ConfigSource, Limits, Plan, ShutdownReport, StartError, Start
 use minicol_telemetry::{LogEncoding, LogLevel, logs};
 use tracing::{error, info, warn};
 
-use super::{
-    files::Files,
-    host, read,
-    signals::{Hangup, Signals},
-    tell_warnings,
-};
+use super::{ending::Ending, files::Files, host, read, signals::Hangup, tell_warnings};
 use crate::{cli::Sources, components::REGISTRY};
 
 /// Parses and checks everything before anything binds, starts, waits, and stops under one deadline.
 pub(crate) async fn run(sources: Sources, shutdown_timeout: Duration, watch: bool) -> anyhow::Result<ExitCode> {
-    let (mut signals, mut hangup) = (Signals::listen()?, Hangup::listen()?);
+    let (mut ending, mut hangup) = (Ending::listen(shutdown_timeout)?, Hangup::listen()?);
     let files = watch.then(|| Files::of(&sources));
     let plan = read(sources.clone())?;
     let (host, environment) = host();
@@ -24,9 +19,9 @@ pub(crate) async fn run(sources: Sources, shutdown_timeout: Duration, watch: boo
     warn_of(&plan);
     info!(version = env!("CARGO_PKG_VERSION"), "minicol starts");
     let told = async {
-        let name = signals.next().await;
-        info!(signal = name, "told to stop before everything had started");
-        shutdown_timeout
+        let told = ending.next().await;
+        info!(signal = told.signal, "told to stop before everything had started");
+        (told.at, shutdown_timeout)
     };
     let mut running = match host.start_unless(&plan, told).await {
         Ok(Started::Running(running)) => *running,
@@ -44,17 +39,23 @@ pub(crate) async fn run(sources: Sources, shutdown_timeout: Duration, watch: boo
             reloader.request();
         }
     };
+    let asked = tokio::select! {
+        told = ending.next() => {
+            info!(signal = told.signal, "told to stop");
+            told.at
+        }
+        fatal = running.wait_fatal() => {
+            error!(component = %fatal.component, why = fatal.message, "a component cannot go on");
+            ending.begins()
+        }
+        () = reloads => ending.begins(),
+    };
     tokio::select! {
-        name = signals.next() => info!(signal = name, "told to stop"),
-        fatal = running.wait_fatal() => error!(component = %fatal.component, why = fatal.message, "a component cannot go on"),
-        () = reloads => {}
-    }
-    tokio::select! {
-        report = running.shutdown(shutdown_timeout) => {
+        report = running.shutdown_since(asked, shutdown_timeout) => {
             Ok(exit_code(&report))
         }
-        name = signals.next() => {
-            error!(signal = name, "a second signal: ended at once, without delivering what was queued");
+        told = ending.next() => {
+            error!(signal = told.signal, "a second signal: ended at once, without delivering what was queued");
             Ok(ExitCode::FAILURE)
         }
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use minicol_host::{Limits, Started};
 use minicol_plugin::{ComponentKind, Phase, Status, testing::Harness};
 
+use tokio::time::Instant;
+
 use crate::support::{GOOD, PROGRAM, TEN_SECONDS, host, notices, of, pass, plan, start, status, story};
 
 const ALL: &str = "
@@ -110,7 +112,7 @@ async fn what_had_started_is_drained_and_told_where_the_program_is_to_stop_befor
     let half = half.replace("sink: }", "sink: {takes: 1500ms}}");
     let stop = async {
         pass(2.5).await;
-        TEN_SECONDS
+        (Instant::now(), TEN_SECONDS)
     };
     let Started::Stopped(report) = host().start_unless(&plan(&half), stop).await.unwrap() else { panic!("it started") };
     assert!(report.is_clean(), "{report:?}");
