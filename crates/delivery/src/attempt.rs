@@ -14,6 +14,8 @@ pub(crate) struct Outcome {
     pub(crate) why: String,
     /// Whether offering the batch again may help its sender.
     pub(crate) retry: Retry,
+    /// The time for retries is over, for all of the batch.
+    out_of_time: bool,
     /// What of it has not ended.
     rest: Vec<Batch>,
 }
@@ -48,15 +50,17 @@ impl Shared {
         }
     }
 
-    /// Each part has retries of its own, and is booked when it is settled.
+    /// Each part has attempts of its own, and is booked when it is settled. The time for retries is the batch's.
     async fn deliver_parts(&self, lane: &Lane, batch: &mut Unsettled) -> Outcome {
+        let began = Instant::now();
         loop {
             let Some(part) = batch.parts.front() else { return Outcome::nothing() };
-            let mut outcome = self.try_until_settled(lane, part).await;
+            let mut outcome = self.try_until_settled(lane, part, began).await;
             let rest = std::mem::take(&mut outcome.rest);
             let settled = match outcome.settlement {
                 // The other parts would come too late as well.
                 Settlement::Dropped => batch.give_up(),
+                Settlement::Failed { .. } if outcome.out_of_time => batch.take(),
                 Settlement::Failed { .. } | Settlement::Sent { .. } => batch.settle_first(rest),
             };
             batch.arrived |= settled > 0 && matches!(outcome.settlement, Settlement::Sent { .. });
@@ -86,8 +90,7 @@ impl Shared {
         lane.settle(items, &outcome.settlement, &outcome.why, &self.health);
     }
 
-    async fn try_until_settled(&self, lane: &Lane, batch: &Batch) -> Outcome {
-        let began = Instant::now();
+    async fn try_until_settled(&self, lane: &Lane, batch: &Batch, began: Instant) -> Outcome {
         let mut waits: Option<(Waits, Arc<Current>)> = None;
         loop {
             let (result, through) = self.attempt(lane, batch.clone()).await;
@@ -122,7 +125,7 @@ impl Shared {
             let wait = waits.next(asked);
             let longest = retry.max_elapsed_time.0;
             if !longest.is_zero() && began.elapsed().saturating_add(wait) > longest {
-                return Outcome::failed("max_elapsed_time".to_owned(), &error);
+                return Outcome { out_of_time: true, ..Outcome::failed("max_elapsed_time".to_owned(), &error) };
             }
             if !self.pause(wait, asked.is_some(), &through).await {
                 return Outcome::dropped(&format!(
@@ -139,7 +142,7 @@ impl Shared {
         }
         let why = if message.is_empty() { "the far end refused them and gave no reason".to_owned() } else { message };
         let settlement = Settlement::Sent { rejected: delivered.rejected };
-        Outcome { settlement, why, retry: Retry::Never, rest: delivered.rest }
+        Outcome { settlement, why, rest: delivered.rest, ..Outcome::nothing() }
     }
 
     /// One attempt: within the timeout, and a panic is an error. With what it went through.
@@ -193,15 +196,16 @@ impl Shared {
 impl Outcome {
     fn failed(reason: String, error: &ExportError) -> Self {
         let settlement = Settlement::Failed { reason };
-        Self { settlement, why: error.message.clone(), retry: error.retry, rest: Vec::new() }
+        Self { settlement, why: error.message.clone(), retry: error.retry, ..Self::nothing() }
     }
 
     fn dropped(why: &str) -> Self {
-        Self { settlement: Settlement::Dropped, why: why.to_owned(), retry: Retry::Backoff, rest: Vec::new() }
+        Self { settlement: Settlement::Dropped, why: why.to_owned(), retry: Retry::Backoff, ..Self::nothing() }
     }
 
     fn nothing() -> Self {
-        Self { settlement: Settlement::Sent { rejected: 0 }, why: String::new(), retry: Retry::Never, rest: Vec::new() }
+        let settlement = Settlement::Sent { rejected: 0 };
+        Self { settlement, why: String::new(), retry: Retry::Never, out_of_time: false, rest: Vec::new() }
     }
 }
 

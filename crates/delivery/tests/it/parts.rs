@@ -58,14 +58,25 @@ async fn each_part_ends_for_itself() {
     assert!(counts.is_balanced());
 }
 
+/// A dead backend holds a consumer as long with a batch in parts as with one in one piece.
 #[tokio::test(start_paused = true)]
-async fn the_time_to_try_begins_anew_with_each_part() {
+async fn all_parts_share_the_time_to_try() {
+    let settings = || config(json!({"retry_on_failure": {"randomization_factor": 0.0, "max_elapsed_time": "13s"}}));
+    // What is left after 4 of 10 have arrived has the rest of the time.
     let script = Script::new([LATER, LATER, part(4), LATER, LATER, Step::Take]);
-    let settings = config(json!({"retry_on_failure": {"randomization_factor": 0.0, "max_elapsed_time": "13s"}}));
-    let delivery = start(&Harness::default(), &script, settings);
+    let delivery = start(&Harness::default(), &script, settings());
     delivery.consumer().consume(points(10)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!((delivery.counts().sent, script.taken()), (10, 10));
+    let counts = delivery.counts();
+    assert_eq!((counts.sent, counts.failed["max_elapsed_time"], script.taken()), (4, 6, 4));
+    // Two parts, and nobody there: none is tried once the time is over.
+    let script = Script::new([part(0), LATER, LATER, LATER, LATER, LATER, LATER, LATER]);
+    let delivery = start(&Harness::default(), &script, settings());
+    delivery.consumer().consume(points(10)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    let counts = delivery.counts();
+    assert_eq!((counts.failed["max_elapsed_time"], counts.queued, counts.is_balanced()), (10, 0, true));
+    assert_eq!(script.attempts().len(), 4);
 }
 
 #[tokio::test(start_paused = true)]
