@@ -8,7 +8,8 @@ use std::{
 
 use indexmap::IndexMap;
 use minicol_plugin::{
-    Clock, ComponentId, ComponentKind, Event, EventSink, Level, Notice, ProgramNotice, Status, StatusChange, hidden, text,
+    Clock, ComponentId, ComponentKind, Event, EventSink, Level, Notice, ProgramNotice, Status, StatusChange, hidden,
+    text,
 };
 use tokio::sync::{broadcast, watch};
 use tracing::{debug, error, info, warn};
