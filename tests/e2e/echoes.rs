@@ -143,7 +143,7 @@ fn tool(method: &str, said: &str, nth: usize) -> Value {
         "tools/list" => {
             json!({"result": {"tools": tools.map(|name| json!({"name": name, "inputSchema": {"type": "object"}}))}})
         }
-        "tools/call" if nth % 2 == 0 => {
+        "tools/call" if nth.is_multiple_of(2) => {
             json!({"result": {"isError": true, "content": [{"type": "text", "text": said}]}})
         }
         _ => json!({"error": {"code": -32000, "message": said}}),

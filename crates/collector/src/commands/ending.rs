@@ -136,10 +136,10 @@ mod tests {
     async fn who_does_not_end_in_time_is_ended_counted_from_the_signal() {
         let (tell, mut told) = mpsc::channel(1);
         let (_begins, begun) = mpsc::channel(1);
-        let began = Instant::now();
+        let start = Instant::now();
         let asked = watched(one_signal(), tell, begun, WITHIN).await.expect("it is overdue");
-        assert_eq!(asked - began, Duration::from_secs(10));
-        assert_eq!(began.elapsed(), Duration::from_secs(10) + WITHIN + GRACE);
+        assert_eq!(asked - start, Duration::from_secs(10));
+        assert_eq!(start.elapsed(), Duration::from_secs(10) + WITHIN + GRACE);
         let told = told.recv().await.unwrap();
         assert_eq!((told.signal, told.at), ("SIGTERM", asked));
     }
@@ -162,8 +162,8 @@ mod tests {
         let (tell, told) = mpsc::channel(1);
         let (begins, begun) = mpsc::channel(1);
         let ending = Ending { told, begins };
-        let began = ending.begins();
-        assert_eq!(watched(async || pending().await, tell, begun, WITHIN).await, Some(began));
-        assert_eq!(began.elapsed(), WITHIN + GRACE);
+        let asked = ending.begins();
+        assert_eq!(watched(async || pending().await, tell, begun, WITHIN).await, Some(asked));
+        assert_eq!(asked.elapsed(), WITHIN + GRACE);
     }
 }
