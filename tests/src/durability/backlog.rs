@@ -7,9 +7,11 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use minicol_extension_file_storage::testing::write_record;
 use tokio::time::{Instant, sleep};
 
-use super::{Backend, Mood, Queue, Relay, batch};
+use super::{Backend, Mood, Queue, Relay, unlike};
 
 /// A relay's memory while a backlog builds up on disk and drains.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct Backlog {
     pub samples: Vec<Sample>,
     /// The backlog at its largest, in MiB of requests.
     pub largest_mib: u64,
+    /// The same when the store has packed it.
+    pub packed_mib: u64,
     /// The requests that were taken and did not arrive.
     pub missing: u64,
 }
@@ -41,6 +45,11 @@ impl Backlog {
         self.samples.iter().map(|one| one.rss_mib).max().unwrap_or_default()
     }
 
+    /// What the store took on disk at its largest, in MiB.
+    pub fn largest_disk_mib(&self) -> u64 {
+        self.samples.iter().map(|one| one.disk_mib).max().unwrap_or_default()
+    }
+
     /// It, once the first tenth of the backlog was there.
     pub fn early_mib(&self) -> u64 {
         let early = self.samples.iter().take_while(|one| one.backlog_mib <= self.largest_mib / 10);
@@ -57,6 +66,13 @@ impl fmt::Display for Backlog {
         }
         let (early, peak) = (self.early_mib(), self.peak_mib());
         writeln!(f, "RSS: at most {early} MiB while the first tenth built up, at most {peak} MiB over the whole run")?;
+        writeln!(
+            f,
+            "disk: at most {} MiB, where the backlog's {} MiB are {} MiB packed",
+            self.largest_disk_mib(),
+            self.largest_mib,
+            self.packed_mib
+        )?;
         write!(f, "missing: {}", self.missing)
     }
 }
@@ -67,14 +83,21 @@ pub async fn backlog(mib: u64) -> Backlog {
     let relay = Relay::new(&backend.url, Queue::Stored, "queue_size: 1000000000");
     let (program, sender) = relay.started().await;
     let (began, accepted, stop) = (Instant::now(), Arc::new(AtomicU64::new(1)), Arc::new(AtomicBool::new(false)));
-    let body = batch(1, 1_000);
-    let size = body.len() as u64;
+    let bodies = unlike(256, 1_000, 1);
+    let raw: usize = bodies.iter().map(Bytes::len).sum();
+    // Close to each other: the average stands for each.
+    let size = (raw / bodies.len()) as u64;
+    let packed: usize = bodies.iter().map(|body| write_record("q", 1, 1_000, body).len()).sum();
+    let packed = (packed / bodies.len()) as u64;
     let senders: Vec<_> = (0..16)
-        .map(|_| {
-            let (sender, stop, body, accepted) =
-                (sender.clone(), Arc::clone(&stop), body.clone(), Arc::clone(&accepted));
+        .map(|nth| {
+            let (sender, stop, bodies, accepted) =
+                (sender.clone(), Arc::clone(&stop), bodies.clone(), Arc::clone(&accepted));
             tokio::spawn(async move {
-                while !stop.load(Relaxed) && accepted.load(Relaxed) * size < mib << 20 {
+                for body in bodies.iter().cycle().skip(nth * 16) {
+                    if stop.load(Relaxed) || accepted.load(Relaxed) * size >= mib << 20 {
+                        break;
+                    }
                     if sender.send(body.clone()).await {
                         accepted.fetch_add(1, Relaxed);
                     }
@@ -82,7 +105,7 @@ pub async fn backlog(mib: u64) -> Backlog {
             })
         })
         .collect();
-    let mut all = Backlog { samples: Vec::new(), largest_mib: 0, missing: 0 };
+    let mut all = Backlog { samples: Vec::new(), largest_mib: 0, packed_mib: 0, missing: 0 };
     let (mut draining, mut stuck, mut last) = (false, 0, 0);
     loop {
         let (arrived, _) = backend.taken();
@@ -94,6 +117,7 @@ pub async fn backlog(mib: u64) -> Backlog {
             disk_mib: disk_mib(&relay),
         };
         all.largest_mib = all.largest_mib.max(sample.backlog_mib);
+        all.packed_mib = all.packed_mib.max((left * packed) >> 20);
         all.samples.push(sample);
         if !draining && senders.iter().all(tokio::task::JoinHandle::is_finished) {
             draining = true;

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{Backend, Mood, Queue, Relay, batch};
+use super::{Backend, Mood, Queue, Relay, unlike};
 
 /// Points per second through a relay, its queue in memory and on disk, in the same run.
 #[derive(Clone, Debug)]
@@ -66,12 +66,15 @@ async fn throughput(queue: Queue, seconds: u64) -> f64 {
     let relay = Relay::new(&backend.url, queue, "queue_size: 200, block_on_overflow: true");
     let (program, sender) = relay.started().await;
     let stop = Arc::new(AtomicBool::new(false));
-    let body = batch(1, POINTS);
+    let bodies = unlike(4 * IN_FLIGHT as u64, POINTS, 1);
     let senders: Vec<_> = (0..IN_FLIGHT)
-        .map(|_| {
-            let (sender, stop, body) = (sender.clone(), Arc::clone(&stop), body.clone());
+        .map(|nth| {
+            let (sender, stop, bodies) = (sender.clone(), Arc::clone(&stop), bodies.clone());
             tokio::spawn(async move {
-                while !stop.load(Relaxed) {
+                for body in bodies.iter().cycle().skip(nth) {
+                    if stop.load(Relaxed) {
+                        break;
+                    }
                     sender.send(body.clone()).await;
                 }
             })

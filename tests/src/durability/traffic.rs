@@ -18,6 +18,8 @@ use minicol_pdata::{
 use minicol_plugin::{Random, SeededRandom};
 use tokio::{net::TcpListener, runtime::Runtime};
 
+use crate::Chance;
+
 /// An OTLP/HTTP backend that knows which batches arrived, and how often.
 #[derive(Debug)]
 pub struct Backend {
@@ -82,6 +84,36 @@ pub fn batch(number: u64, points: usize) -> Bytes {
             .with("http.request.method", "GET")
             .with("server.address", "localhost");
         metric.number(&attributes, &point(number.wrapping_mul(31).wrapping_add(at) % 1_000_000));
+    }
+    builder.build().encode()
+}
+
+/// Export requests of so many points that have next to nothing in common, within one or among each other: random values, times and attributes. What
+/// packs them finds little to do.
+pub fn unlike(requests: u64, points: usize, seed: u64) -> Vec<Bytes> {
+    (0..requests).map(|number| unlike_one(&Chance::of(seed, "request", number), points)).collect()
+}
+
+fn unlike_one(chance: &Chance, points: usize) -> Bytes {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let word = |length: usize| -> String { (0..length).map(|_| char::from(chance.pick(LETTERS))).collect() };
+    let mut builder = MetricsBuilder::new();
+    builder.resource(&Attributes::new().with("service.instance.id", word(22)), "minicol-tests", "1");
+    let load = MetricDescriptor {
+        name: "durability.load".into(),
+        description: "".into(),
+        unit: "1".into(),
+        kind: MetricKind::Gauge,
+    };
+    let mut metric = builder.metric(&load);
+    for _ in 0..points {
+        let attributes = Attributes::new().with("url.path", word(16)).with("session.id", word(48));
+        let point = NumberPoint {
+            start: Timestamp::UNSET,
+            time: Timestamp::from_nanos(1_767_225_600_000_000_000 + chance.next() % 1_000_000_000_000),
+            value: Some(Number::Double(chance.between(-1e9, 1e9))),
+        };
+        metric.number(&attributes, &point);
     }
     builder.build().encode()
 }
