@@ -167,6 +167,7 @@ impl Plan {
             processors: &processors,
             exporters: &exporters,
             extensions: &extensions,
+            hints: section::Hints::default(),
         };
         let service = service::read(&root, &sections, registry, &mut problems);
         let Some(service) = service.filter(|_| !problems.has_errors()) else { return Err(problems) };

@@ -1,6 +1,9 @@
 //! `receivers`, `processors`, `exporters`, `extensions`: ids, types, and each component's own configuration.
 
-use std::{cell::OnceCell, collections::HashSet};
+use std::{
+    cell::{Cell, OnceCell},
+    collections::HashSet,
+};
 
 use indexmap::IndexMap;
 use minicol_config::{Mark, Node, Part, Path, Problem, Problems, decode, decode_part};
@@ -178,11 +181,32 @@ fn ids(root: &Node, path: &Path, problems: &mut Problems) -> Option<Vec<(Compone
     Some(list)
 }
 
+/// Looks for what was meant by a wrong reference, as long as that is cheap: a comparison costs the product of two lengths, and a file may have very
+/// many of both. The first that are told with a hint show what is wrong.
+pub(super) struct Hints(Cell<usize>);
+
+/// How many names are compared for one configuration.
+const COMPARISONS: usize = 4_000;
+
+impl Default for Hints {
+    fn default() -> Self {
+        Self(Cell::new(COMPARISONS))
+    }
+}
+
+impl Hints {
+    fn nearest<'a>(&self, name: &str, known: &'a [String]) -> Option<&'a str> {
+        self.0.set(self.0.get().checked_sub(known.len())?);
+        minicol_config::nearest(name, known)
+    }
+}
+
 /// The ids of a list that are configured in `section`; every other, and every repetition, is told.
 pub(super) fn references<P: Product + ?Sized, X>(
     root: &Node,
     path: &Path,
     section: &Section<P, X>,
+    hints: &Hints,
     problems: &mut Problems,
 ) -> Option<Vec<(ComponentId, Path)>> {
     let (mut found, mut seen) = (Vec::new(), HashSet::new());
@@ -195,10 +219,8 @@ pub(super) fn references<P: Product + ?Sized, X>(
         }
         if !section.contains_key(&id) {
             let message = format!("references {} \"{id}\" which is not configured", P::KIND);
-            let known = || known.get_or_init(|| section.keys().map(ToString::to_string).collect::<Vec<_>>());
-            // Of what is only counted, nobody reads the help.
-            let near = (!problems.is_full()).then(|| minicol_config::nearest(&id.to_string(), known())).flatten();
-            let help = match near {
+            let known = known.get_or_init(|| section.keys().map(ToString::to_string).collect::<Vec<_>>());
+            let help = match hints.nearest(&id.to_string(), known) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("add `{id}:` under `{}:`", P::KIND.section()),
             };

@@ -11,7 +11,7 @@ use minicol_telemetry::TelemetryConfig;
 
 use super::{
     Enabled, Pipeline, arrows, known_keys,
-    section::{Section, references, tell, valid_signals},
+    section::{Hints, Section, references, tell, valid_signals},
     storage,
 };
 use crate::{Registry, own};
@@ -22,6 +22,7 @@ pub(super) struct Sections<'a> {
     pub(super) processors: &'a Section<dyn Processor, ()>,
     pub(super) exporters: &'a Section<dyn Exporter, DeliveryConfig>,
     pub(super) extensions: &'a Section<dyn Extension, ()>,
+    pub(super) hints: Hints,
 }
 
 /// The decoded `service`.
@@ -51,7 +52,8 @@ pub(super) fn read(
     let at = Path::keys(["service"]);
     known_keys(root, &at, &["telemetry", "extensions", "pipelines"], problems);
     let telemetry = telemetry(root, &at.join("telemetry"), registry, problems);
-    let extensions = references(root, &at.join("extensions"), sections.extensions, problems).unwrap_or_default();
+    let extensions =
+        references(root, &at.join("extensions"), sections.extensions, &sections.hints, problems).unwrap_or_default();
     let (drafts, whole) = drafts(root, &at.join("pipelines"), sections, problems);
     let pipelines: Vec<Option<Pipeline>> =
         drafts.iter().map(|draft| arrows::check(root, draft, sections, registry, problems)).collect();
@@ -112,9 +114,9 @@ fn draft(root: &Node, path: &Path, id: &str, sections: &Sections<'_>, problems: 
         return None;
     }
     known_keys(root, path, &["receivers", "processors", "exporters"], problems);
-    let receivers = references(root, &path.join("receivers"), sections.receivers, problems);
-    let processors = references(root, &path.join("processors"), sections.processors, problems);
-    let exporters = references(root, &path.join("exporters"), sections.exporters, problems);
+    let receivers = references(root, &path.join("receivers"), sections.receivers, &sections.hints, problems);
+    let processors = references(root, &path.join("processors"), sections.processors, &sections.hints, problems);
+    let exporters = references(root, &path.join("exporters"), sections.exporters, &sections.hints, problems);
     // A list that could not be read has been told of.
     let receivers = at_least_one(root, path, ComponentKind::Receiver, receivers, problems)?;
     let exporters = at_least_one(root, path, ComponentKind::Exporter, exporters, problems)?;
