@@ -484,6 +484,7 @@ pub(super) const NO_BOUNDS: &[(&str, &[(&str, &str)])] = &[
             ("crates/telemetry/src/traces/config.rs", "MAX_PROCESSORS"),
             ("crates/telemetry/src/traces/config.rs", "MAX_QUEUE_SIZE"),
             ("crates/collector/src/commands/import_mahavishnu/settings.rs", "MAX_TOOLS"),
+            ("crates/collector/src/commands/import_mahavishnu/settings.rs", "MOST"),
             ("crates/host/src/running.rs", "LONGEST_SHUTDOWN"),
             ("crates/collector/src/commands/ending.rs", "LONGEST"),
         ],
