@@ -124,7 +124,7 @@ async fn a_wrong_port_and_a_wrong_name_are_told_where_they_are() {
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_name_is_told() {
+async fn a_certificate_for_another_name_is_told_and_so_is_plain_text() {
     let folder = TempDir::new().unwrap();
     let ours = authority(folder.path(), "ours");
     certificate(folder.path(), &ours, "misnamed", "elsewhere.example", false);
@@ -146,6 +146,10 @@ service: {{telemetry: {{metrics: {{level: none}}}}, pipelines: {{metrics: {{rece
     let found = Found::of(&target.replace("    interval_seconds", &format!("    {ca}\n    interval_seconds"))).await;
     found.failed_at("receiver", "TLS", "name");
     assert_eq!(found.step("receiver", "connect").0, "passed");
+    // The simulator speaks plain text.
+    let plain = pipeline(&url.replace("http://", "https://"), "debug: ");
+    let found = Found::of(&plain.replace("    interval_seconds", &format!("    {ca}\n    interval_seconds"))).await;
+    found.failed_at("receiver", "TLS", "the server does not speak TLS: for plain text write http://");
     // With the right name all of TLS is well, and the next step is told.
     let named = ca.replace("tls: {", "tls: {server_name_override: elsewhere.example, ");
     let exporter = format!("otlphttp: {{endpoint: \"https://localhost:{port}\", {named}}}");

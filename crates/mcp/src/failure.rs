@@ -59,6 +59,9 @@ pub enum Cause {
     /// The handshake or the certificate was refused.
     #[error("{0}: is the certificate signed by an authority that this machine trusts, for this name?")]
     Tls(String),
+    /// The server does not speak TLS. Holds what came of it, and the cure.
+    #[error("{0}")]
+    PlainText(String),
     /// The server did not take the poller's certificate, or wants one. Holds its alert.
     #[error(
         "the server refused the tls connection ({0}): it wants a client certificate that it trusts; check cert_file and key_file under tls"
@@ -187,7 +190,7 @@ impl Cause {
         match self {
             Self::Unreachable(_) | Self::Lost(_) | Self::Proxy(_) | Self::Gateway(_) => Class::Unavailable,
             Self::TimedOut(_) | Self::CutAtCycleEnd => Class::Timeout,
-            Self::Tls(_) | Self::ClientCertificate(_) => Class::Tls,
+            Self::Tls(_) | Self::PlainText(_) | Self::ClientCertificate(_) => Class::Tls,
             Self::Throttled { .. } => Class::Throttled,
             Self::SessionLost(_) => Class::Session,
             Self::Refused(_) | Self::ProxyAuth(_) | Self::NoToken(_) => Class::Auth,
@@ -221,7 +224,7 @@ impl Cause {
             Self::Tool(_) => "tool_error".into(),
             Self::Unreachable(_) | Self::Lost(_) | Self::Proxy(_) => "unavailable".into(),
             Self::TimedOut(_) | Self::CutAtCycleEnd => "timeout".into(),
-            Self::Tls(_) | Self::ClientCertificate(_) => "tls".into(),
+            Self::Tls(_) | Self::PlainText(_) | Self::ClientCertificate(_) => "tls".into(),
             Self::NoToken(_) => "no_token".into(),
             Self::NotOffered => "not_offered".into(),
             Self::Cancelled => "cancelled".into(),

@@ -1,10 +1,10 @@
 //! What an error below HTTP means.
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, io};
 
 use http::{Uri, uri::Scheme};
 use minicol_plugin::{net::ConnectError, text::foreign};
-use rustls::AlertDescription as Alert;
+use rustls::{AlertDescription as Alert, InvalidMessage};
 
 use crate::{Cause, connect::ProxyFault};
 
@@ -28,7 +28,12 @@ pub(crate) fn cause_of(error: &(dyn StdError + 'static)) -> Cause {
     }
     for error in chain(error) {
         match error.downcast_ref::<ConnectError>() {
-            Some(ConnectError::Tls { .. }) => return Cause::Tls(foreign(&error.to_string())),
+            Some(ConnectError::Tls { host, port, source }) => {
+                return match no_tls(source) {
+                    Some(why) => Cause::PlainText(format!("tls handshake with {}:{port} failed: {why}", foreign(host))),
+                    None => Cause::Tls(foreign(&error.to_string())),
+                };
+            }
             // Its message holds the whole address, whose query may hold a token.
             Some(ConnectError::Address(_)) => {
                 return Cause::Unreachable("no connection can be made to this kind of address".to_owned());
@@ -104,6 +109,16 @@ fn of_tls(error: &(dyn StdError + 'static)) -> Option<Cause> {
     REFUSALS.iter().find(|one| words.ends_with(&rustls::Error::AlertReceived(**one).to_string())).and_then(refused)
 }
 
+/// Where what failed a handshake says that the server speaks plain text, or may do so.
+fn no_tls(error: &io::Error) -> Option<&'static str> {
+    let rustls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) = rustls {
+        return Some("the server does not speak TLS: for plain text write http://");
+    }
+    let closed = error.kind() == io::ErrorKind::UnexpectedEof;
+    closed.then_some("the server closed the connection: if it takes plain text write http://")
+}
+
 fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }
@@ -121,6 +136,29 @@ mod tests {
         }
         let other = io(rustls::Error::AlertReceived(Alert::InternalError).to_string().into());
         assert!(matches!(cause_of(&other), Cause::Lost(_)));
+    }
+
+    #[test]
+    fn a_server_that_speaks_plain_text_is_not_told_as_one_with_a_wrong_certificate() {
+        let failed = |source| ConnectError::Tls { host: "buddy".to_owned(), port: 8678, source };
+        let plain = io::Error::new(
+            io::ErrorKind::InvalidData,
+            rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType),
+        );
+        for (source, cure) in [
+            (plain, "the server does not speak TLS: for plain text write http://"),
+            (
+                io::ErrorKind::UnexpectedEof.into(),
+                "the server closed the connection: if it takes plain text write http://",
+            ),
+        ] {
+            let cause = cause_of(&failed(source));
+            assert_eq!(cause.to_string(), format!("tls handshake with buddy:8678 failed: {cure}"));
+            assert_eq!((cause.class(), &*cause.error_type()), (crate::Class::Tls, "tls"));
+        }
+        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let told = cause_of(&failed(io::Error::new(io::ErrorKind::InvalidData, unknown))).to_string();
+        assert!(told.contains("is the certificate signed"), "{told}");
     }
 
     #[test]
