@@ -74,6 +74,47 @@ async fn the_example_of_the_page_holds() {
     );
 }
 
+const STEPS: &str = "config: [pipeline.yaml]
+tests:
+  - name: parts are up
+    steps:
+      - at: 0s
+        answers: {get_liveness: {parts: {disk: 1}}}
+";
+
+#[tokio::test]
+async fn a_test_that_looks_at_nothing_is_an_error() {
+    let (code, printed) = Folder::new(STEPS).printed(&[]).await;
+    let told = "it.test.yaml:3:5: the test looks at nothing: no step has `expect`";
+    assert!(code == 2 && printed.contains(told), "{code}: {printed}");
+    let folder = Folder::new(&format!("{STEPS}        expect:\n"));
+    let (code, printed) = folder.printed(&["--update"]).await;
+    assert!(code == 0 && folder.text().contains("name: part.up"), "{code}: {printed}");
+}
+
+#[tokio::test]
+async fn an_answer_of_a_tool_that_no_rule_is_for_is_warned_of_at_its_place() {
+    let wrong = STEPS.replace("get_liveness:", "get_livenes:");
+    let (code, printed) = Folder::new(&format!("{wrong}        expect: []\n")).printed(&[]).await;
+    let told = "it.test.yaml:6:19: no rule of the pipeline is for `get_livenes`; did you mean `get_liveness`?";
+    assert!(code == 0 && printed.contains(told), "{code}: {printed}");
+    let (code, printed) = Folder::new(&format!("{STEPS}        expect:\n")).printed(&[]).await;
+    assert!(code == 1 && !printed.contains("no rule"), "{code}: {printed}");
+    // One that is polled, too, where no rule reads the report, which would tell of it.
+    let polled = STEPS.replace("get_liveness:", "get_workflow_metrics:");
+    let folder = Folder::new(&format!("{polled}        expect: []\n"));
+    let (code, printed) = folder.printed(&[]).await;
+    assert!(
+        code == 0 && printed.contains("no rule of the pipeline is for `get_workflow_metrics`"),
+        "{code}: {printed}"
+    );
+    let reads =
+        "    rules:\n      - {tool: '@poll', metrics: [{name: took, type: gauge, value: $.duration_seconds, unit: s}]}";
+    fs::write(folder.path("pipeline.yaml"), PIPELINE.replace("    rules:", reads)).unwrap();
+    let (_, printed) = folder.printed(&[]).await;
+    assert!(!printed.contains("no rule"), "{printed}");
+}
+
 #[test]
 fn every_rule_that_the_readme_of_the_mapping_shows_is_tested() {
     let readme = fs::read_to_string(format!("{ROOT}/crates/processor/README.md")).unwrap();
@@ -248,7 +289,7 @@ tests:
 
   - name: nothing comes
     steps:
-      - {at: 0s, answers: {other: {}}, expect: []}
+      - {at: 0s, answers: {get_liveness: {parts: {}}}, expect: []}
 ";
     let folder = Folder::new(before);
     assert_eq!(folder.test(&[]).await.code, 1);
@@ -268,8 +309,11 @@ tests:
     let (code, printed) = folder.printed(&[]).await;
     assert_eq!((code, printed.lines().last()), (0, Some("2 tests")), "{printed}");
     // Where it stands on a line with other things, nothing is touched.
-    fs::write(folder.path("it.test.yaml"), before.replace("{other: {}}", "{get_liveness: {parts: {disk: 1}}}"))
-        .unwrap();
+    fs::write(
+        folder.path("it.test.yaml"),
+        before.replace("{get_liveness: {parts: {}}}", "{get_liveness: {parts: {disk: 1}}}"),
+    )
+    .unwrap();
     let (code, printed) = folder.printed(&["--update"]).await;
     assert!(code == 1 && printed.contains("does not stand on a line of its own"), "{printed}");
 }

@@ -7,10 +7,11 @@ use minicol_tests::Program;
 use serde_json::{Value, json};
 
 /// Bad files that the schema cannot refuse, and why.
-const BEYOND: [(&str, &str); 9] = [
+const BEYOND: [(&str, &str); 10] = [
     ("bad_jsonpath", "a path is text to a schema"),
     ("boundaries_not_rising", "a schema knows no order of numbers"),
     ("endpoint_missing_otlp", "the environment may give it, or each signal may have its own"),
+    ("header_name_with_a_space", "the names of headers are keys of the user's"),
     ("match_without_group", "what a regular expression captures"),
     ("token_over_plain_http", "what two keys mean together"),
     ("two_units_for_one_metric", "what two rules mean together"),
@@ -130,6 +131,10 @@ async fn a_value_may_be_written_as_the_program_reads_it() {
         (buddy("enabled"), json!("${env:ON:-true}"), true),
         (buddy("metrics_to_collect"), json!("${env:TOOLS}"), true),
         (buddy("metrics_to_collect"), json!("liveness"), false),
+        (buddy("metrics_to_collect"), json!(null), true),
+        (buddy("metrics_to_collect"), json!([]), false),
+        ("/processors/mapping/rules".to_owned(), json!(null), true),
+        ("/processors/mapping/presets".to_owned(), json!(["session_buddy"]), true),
         (buddy("headers"), json!({"X-Team": 5}), true),
         (buddy("headers"), json!(null), true),
         (buddy("headers"), json!({"X-Team": ["a"]}), false),

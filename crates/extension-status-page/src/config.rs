@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct StatusPageConfig {
     /// Where it listens, as `host:port`.
+    #[schemars(extend("pattern" = "^.+:[0-9]{1,5}$"))]
     pub endpoint: String,
     /// Whether who looks at the page may also look at the telemetry that passes, as `minicol tap` does. Default: yes where only this machine
     /// reaches the page, else no.

@@ -94,6 +94,12 @@ impl Replay {
         }
     }
 
+    /// How many items that were given so far no processor was asked to read, where one makes another signal of them: a tool that no rule is for.
+    pub fn unused(&self) -> u64 {
+        let stages = self.chains.iter().flat_map(|(chain, _)| &chain.stages);
+        stages.filter_map(|(stage, _)| stage.account().converted).map(|made| made.unused).sum()
+    }
+
     /// What the exporters would have been given since the last call.
     pub fn take(&self) -> Vec<Batch> {
         self.capture.take()

@@ -66,6 +66,26 @@ fn observations(step: &Step, case: &Case, receiver: &str, polls: Option<&Polls>)
     Ok(list.into())
 }
 
+/// One answer of a step alone, or its report (`@poll`), where nothing but the tool matters.
+pub(crate) fn only(step: &Step, case: &Case, tool: &str, receiver: &str, polls: Option<&Polls>) -> Option<Batch> {
+    let source = source(step, receiver, polls)?;
+    let arrival = Arrival { wall: case.start.0 + step.at.0, monotonic: step.at.0 };
+    let document = Arc::new(match tool {
+        POLL_REPORT => report(step, &[]).to_document(),
+        _ => step.answers.as_ref()?.get(tool)?.clone(),
+    });
+    let one = Observation {
+        source,
+        tool: tool.into(),
+        arguments: None,
+        arrival,
+        took: std::time::Duration::ZERO,
+        document,
+        cut: None,
+    };
+    Some(Observations::from(vec![one]).into())
+}
+
 fn source(step: &Step, receiver: &str, polls: Option<&Polls>) -> Option<Arc<Source>> {
     match (&step.resource, polls) {
         (None, polls) => polls.map(|polls| Arc::clone(&polls.source)),

@@ -127,6 +127,15 @@ fn check(file: &TestFile, root: &Node, problems: &mut Problems) {
                 "write `steps:` and below it a list, each with `at` and `answers` or `otlp`",
             );
         }
+        // `expect:` without a body is one: `--update` fills it.
+        let expects = |nth: usize| root.find(&at.join("steps").join(nth).join("expect")).is_some();
+        if !case.steps.is_empty() && !(0..case.steps.len()).any(expects) {
+            error(
+                &at,
+                "the test looks at nothing: no step has `expect`".to_owned(),
+                "write `expect:` at a step, and `minicol test --update` fills it; `expect: []` where nothing may come",
+            );
+        }
         for (nth, step) in case.steps.iter().enumerate() {
             let here = at.join("steps").join(nth);
             if nth > 0 && step.at < case.steps[nth - 1].at {

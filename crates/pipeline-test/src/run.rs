@@ -1,6 +1,7 @@
 //! Running the tests of a file.
 
 use std::{
+    collections::BTreeSet,
     io,
     sync::{
         Arc,
@@ -9,13 +10,15 @@ use std::{
     time::Duration,
 };
 
-use minicol_config::{Path, Problem, Problems};
-use minicol_host::{Host, Program};
-use minicol_pdata::Timestamp;
+use minicol_config::{Path, Problem, Problems, nearest};
+use minicol_host::{Host, Program, Replay};
+use minicol_pdata::{POLL_REPORT, Timestamp};
 use minicol_plugin::{
     Clock, ComponentId, Environment, Event, Level, SeededRandom, async_trait,
     net::{BoxIo, Listener, Network},
+    text::foreign,
 };
+use serde_json::Map;
 
 use crate::{
     compare::{Difference, differences},
@@ -32,6 +35,8 @@ pub struct CaseResult {
     pub steps: Vec<StepResult>,
     /// What the components warned of meanwhile.
     pub warnings: Vec<String>,
+    /// Answers that nothing is made of, each with its place: told also where the test holds.
+    pub unread: Vec<String>,
 }
 
 /// What became of one step.
@@ -117,7 +122,45 @@ async fn case(loaded: &Loaded, index: usize) -> Result<CaseResult, Problems> {
         let differences = if is_there { differences(case, expected, &got) } else { Vec::new() };
         steps.push(StepResult { came: got, differences, refused });
     }
-    Ok(CaseResult { steps, warnings: warnings(&replay.events()) })
+    let unread = match host.replay(&loaded.plan, &named) {
+        Ok(Some(probe)) => unread(loaded, case, &at, &probe).await,
+        _ => Vec::new(),
+    };
+    Ok(CaseResult { steps, warnings: warnings(&replay.events()), unread })
+}
+
+/// The tools of answers that nobody reads, each once: mostly a name that is written wrong. Where a rule reads the poll's report, that the receiver polls
+/// the tool is enough: the report tells of it.
+async fn unread(loaded: &Loaded, case: &Case, at: &Path, probe: &Replay) -> Vec<String> {
+    let receivers: Vec<&ComponentId> = probe.receivers().collect();
+    let (mut known, mut told): (BTreeSet<(&ComponentId, &str)>, Vec<String>) = (BTreeSet::new(), Vec::new());
+    for (nth, step) in case.steps.iter().enumerate() {
+        let Ok(receiver) = receiver(step, &receivers) else { continue };
+        let polled = probe.polls(receiver).map(|polls| &polls.tools[..]).unwrap_or_default();
+        for tool in step.answers.iter().flat_map(Map::keys) {
+            if !known.insert((receiver, tool)) || is_read(step, case, tool, receiver, probe).await {
+                continue;
+            }
+            let is_polled = polled.iter().any(|polled| **polled == **tool);
+            if is_polled && is_read(step, case, POLL_REPORT, receiver, probe).await {
+                continue;
+            }
+            let place = loaded.root.mark_of_key(&at.join("steps").join(nth).join("answers").join(&**tool));
+            let meant = nearest(tool, polled.iter().map(|polled| &**polled).filter(|polled| polled != tool));
+            let meant = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+            told.push(format!("{place}: no rule of the pipeline is for `{}`{meant}", foreign(tool)));
+        }
+    }
+    told
+}
+
+/// Whether anything in the pipeline reads what this tool answers.
+async fn is_read(step: &Step, case: &Case, tool: &str, receiver: &ComponentId, probe: &Replay) -> bool {
+    let batch = input::only(step, case, tool, &receiver.to_string(), probe.polls(receiver));
+    let (Some(batch), before) = (batch, probe.unused()) else { return true };
+    // What is refused is told where the test gives it.
+    let _ = probe.give(receiver, batch).await;
+    probe.unused() == before
 }
 
 /// The receiver in whose place a step gives.
@@ -197,12 +240,5 @@ impl std::fmt::Display for CaseResult {
         let counted = |count: usize, of: &str| if count == 1 { format!("1 {of}") } else { format!("{count} {of}s") };
         let points = self.steps.iter().map(|step| step.came.len()).sum();
         write!(f, "{}, {}", counted(self.steps.len(), "step"), counted(points, "point"))
-    }
-}
-
-impl Case {
-    /// Whether any of its steps expects anything.
-    pub fn expects(&self) -> bool {
-        self.steps.iter().any(|step| step.expect.is_some())
     }
 }

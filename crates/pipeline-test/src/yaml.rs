@@ -93,7 +93,10 @@ pub fn file(file: &TestFile, expected: Option<&[Vec<Vec<Series>>]>) -> String {
         out.push_str("    steps:\n");
         for (nth, step) in case.steps.iter().enumerate() {
             write_step(&mut out, step);
-            let Some(expected) = expected else { continue };
+            let Some(expected) = expected else {
+                out.push_str("        expect:\n");
+                continue;
+            };
             let came = expected.get(index).and_then(|steps| steps.get(nth)).map_or(&[][..], |came| came);
             let _ = write!(out, "        expect:{}", expectations(case, step, came, 10));
         }

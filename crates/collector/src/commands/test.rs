@@ -82,6 +82,9 @@ fn file(
             changes.push(change);
             continue;
         }
+        for what in &result.unread {
+            tell(&format!("warning: {what}\n"));
+        }
         if wanted.print {
             print(&came(loaded, index, result))?;
             tally.held += 1;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 const REFERENCE: &str = r"\$\{";
 
 /// The one place that knows how a value may be written: wherever something else than text belongs, a text with `${` in it does, too; any other
-/// text does not. Where text belongs, a number or a truth value is one. A mapping that needs no key may be left empty.
+/// text does not. Where text belongs, a number or a truth value is one. A mapping that needs no key may be left empty, and so may a list.
 #[derive(Clone, Debug)]
 pub(super) struct AsWritten;
 
@@ -20,6 +20,7 @@ impl Transform for AsWritten {
         let Some(object) = schema.as_object_mut() else { return };
         tidy(object);
         name_units(object);
+        empty_lists(object);
         if let Some(Value::Array(choices)) = object.remove("oneOf") {
             object.insert("anyOf".to_owned(), alternatives(choices));
         }
@@ -112,6 +113,25 @@ fn named(types: &[String]) -> String {
         other => Some(other.to_owned()),
     };
     types.iter().filter_map(name).collect::<Vec<_>>().join(" or ")
+}
+
+/// The key of a list that is left empty is as one that is not written. So it must not be one that has to be, and what holds then must be enough.
+fn empty_lists(object: &mut Map<String, Value>) {
+    let required: Vec<Value> = object.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+    let Some(Value::Object(properties)) = object.get_mut("properties") else { return };
+    let optional = properties.iter_mut().filter(|(name, _)| !required.contains(&Value::from(name.as_str())));
+    for (_, of) in optional {
+        let has_default = of.get("default").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+        if of.get("minItems").is_some() && !has_default {
+            continue;
+        }
+        if let Some(Value::Array(types)) = of.get_mut("type")
+            && types.iter().any(|one| one == "array")
+            && !types.iter().any(|one| one == "null")
+        {
+            types.push("null".into());
+        }
+    }
 }
 
 /// Doc comments are broken into lines for their source. What a variant of several is told to be holds for its one key.
