@@ -153,7 +153,7 @@ test("narrow and wide, what is down, since when and why is the first that one se
     const breakers = Object.values((await world.target("session_buddy/desk")).breakers);
     return breakers.length > 0 && breakers.every(({ state, open_until: until }) => state === "open" && until > 0);
   });
-  for (const width of [380, 1000, 1920]) {
+  for (const width of [380, 1000, 1200, 1920]) {
     const page = await world.open({ viewport: { width, height: 800 } });
     const banner = page.locator("#banner");
     assert.match(await banner.innerText(), /session_buddy\/desk is down\.[^]*session_buddy\/desk, (for \d+|now)[^]*Connection refused[^]*lost since the start/, `${width}`);
@@ -161,6 +161,18 @@ test("narrow and wide, what is down, since when and why is the first that one se
     assert.ok(y + height <= 800, `the whole answer is on the first screen at ${width} px: ${y} + ${height}`);
     const desk = card(page, "session_buddy/desk");
     await desk.getByText(/open, (\d+ s left|probe due)/).first().waitFor();
+    await desk.getByRole("button", { name: "Close all breakers" }).waitFor();
+    // Each breaker has its state and its button on one line.
+    const lines = await desk.locator("td.breaker").evaluateAll((cells) => cells.map((cell) => {
+      const tops = [...cell.childNodes].filter((one) => one.textContent.trim() !== "").map((one) => {
+        const place = document.createRange();
+        place.selectNodeContents(one);
+        const { top, height } = place.getBoundingClientRect();
+        return top + height / 2;
+      });
+      return Math.max(...tops) - Math.min(...tops);
+    }));
+    assert.ok(lines.length >= 4 && lines.every((apart) => apart < 8), `the breakers at ${width} px: ${lines}`);
     const beyond = await page.evaluate(() => [document.documentElement, ...document.querySelectorAll(".graph, .cards .scroll")].map((one) => one.scrollWidth - one.clientWidth));
     assert.ok(beyond.every((pixels) => pixels <= 1), `at ${width} px: ${beyond}`);
     assert.deepEqual(page.wrong, []);
@@ -244,6 +256,24 @@ test("a reload shows in the open configuration and among the events, and adds to
   await reload();
   await node(page, "debug/second").waitFor({ state: "detached" });
   assert.deepEqual(page.wrong.filter((text) => !text.includes("422")), []);
+  await page.context().close();
+});
+
+test("a breaker is closed in its tool's row, by its whole name", async () => {
+  await world.simulators[1].stop();
+  const open = async () => Object.entries((await world.target("session_buddy/desk")).breakers).filter(([, { state }]) => state !== "closed").map(([tool]) => tool);
+  await until("every breaker to be open", async () => (await open()).length > 1);
+  const page = await world.open();
+  const button = card(page, "session_buddy/desk").getByRole("button", { name: /^Close breaker get_/ }).first();
+  await button.waitFor();
+  assert.equal((await button.innerText()).trim(), "Close");
+  await button.click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("heading", { name: /^Close breaker get_/ }).waitFor();
+  await dialog.getByRole("button", { name: /^Close breaker/ }).click();
+  await page.locator("#said").getByText("is asked in every cycle", { exact: false }).waitFor();
+  world.simulators[1] = world.simulate(world.targets[1]);
+  await until("the target", async () => (await world.target("session_buddy/desk")).up, 60);
   await page.context().close();
 });
 

@@ -243,9 +243,9 @@ document.addEventListener("click", (click) => {
   const ask = byId("ask");
   if (!button || !ask) return;
   // The button may be drawn anew while the question stands.
-  const { id, textContent } = button;
+  const { id } = button;
   const { url, body, asks } = button.dataset;
-  const label = textContent.trim();
+  const label = button.getAttribute("aria-label") || button.textContent.trim();
   byId("ask-h").textContent = label;
   byId("ask-what").textContent = asks;
   byId("ask-yes").textContent = label;

@@ -1,6 +1,6 @@
 //! The model as HTML. Everything that comes from outside is escaped by the templates.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use askama::Template;
 use jiff::{SignedDuration, Timestamp, Unit};
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     api::{Arrow, Card, Happened, Mood, Node, Pipeline, Program},
-    model::Model,
+    model::{self, Model},
 };
 
 /// One part of the page that changes by itself: its id, and its HTML.
@@ -74,6 +74,14 @@ struct Button {
     asks: String,
     label: Cow<'static, str>,
     subject: Option<String>,
+    /// What is written on it where it stands beside its subject; the whole is its name.
+    short: Option<String>,
+}
+
+impl Button {
+    fn full(&self) -> String {
+        [Some(&*self.label), self.subject.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// How the last reload went, and where the next one is asked for.
@@ -107,6 +115,8 @@ struct ArrowView<'a> {
 #[template(path = "target.html")]
 struct CardView<'a> {
     card: &'a Card,
+    /// What can be asked of a tool, in its row.
+    rows: BTreeMap<String, Vec<Button>>,
     buttons: Vec<Button>,
     points: String,
     longest: f64,
@@ -229,20 +239,22 @@ fn reload(status: &ReloadStatus, acts: bool) -> Result<String, askama::Error> {
             .to_owned(),
         label: "Reload".into(),
         subject: None,
+        short: None,
     });
     ReloadView { last: status.last.as_ref(), button }.render()
 }
 
 fn buttons(anchor: &str, kind: ComponentKind, id: &str, actions: &[Action]) -> Vec<Button> {
-    let button = |(nth, action): (usize, &Action)| Button {
-        id: format!("act-{anchor}-{nth}"),
+    let button = |action: &Action| Button {
+        id: format!("act-{anchor}-{}", model::anchor(&[&action.name, action.subject.as_deref().unwrap_or_default()])),
         url: "api/v1/actions",
         body: json!({ "kind": kind, "id": id, "name": action.name, "subject": action.subject }).to_string(),
         asks: action.asks.clone(),
         label: action.label.clone(),
         subject: action.subject.clone(),
+        short: None,
     };
-    actions.iter().enumerate().map(button).collect()
+    actions.iter().map(button).collect()
 }
 
 fn arrow(arrow: &Arrow) -> Result<String, askama::Error> {
@@ -251,8 +263,19 @@ fn arrow(arrow: &Arrow) -> Result<String, askama::Error> {
 
 fn card(card: &Card) -> Result<String, askama::Error> {
     let longest = card.target.polls.iter().copied().fold(0.0, f64::max);
-    let buttons = buttons(&card.anchor, ComponentKind::Receiver, &card.id, &card.actions);
-    CardView { card, buttons, points: sparkline(&card.target.polls, longest), longest }.render()
+    let all = buttons(&card.anchor, ComponentKind::Receiver, &card.id, &card.actions);
+    let (mut rows, mut buttons) = (BTreeMap::<String, Vec<Button>>::new(), Vec::new());
+    for mut button in all {
+        match button.subject.clone().filter(|subject| card.target.tools.contains_key(subject)) {
+            Some(tool) => {
+                // The row says the rest.
+                button.short = button.label.split_whitespace().next().map(str::to_owned);
+                rows.entry(tool).or_default().push(button);
+            }
+            None => buttons.push(button),
+        }
+    }
+    CardView { card, rows, buttons, points: sparkline(&card.target.polls, longest), longest }.render()
 }
 
 /// The points of a line in a box of 120 by 24.

@@ -166,7 +166,7 @@ pub(super) fn node_anchor(pipeline: &str, kind: ComponentKind, id: &str) -> Stri
 }
 
 /// An id in the page, for links: letters, digits, `-` and `_`; every other character by its code, so that no two ids fall together.
-pub(super) fn anchor(parts: &[&str]) -> String {
+pub(crate) fn anchor(parts: &[&str]) -> String {
     let mut anchor = String::new();
     for (index, part) in parts.iter().enumerate() {
         if index > 0 {

@@ -10,7 +10,8 @@ use crate::{
     api::{Card, Happened, Mood, Node, Pipeline, Program, Target, Trouble},
     history::History,
 };
-use graph::{anchor, node_anchor};
+pub(crate) use graph::anchor;
+use graph::node_anchor;
 
 /// Everything.
 #[derive(Clone, Debug)]

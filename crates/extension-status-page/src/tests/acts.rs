@@ -72,7 +72,12 @@ async fn nothing_can_be_done_where_actions_are_off() {
 async fn what_a_component_offers_can_be_asked_for() {
     let (running, asked) = steered(true).await;
     let page = running.text("/").await;
-    assert!(page.contains("&#60;b&#62;sure?") && page.contains("Close breaker") && page.contains("Reload"), "{page}");
+    assert!(
+        page.contains("&#60;b&#62;sure?")
+            && page.contains("Close breaker <span class=\"subject\">get_x")
+            && page.contains("Reload"),
+        "{page}"
+    );
     let offers = running.json("/api/v1/actions").await;
     assert_eq!(
         (&offers["actions"][1]["name"], &offers["actions"][1]["subject"]),

@@ -15,6 +15,7 @@ const POLL_NOW: &str = "poll_now";
 const PAUSE: &str = "pause";
 const RESUME: &str = "resume";
 const CLOSE_BREAKER: &str = "close_breaker";
+const CLOSE_BREAKERS: &str = "close_breakers";
 
 /// Offers what can be asked of a poller that is there.
 pub(super) struct Steering {
@@ -58,8 +59,14 @@ impl Actions for Steering {
             ),
         ];
         let status = engine.status();
-        let open = status.breakers.iter().filter(|(_, breaker)| breaker.state != BreakerState::Closed);
-        all.extend(open.map(|(tool, breaker)| Action {
+        let open: Vec<_> =
+            status.breakers.iter().filter(|(_, breaker)| breaker.state != BreakerState::Closed).collect();
+        if open.len() > 1 {
+            let asks =
+                format!("Ask the {} tools of {endpoint} whose breakers are open in every cycle again?", open.len());
+            all.push(plain(CLOSE_BREAKERS, "Close all breakers", asks));
+        }
+        all.extend(open.into_iter().map(|(tool, breaker)| Action {
             name: CLOSE_BREAKER.into(),
             subject: Some(tool.to_string()),
             label: "Close breaker".into(),
@@ -83,6 +90,16 @@ impl Actions for Steering {
             (RESUME, None) => {
                 engine.resume();
                 self.poll(&engine).await
+            }
+            (CLOSE_BREAKERS, None) => {
+                let tools: Vec<_> = engine.status().breakers.into_keys().collect();
+                match tools.iter().filter(|tool| engine.close_breaker(tool)).count() {
+                    0 => Err("no breaker is open".to_owned()),
+                    closed => {
+                        let tools = if closed == 1 { "1 tool is".to_owned() } else { format!("{closed} tools are") };
+                        Ok(format!("{tools} asked of {} in every cycle", engine.endpoint()))
+                    }
+                }
             }
             (CLOSE_BREAKER, Some(tool)) if engine.close_breaker(tool) => {
                 Ok(format!("{} of {} is asked in every cycle", foreign(tool), engine.endpoint()))

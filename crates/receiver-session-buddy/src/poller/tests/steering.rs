@@ -156,3 +156,16 @@ async fn an_open_breaker_can_be_closed_and_that_is_not_told_as_an_answer() {
     assert!(stage.asks("close_breaker", Some("get_liveness")).await.is_err());
     assert!(stage.asks("pause", Some("get_liveness")).await.is_err(), "there is no such action");
 }
+
+#[tokio::test(start_paused = true)]
+async fn several_open_breakers_can_be_closed_at_once() {
+    let stage = Stage::new(every(30));
+    for (tool, state) in [("a", BreakerState::Open), ("b", BreakerState::Closed), ("c", BreakerState::Probing)] {
+        stage.target.breaker(tool, Some(state));
+    }
+    assert_eq!(stage.offered(), ["poll_now", "pause", "close_breakers", "close_breaker a", "close_breaker c"]);
+    let told = stage.asks("close_breakers", None).await.unwrap();
+    assert_eq!(told, "2 tools are asked of http://localhost:8678/mcp in every cycle");
+    assert_eq!(stage.offered(), ["poll_now", "pause"]);
+    assert!(stage.asks("close_breakers", None).await.is_err());
+}
