@@ -1,4 +1,4 @@
-use minicol_config::{EnvOverride, KeyTree, Path};
+use minicol_config::{EnvOverride, Environment, KeyTree, Path};
 use minicol_delivery::DeliverySettings;
 use minicol_plugin::{Entry, Exporter, Extension, OtlpProtocol, Processor, Product, Receiver};
 
@@ -24,20 +24,28 @@ impl Registry {
         self.exporters.iter().find(|entry| entry.otlp_protocol == Some(protocol))
     }
 
-    /// Which environment variables override what.
-    pub(crate) fn overrides(&self) -> Vec<EnvOverride> {
+    /// Which variables of `environment` override what. Which keys there are takes a schema, so it is asked only where there is such a variable.
+    pub(crate) fn overrides(&self, environment: &Environment) -> Vec<EnvOverride> {
         let mut all = Vec::new();
-        add_overrides(self.receivers, &[ENABLED], &mut all);
-        add_overrides(self.processors, &[], &mut all);
-        add_overrides(self.exporters, &DeliverySettings::KEYS, &mut all);
-        add_overrides(self.extensions, &[], &mut all);
+        add_overrides(self.receivers, &[ENABLED], environment, &mut all);
+        add_overrides(self.processors, &[], environment, &mut all);
+        add_overrides(self.exporters, &DeliverySettings::KEYS, environment, &mut all);
+        add_overrides(self.extensions, &[], environment, &mut all);
         all
     }
 }
 
-fn add_overrides<P: Product + ?Sized>(entries: &[Entry<P>], beside: &[&str], all: &mut Vec<EnvOverride>) {
+fn add_overrides<P: Product + ?Sized>(
+    entries: &[Entry<P>],
+    beside: &[&str],
+    environment: &Environment,
+    all: &mut Vec<EnvOverride>,
+) {
     for entry in entries {
         let Some(overrides) = entry.environment else { continue };
+        if !environment.names().any(|name| name.starts_with(overrides.prefix)) {
+            continue;
+        }
         let mut keys = KeyTree::from_json_schema((entry.schema)().as_value());
         if let KeyTree::Keys(known) = &mut keys {
             known.extend(beside.iter().map(|key| ((*key).to_owned(), KeyTree::Any)));

@@ -76,7 +76,7 @@ impl Plan {
     /// # Errors
     /// Everything that is wrong, warnings included, each at its place.
     pub fn load(mut request: Request, registry: Registry) -> Result<Self, Problems> {
-        request.overrides.extend(registry.overrides());
+        request.overrides.extend(registry.overrides(&request.environment));
         let mut loaded = load(&request)?;
         fill::exporters(&mut loaded, registry.exporters, &request.environment);
         fill::own_telemetry(&mut loaded, registry, &request.environment);
