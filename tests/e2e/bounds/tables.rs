@@ -308,7 +308,7 @@ pub(super) const HELD: &[(&str, &str, &str, &str)] = &[
     (
         "sessions of `session_buddy_simulator`",
         "256 sessions, 1 MiB",
-        "crates/extension-simulator/src/server.rs",
+        "crates/extension-simulator/src/sessions.rs",
         "MAX_SESSIONS: usize = 256",
     ),
     (
