@@ -98,7 +98,7 @@ pub(super) const HELD: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "an answer that its reader",
-        "30 s",
+        "30 s without a byte taken",
         "crates/plugin/src/net/server.rs",
         "STALL_TIMEOUT: Duration = Duration::from_secs(30)",
     ),

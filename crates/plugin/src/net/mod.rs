@@ -10,6 +10,7 @@ mod gathered;
 mod guard;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
+mod owed;
 mod server;
 mod serving;
 mod system;

@@ -18,10 +18,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt, service_fn};
 
-use super::{BoxIo, HostGuard, Listener, ServerTlsFiles, begun::Begun};
+use super::{
+    BoxIo, HostGuard, Listener, ServerTlsFiles,
+    begun::Begun,
+    owed::{Owed, Watched},
+};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type Answer = UnsyncBoxBody<Bytes, BoxError>;
+type Answer = Watched<UnsyncBoxBody<Bytes, BoxError>>;
 
 /// Serves HTTP on a [`Listener`] for a page, a simulator or a receiver, with what every server of ours needs: a bound on connections, a
 /// bound on the time a client may take to begin, and a check of `Host` and `Origin` against DNS rebinding.
@@ -57,7 +61,7 @@ pub enum HttpVersions {
 
 /// How long a client may take for the head of a request, for its first bytes, and for a TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may leave an answer lying that does not fit on its way: then its connection is closed.
+/// How long a client may leave an answer lying that does not fit on its way, or that it gives no room for (HTTP/2): then its connection is closed.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a page's open connections may take to end.
 const PAGE_DRAIN: Duration = Duration::from_secs(1);
@@ -188,13 +192,18 @@ impl HttpServer {
             }
             let place = Arc::clone(&permits).acquire_owned();
             let Some(Ok(permit)) = stop.run_until_cancelled(place).await else { break };
-            let service = TowerToHyperService::new(guarded(service.clone(), self.guard));
+            let owed = Arc::<Owed>::default();
+            let service = TowerToHyperService::new(guarded(service.clone(), self.guard, Arc::clone(&owed)));
             let (opening, watcher, stop) = (Arc::clone(&opening), graceful.watcher(), stop.clone());
             connections.spawn(async move {
                 // What breaks on one connection is that client's affair; one that has not begun is not waited for.
                 if let Some(Some((builder, stream))) = stop.run_until_cancelled(opening.open(stream)).await {
                     let connection = builder.serve_connection(TokioIo::new(stream), service);
-                    let _ = watcher.watch(connection.into_owned()).await;
+                    tokio::select! {
+                        biased;
+                        _ = watcher.watch(connection.into_owned()) => {}
+                        () = owed.left_lying(STALL_TIMEOUT) => {}
+                    }
                 }
                 drop(permit);
             });
@@ -269,6 +278,7 @@ impl Opening {
 fn guarded<S, B>(
     service: S,
     guard: HostGuard,
+    owed: Arc<Owed>,
 ) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send> + Clone + Send + 'static
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -277,13 +287,14 @@ where
     B::Error: Into<BoxError>,
 {
     service_fn(move |request: Request<Incoming>| {
-        let service = service.clone();
+        let (service, owed) = (service.clone(), Arc::clone(&owed));
         async move {
             if guard.allows(request.uri(), request.headers()) {
-                return Ok(service.oneshot(request).await?.map(|body| body.map_err(Into::into).boxed_unsync()));
+                let answer = service.oneshot(request).await?;
+                return Ok(answer.map(|body| Watched::new(body.map_err(Into::into).boxed_unsync(), &owed)));
             }
             let text = Full::from("this Host or Origin is not served here: use a loopback name or an address\n");
-            let mut refusal = Response::new(text.map_err(Into::into).boxed_unsync());
+            let mut refusal = Response::new(Watched::new(text.map_err(Into::into).boxed_unsync(), &owed));
             *refusal.status_mut() = StatusCode::FORBIDDEN;
             Ok(refusal)
         }
@@ -434,6 +445,95 @@ mod tests {
             tokio::io::AsyncReadExt::read_exact(&mut next, &mut [0; 15]).await.unwrap();
             assert_eq!(began.elapsed().as_secs(), STALL_TIMEOUT.as_secs(), "then there is a place");
         }
+    }
+
+    /// An HTTP/2 client that has room for so much of one answer, with the first answer of `service`.
+    async fn http2_answer<B>(
+        network: &crate::net::MemoryNetwork,
+        service: impl Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+        room: u32,
+    ) -> Response<Incoming>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        use crate::net::Network;
+        let server = HttpServer::new(network.listen("127.0.0.1:80").await.unwrap()).max_connections(1);
+        tokio::spawn(server.speaks(HttpVersions::Http2).serve(service, CancellationToken::new()));
+        let stream = network.connect("127.0.0.1", 80).await.unwrap();
+        let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(room);
+        let (mut client, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::get("http://localhost/").body(Full::<Bytes>::default()).unwrap();
+        let answer = client.send_request(request).await.unwrap();
+        tokio::spawn(async move {
+            // It holds the connection, and answers pings.
+            client.ready().await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        answer
+    }
+
+    /// How long it takes until there is a place for another client.
+    async fn place_of(network: &crate::net::MemoryNetwork) -> Duration {
+        use crate::net::Network;
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let began = tokio::time::Instant::now();
+        let mut next = network.connect("127.0.0.1", 80).await.unwrap();
+        next.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        next.read_exact(&mut [0; 9]).await.unwrap();
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_answers_pings_and_takes_no_data_is_sent_away() {
+        use crate::net::MemoryNetwork;
+        use futures::StreamExt;
+        for room in [0, 16 * 1024] {
+            let network = MemoryNetwork::new();
+            let large = service_fn(|_: Request<Incoming>| async {
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(vec![b'.'; 8 << 20])))
+            });
+            let _unread = http2_answer(&network, large, room).await;
+            assert_eq!(place_of(&network).await.as_secs(), STALL_TIMEOUT.as_secs(), "with room for {room}");
+        }
+        // What comes later is to be taken, too.
+        let network = MemoryNetwork::new();
+        let slow = service_fn(|_: Request<Incoming>| async {
+            let parts = futures::stream::iter(0..100).then(|_| async {
+                tokio::time::sleep(Duration::from_secs(100)).await;
+                Ok::<_, Infallible>(hyper::body::Frame::data(Bytes::from_static(&[b'.'; 10])))
+            });
+            Ok::<_, Infallible>(Response::new(http_body_util::StreamBody::new(Box::pin(parts))))
+        });
+        let _unread = http2_answer(&network, slow, 25).await;
+        let took = place_of(&network).await.as_secs();
+        assert_eq!(took, 300 + STALL_TIMEOUT.as_secs(), "two parts fit, and half of the third");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_an_answer_slowly_gets_it_whole_and_who_waits_for_more_is_not_sent_away() {
+        use crate::net::MemoryNetwork;
+        use futures::StreamExt;
+        let network = MemoryNetwork::new();
+        let parts = |_: Request<Incoming>| async {
+            let parts = futures::stream::iter(0..20).then(|_| async {
+                tokio::time::sleep(Duration::from_secs(100)).await;
+                Ok::<_, Infallible>(hyper::body::Frame::data(Bytes::from(vec![b'.'; 50_000])))
+            });
+            Ok::<_, Infallible>(Response::new(http_body_util::StreamBody::new(Box::pin(parts))))
+        };
+        let mut answer = http2_answer(&network, service_fn(parts), 16 * 1024).await.into_body();
+        let mut taken = 0;
+        while let Some(frame) = answer.frame().await {
+            taken += frame.expect("it goes on").into_data().unwrap_or_default().len();
+            tokio::time::sleep(Duration::from_secs(20)).await;
+        }
+        assert_eq!(taken, 1_000_000);
     }
 
     #[tokio::test(start_paused = true)]
