@@ -83,9 +83,9 @@ fn page_at(level: &str) -> BTreeMap<String, String> {
     let folder = tempfile::tempdir().unwrap();
     let stored = folder.path().join("stored").display().to_string();
     let configuration = format!(
-        "yaml:{{extensions: {{file_storage: {{directory: '{stored}'}}, session_buddy_simulator: {{endpoint: '{free}'}}}}, receivers: {{session_buddy: {{endpoint: \
+        "yaml:{{extensions: {{file_storage: {{directory: '{stored}'}}, session_buddy_simulator: {{endpoint: '{free}'}}, status_page: {{endpoint: 127.0.0.1:0}}}}, receivers: {{session_buddy: {{endpoint: \
          'http://{free}/mcp'}}}}, processors: {{mapping: {{presets: [session_buddy]}}, memory_limiter: {{limit_mib: 1024}}}}, exporters: {{debug: {{sending_queue: \
-         {{storage: file_storage}}, verbosity: basic}}}}, service: {{extensions: [file_storage, session_buddy_simulator], telemetry: {{metrics: {{level: {level}, \
+         {{storage: file_storage}}, verbosity: basic}}}}, service: {{extensions: [file_storage, session_buddy_simulator, status_page], telemetry: {{metrics: {{level: {level}, \
          readers: [{{pull: {{exporter: {{prometheus: {{port: 0}}}}}}}}]}}}}, pipelines: {{metrics: {{receivers: \
          [session_buddy], processors: [mapping, memory_limiter], exporters: [debug]}}}}}}}}"
     );

@@ -64,7 +64,7 @@ impl Extension for StatusPage {
         let allowed = self.config.tap.unwrap_or_else(|| exposure(&address).is_none());
         let shown = StatusPageConfig { metrics: self.config.metrics && allowed, ..self.config.clone() };
         let watch = Arc::new(live::Watch::new(scope.clone(), &shown));
-        let taps = tap::Taps::new(Arc::clone(scope.host()), Arc::clone(scope.clock()), allowed, stop.clone());
+        let taps = tap::Taps::new(&scope, allowed);
         let router = routes::router(Arc::clone(&watch), tap::router(taps), stop.clone());
         let serving = server.serve(router, stop.clone());
         let both = async {

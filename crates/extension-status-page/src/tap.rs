@@ -13,9 +13,10 @@ use axum::{
 use futures::stream;
 use minicol_pdata::Batch;
 use minicol_plugin::{
-    CancellationToken, Clock, ComponentKind, EdgeName, EdgeSnapshot, HostView, Seen, Tap,
+    CancellationToken, Clock, ComponentKind, EdgeName, EdgeSnapshot, HostView, Scope, Seen, Tap,
     print::{Verbosity, render},
 };
+use opentelemetry::{KeyValue, metrics::Counter};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
@@ -41,7 +42,14 @@ pub(crate) struct Taps {
     clock: Arc<dyn Clock>,
     allowed: bool,
     slots: Arc<Semaphore>,
+    refused: Refused,
     stop: CancellationToken,
+}
+
+/// Counts those for whom there was no room.
+struct Refused {
+    counter: Counter<u64>,
+    whose: [KeyValue; 1],
 }
 
 /// What is asked for.
@@ -89,13 +97,15 @@ struct Look {
 }
 
 impl Taps {
-    pub(crate) fn new(
-        host: Arc<dyn HostView>,
-        clock: Arc<dyn Clock>,
-        allowed: bool,
-        stop: CancellationToken,
-    ) -> Arc<Self> {
-        Arc::new(Self { host, clock, allowed, slots: Arc::new(Semaphore::new(MAX_TAPS)), stop })
+    pub(crate) fn new(scope: &Scope, allowed: bool) -> Arc<Self> {
+        Arc::new(Self {
+            host: Arc::clone(scope.host()),
+            clock: Arc::clone(scope.clock()),
+            allowed,
+            slots: Arc::new(Semaphore::new(MAX_TAPS)),
+            refused: Refused::new(scope),
+            stop: scope.stopping_token().clone(),
+        })
     }
 
     fn refusal(status: StatusCode, error: impl Into<String>) -> Response {
@@ -120,6 +130,24 @@ impl Taps {
                 Err(Self::refusal(StatusCode::NOT_FOUND, error).into())
             }
         }
+    }
+}
+
+impl Refused {
+    fn new(scope: &Scope) -> Self {
+        let counter = scope.meter().u64_counter("minicol_status_page_refused_taps");
+        let counter =
+            counter.with_description("Number of looks at what passes that were refused, because too many look");
+        let refused = Self {
+            counter: counter.with_unit("{request}").build(),
+            whose: [KeyValue::new("extension", scope.id().to_string())],
+        };
+        refused.count(0);
+        refused
+    }
+
+    fn count(&self, requests: u64) {
+        self.counter.add(requests, &self.whose);
     }
 }
 
@@ -149,6 +177,7 @@ async fn answer(State(taps): State<Arc<Taps>>, Query(wanted): Query<Wanted>) -> 
         Err(refusal) => return *refusal,
     };
     let Ok(slot) = Arc::clone(&taps.slots).try_acquire_owned() else {
+        taps.refused.count(1);
         return Taps::refusal(StatusCode::TOO_MANY_REQUESTS, format!("{MAX_TAPS} look already: end one of them first"));
     };
     let Some(tap) = taps.host.tap(&edge) else {

@@ -5,6 +5,11 @@ use minicol_pdata::{Logs, Signal, Timestamp};
 use minicol_plugin::{
     Books, ComponentKind, EdgeSnapshot, Extension, Phase, Reasons, ReloadStatus, Snapshot, testing::Harness,
 };
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::metrics::{
+    InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
+    data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics, SumDataPoint},
+};
 
 use super::*;
 use crate::{StatusPage, StatusPageConfig};
@@ -21,7 +26,10 @@ fn logs(records: usize, body: &str) -> Batch {
 
 /// A status page of a program with one arrow.
 async fn page(config: StatusPageConfig) -> Harness {
-    let harness = Harness::default();
+    page_of(Harness::default(), config).await
+}
+
+async fn page_of(harness: Harness, config: StatusPageConfig) -> Harness {
     let EdgeName { pipeline, from, to, signal } = edge();
     let edge = EdgeSnapshot {
         pipeline,
@@ -99,12 +107,27 @@ async fn a_line_is_no_longer_than_it_may_be() {
 
 #[tokio::test(start_paused = true)]
 async fn only_so_many_look_and_who_looks_away_makes_room() {
-    let harness = page(StatusPageConfig::default()).await;
+    let exporter = InMemoryMetricExporter::default();
+    let provider = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter.clone()).build()).build();
+    let refused = || {
+        exporter.reset();
+        provider.force_flush().unwrap();
+        let all = exporter.get_finished_metrics().unwrap();
+        let mut metrics = all.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(ScopeMetrics::metrics);
+        let metric = metrics.find(|metric| metric.name() == "minicol_status_page_refused_taps").expect("the counter");
+        let AggregatedMetrics::U64(MetricData::Sum(sum)) = metric.data() else { panic!("{metric:?}") };
+        sum.data_points().map(SumDataPoint::value).sum::<u64>()
+    };
+    let mut harness = Harness::default();
+    harness.meter = provider.meter("test");
+    let harness = page_of(harness, StatusPageConfig::default()).await;
     let mut looks = Vec::new();
     for _ in 0..MAX_TAPS {
         looks.push(asked(&harness, LOOK).await);
     }
+    assert_eq!(refused(), 0);
     assert_eq!(asked(&harness, LOOK).await.status(), 429);
+    assert_eq!(refused(), 1);
     looks.clear();
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_millis(100)).await;
