@@ -44,7 +44,7 @@ mod text;
 mod yaml;
 
 pub use self::de::{Body, Fault};
-pub use self::decode::{Part, decode, decode_part, decode_with};
+pub use self::decode::{Part, decode, decode_checked, decode_part, decode_with};
 pub use self::environment::Environment;
 pub use self::load::{Loaded, Request, load};
 pub use self::mark::{Mark, SourceText};

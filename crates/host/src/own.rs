@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use minicol_config::Path;
+use minicol_config::{Path, Problem};
 use minicol_pdata::Signal;
-use minicol_plugin::{
-    Buildable, ComponentError, ComponentId, ComponentKind, Entry, Exporter, Scope, config, net::ClientTls,
-};
+use minicol_plugin::{Buildable, ComponentError, ComponentId, ComponentKind, Entry, Exporter, Scope, net::ClientTls};
 use minicol_telemetry::{
     OtlpPush, OtlpPushProtocol, Periodic, PushExporter, Reader, SpanProcessor, Telemetry, TelemetryConfig,
     TelemetryError,
@@ -44,20 +42,13 @@ pub(crate) fn pushes(telemetry: &TelemetryConfig) -> impl Iterator<Item = (Path,
 pub(crate) type Configured = (&'static Entry<dyn Exporter>, Box<dyn Buildable<dyn Exporter>>);
 
 /// The configuration of the exporter that a push goes through.
-pub(crate) fn configured(registry: Registry, push: &OtlpPush) -> Result<Configured, Vec<config::Problem>> {
-    let problem = |message: String| vec![config::Problem { path: Vec::new(), message, help: None, warning: false }];
+pub(crate) fn configured(registry: Registry, push: &OtlpPush) -> Result<Configured, Vec<Problem>> {
     let entry = registry.speaks(push.protocol.into());
-    let entry = entry.ok_or_else(|| problem("no exporter of this protocol is compiled in".to_owned()))?;
-    let config = entry.decode_text(&body(push).to_string()).map_err(|problems| {
-        let problem = |one: &minicol_config::Problem| config::Problem {
-            path: one.path.segments().to_vec(),
-            message: one.message.clone(),
-            help: one.help.clone(),
-            warning: false,
-        };
-        problems.iter().map(problem).collect::<Vec<_>>()
-    })?;
-    let errors: Vec<config::Problem> = config.problems().into_iter().filter(|problem| !problem.warning).collect();
+    let entry = entry.ok_or_else(|| vec![Problem::error("no exporter of this protocol is compiled in")])?;
+    let decoded = entry.decode_text(&body(push).to_string());
+    let config = decoded.map_err(|problems| problems.iter().cloned().collect::<Vec<_>>())?;
+    let errors = config.problems().into_iter().filter(|problem| !problem.warning);
+    let errors: Vec<Problem> = errors.map(Problem::from).collect();
     if errors.is_empty() { Ok((entry, config)) } else { Err(errors) }
 }
 
@@ -107,7 +98,7 @@ pub(crate) async fn start(plan: &Plan, workshop: &Workshop, telemetry: &mut Tele
 }
 
 fn build(registry: Registry, workshop: &Workshop, push: &OtlpPush) -> Result<Arc<dyn Exporter>, ComponentError> {
-    let words = |problems: Vec<config::Problem>| {
+    let words = |problems: Vec<Problem>| {
         ComponentError::new(problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>().join("; "))
     };
     let (entry, config) = configured(registry, push).map_err(words)?;

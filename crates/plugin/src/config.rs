@@ -120,6 +120,15 @@ impl Problem {
     }
 }
 
+/// As the host tells it; its path still begins at the component.
+impl From<Problem> for minicol_config::Problem {
+    fn from(found: Problem) -> Self {
+        let Problem { path, message, help, warning } = found;
+        let problem = if warning { Self::warning(message) } else { Self::error(message) };
+        Self { help, ..problem.in_path(&path.into_iter().collect()) }
+    }
+}
+
 /// A text that nobody shall see: it prints and serializes as `[REDACTED]`.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]

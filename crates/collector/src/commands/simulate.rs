@@ -75,17 +75,7 @@ fn check(config: &SimulatorConfig, placed: impl Fn(Problem) -> Problem) -> Resul
     config.validate(&mut found);
     let mut problems = Problems::new();
     for one in found.into_vec() {
-        let path: Path = one.path.into_iter().map(segment).collect();
-        let problem = if one.warning { Problem::warning(one.message) } else { Problem::error(one.message) };
-        let problem = one.help.into_iter().fold(problem, Problem::with_help);
-        problems.push(placed(problem.in_path(&path)));
+        problems.push(placed(one.into()));
     }
     if problems.has_errors() { Err(problems) } else { Ok(()) }
-}
-
-fn segment(segment: config::Segment) -> Segment {
-    match segment {
-        config::Segment::Key(key) => Segment::Key(key),
-        config::Segment::Index(index) => Segment::Index(index),
-    }
 }

@@ -8,7 +8,7 @@ use self::repair::Repair;
 use crate::de::{Body, Fault, Trace};
 use crate::node::Node;
 use crate::path::Path;
-use crate::problem::Problems;
+use crate::problem::{Problem, Problems};
 
 /// Decodes what is at `path` below `root`. As [`decode_with`], for a type that is known.
 pub fn decode<T: DeserializeOwned>(root: &Node, path: &Path, problems: &mut Problems) -> Option<T> {
@@ -45,13 +45,58 @@ pub fn decode_part<T>(
     path: &Path,
     part: Part<'_>,
     problems: &mut Problems,
+    decode: impl FnMut(Body<'_>) -> Result<T, Fault>,
+) -> Option<T> {
+    decode_checked(root, path, part, problems, decode, |_| Vec::new())
+}
+
+/// As [`decode_part`], and tells what the component's own `check` finds in the value; its paths begin at the component. `Some` where decoding found
+/// nothing wrong, whatever the check found.
+///
+/// Where decoding did find something, the check looks at the value that was put right, so that all is told at once. What it finds there may come of what
+/// stands in for what is wrong. So it is told only if it lies neither at, below nor above a place that is wrong, and if it is found with the defaults of those
+/// places, too.
+pub fn decode_checked<T>(
+    root: &Node,
+    path: &Path,
+    part: Part<'_>,
+    problems: &mut Problems,
     mut decode: impl FnMut(Body<'_>) -> Result<T, Fault>,
+    check: impl Fn(&T) -> Vec<Problem>,
 ) -> Option<T> {
     let mut repair = Repair::new(root, path, part, problems);
+    let value = repaired(&mut repair, path, &mut decode)?;
+    let mut found = check(&value);
+    if !repair.intact {
+        let (wrong, trace) = (repair.wrong(), Trace::default());
+        found.retain(|one| {
+            let at = path.join_all(&one.path);
+            !wrong.iter().any(|wrong| at.starts_with(wrong) || wrong.starts_with(&at))
+        });
+        let tree = repair.with_defaults();
+        if let Ok(other) = decode(Body::new(&tree, path.clone(), &trace)) {
+            let also = check(&other);
+            found.retain(|one| also.contains(one));
+        }
+    }
+    let intact = repair.intact;
+    for one in found {
+        let at = path.join_all(&one.path);
+        problems.push(one.at_value(root, &at));
+    }
+    intact.then_some(value)
+}
+
+/// The value, once all that is wrong is reported and put right.
+fn repaired<T>(
+    repair: &mut Repair<'_>,
+    path: &Path,
+    decode: &mut impl FnMut(Body<'_>) -> Result<T, Fault>,
+) -> Option<T> {
     for _ in 0..MAX_ATTEMPTS {
         let trace = Trace::default();
         let fault = match decode(Body::new(&repair.tree, path.clone(), &trace)) {
-            Ok(value) => return repair.intact.then_some(value),
+            Ok(value) => return Some(value),
             Err(fault) => fault,
         };
         let (at, fault) = trace.of(fault).unwrap_or_else(|fault| (path.clone(), fault));

@@ -81,6 +81,20 @@ impl<'a> Repair<'a> {
         self.invalidate(path)
     }
 
+    /// The places that are wrong, as far as the user meant them: what is unknown was meant for another.
+    pub(super) fn wrong(&self) -> Vec<Path> {
+        let mut wrong: Vec<Path> = self.removed.iter().chain(&self.defaulted).cloned().collect();
+        note_invalid(&self.tree, self.base.clone(), &mut wrong);
+        wrong
+    }
+
+    /// The copy without what stands in for something: there the defaults are taken.
+    pub(super) fn with_defaults(&self) -> Node {
+        let mut tree = self.tree.clone();
+        remove_invalid(&mut tree);
+        tree
+    }
+
     fn report(&mut self, path: &Path, fault: &Fault) {
         self.intact = false;
         let mut message = fault.to_string();
@@ -193,6 +207,38 @@ impl<'a> Repair<'a> {
         let Value::Mapping(mapping) = &mut node.expand().value else { return false };
         let entry = Entry { key_mark: mark.clone(), value: Node::new(mark, Value::Invalid) };
         mapping.0.insert(key, entry).is_none()
+    }
+}
+
+/// Where something stands in for what is wanted.
+fn note_invalid(node: &Node, at: Path, into: &mut Vec<Path>) {
+    match &node.expanded().value {
+        Value::Invalid => into.push(at),
+        Value::Mapping(mapping) => {
+            for (key, entry) in mapping.iter() {
+                note_invalid(&entry.value, at.join(key), into);
+            }
+        }
+        Value::Sequence(items) => {
+            for (index, item) in items.iter().enumerate() {
+                note_invalid(item, at.join(index), into);
+            }
+        }
+        Value::Null | Value::Scalar(_) => {}
+    }
+}
+
+fn remove_invalid(node: &mut Node) {
+    if !node.contains_invalid() {
+        return;
+    }
+    match &mut node.expand().value {
+        Value::Mapping(mapping) => {
+            mapping.0.retain(|_, entry| !entry.value.is_invalid());
+            mapping.0.values_mut().for_each(|entry| remove_invalid(&mut entry.value));
+        }
+        Value::Sequence(items) => items.iter_mut().for_each(remove_invalid),
+        Value::Null | Value::Scalar(_) | Value::Invalid => {}
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use minicol_config::{
-    EnvOverride, Environment, KeyTree, Loaded, Node, Path, Problem, Problems, Request, Style, decode, decode_with, load,
+    Body, EnvOverride, Environment, KeyTree, Loaded, Part, Path, Problem, Problems, Request, Style, decode,
+    decode_checked, load,
 };
 use serde::Deserialize;
 
@@ -146,8 +147,8 @@ impl Demo {
                 let path = path.join(id);
                 match section {
                     "receivers" => {
-                        let decoded = decode_with(&root, &path, &mut problems, |body| Receiver::deserialize(body));
-                        let decoded = decoded.filter(|receiver| checked(receiver, &root, &path, &mut problems));
+                        let decode = |body: Body<'_>| Receiver::deserialize(body);
+                        let decoded = decode_checked(&root, &path, Part::All, &mut problems, decode, checked);
                         demo.receivers.extend(decoded.map(|decoded| (id.to_owned(), decoded)));
                     }
                     "processors" => {
@@ -180,11 +181,15 @@ impl Demo {
 }
 
 /// A component's own check, after decoding.
-fn checked(receiver: &Receiver, root: &Node, path: &Path, problems: &mut Problems) -> bool {
-    let holds = receiver.endpoint.starts_with("http");
-    if !holds {
+fn checked(receiver: &Receiver) -> Vec<Problem> {
+    let mut found = Vec::new();
+    if !receiver.endpoint.starts_with("http") {
         let message = format!("`{}` is no URL: write `http://localhost:8678/mcp`", receiver.endpoint);
-        problems.push(Problem::error(message).at_value(root, &path.join("endpoint")));
+        found.push(Problem::error(message).in_path(&Path::keys(["endpoint"])));
     }
-    holds
+    if receiver.retry_delay_seconds > receiver.interval_seconds {
+        let message = "must be no longer than the interval";
+        found.push(Problem::error(message).in_path(&Path::keys(["retry_delay_seconds"])));
+    }
+    found
 }

@@ -2,7 +2,7 @@
 
 use minicol_config::{Environment, Loaded, Node, Path, Problem};
 use minicol_pdata::Signal;
-use minicol_plugin::{ComponentId, Entry, EnvironmentDefault, Exporter, config};
+use minicol_plugin::{ComponentId, Entry, EnvironmentDefault, Exporter};
 use minicol_telemetry::{OtlpPush, OtlpPushProtocol};
 
 use crate::{Registry, own};
@@ -81,7 +81,7 @@ fn fill(loaded: &mut Loaded, at: &Path, defaults: impl Iterator<Item = Environme
         }
         let path = default.key.iter().fold(at.clone(), |path, key| path.join(*key));
         let before = loaded.overrides.len();
-        loaded.fill_in(environment, &default.variable, &path, |text| (default.read)(text).map_err(problem));
+        loaded.fill_in(environment, &default.variable, &path, |text| (default.read)(text).map_err(Problem::from));
         if loaded.overrides.len() > before {
             warn_of_strangers(loaded, at, &default, &path, &written);
             given.push(default.key);
@@ -128,12 +128,4 @@ fn signals_of(root: &Node, id: &ComponentId) -> Vec<Signal> {
     };
     let used = pipelines.into_iter().flat_map(minicol_config::Mapping::iter).filter(|(_, entry)| names(entry.value()));
     used.filter_map(|(key, _)| signal(key)).collect()
-}
-
-fn problem(found: config::Problem) -> Problem {
-    let problem = if found.warning { Problem::warning(found.message) } else { Problem::error(found.message) };
-    match found.help {
-        Some(help) => problem.with_help(help),
-        None => problem,
-    }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use indexmap::IndexMap;
-use minicol_config::{Mark, Node, Part, Path, Problem, Problems, decode, decode_part};
+use minicol_config::{Body, Mark, Node, Part, Path, Problem, Problems, decode, decode_checked};
 use minicol_delivery::{DeliveryConfig, DeliverySettings};
 use minicol_plugin::{Buildable, ComponentId, Entry, Exporter, Product, Receiver, config};
 use serde::Deserialize;
@@ -61,12 +61,14 @@ pub(super) fn exporters(
     read(root, entries, problems, &|root, path, entry, problems| {
         let keys = DeliverySettings::KEYS;
         let config = component(root, path, Part::Without(&keys), entry, problems);
-        let settings = decode_part(root, path, Part::Only(&keys), problems, |body| DeliverySettings::deserialize(body));
-        let delivery = settings?.resolve(entry.queued);
-        let mut found = config::Problems::default();
-        delivery.validate(&mut found);
-        tell(root, path, found.into_vec(), problems);
-        Some((config?, delivery))
+        let check = |settings: &DeliverySettings| {
+            let mut found = config::Problems::default();
+            settings.resolve(entry.queued).validate(&mut found);
+            found.into_vec().into_iter().map(Problem::from).collect()
+        };
+        let decode = |body: Body<'_>| DeliverySettings::deserialize(body);
+        let settings = decode_checked(root, path, Part::Only(&keys), problems, decode, check);
+        Some((config?, settings?.resolve(entry.queued)))
     })
 }
 
@@ -145,22 +147,9 @@ fn component<P: Product + ?Sized>(
     entry: &Entry<P>,
     problems: &mut Problems,
 ) -> Option<Box<dyn Buildable<P>>> {
-    let config = decode_part(root, path, part, problems, entry.decode)?;
-    tell(root, path, config.problems(), problems);
-    Some(config)
-}
-
-/// A component's own findings, at the places where the user wrote what they are about.
-pub(super) fn tell(root: &Node, base: &Path, found: Vec<config::Problem>, problems: &mut Problems) {
-    for one in found {
-        let path = base.join_all(&one.path.into_iter().collect());
-        let problem = if one.warning { Problem::warning(one.message) } else { Problem::error(one.message) };
-        let problem = problem.at_value(root, &path);
-        problems.push(match one.help {
-            Some(help) => problem.with_help(help),
-            None => problem,
-        });
-    }
+    decode_checked(root, path, part, problems, entry.decode, |config| {
+        config.problems().into_iter().map(Problem::from).collect()
+    })
 }
 
 /// A list of ids.

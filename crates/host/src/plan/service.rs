@@ -1,6 +1,6 @@
 //! `service`: which extensions run, and what is chained to what.
 
-use minicol_config::{Node, Path, Problem, Problems, decode};
+use minicol_config::{Body, Node, Part, Path, Problem, Problems, decode_checked};
 use minicol_delivery::DeliveryConfig;
 use minicol_pdata::Signal;
 use minicol_plugin::{
@@ -8,10 +8,11 @@ use minicol_plugin::{
     config::{self, ComponentConfig},
 };
 use minicol_telemetry::TelemetryConfig;
+use serde::Deserialize;
 
 use super::{
     Enabled, Pipeline, arrows, known_keys,
-    section::{Hints, Section, references, tell, valid_signals},
+    section::{Hints, Section, references, valid_signals},
     storage,
 };
 use crate::{Registry, own};
@@ -73,17 +74,22 @@ pub(super) fn read(
 }
 
 fn telemetry(root: &Node, path: &Path, registry: Registry, problems: &mut Problems) -> Option<TelemetryConfig> {
-    let telemetry = decode::<TelemetryConfig>(root, path, problems)?;
-    let mut found = config::Problems::default();
-    telemetry.validate(&mut found);
-    tell(root, path, found.into_vec(), problems);
-    for (otlp, push) in own::pushes(&telemetry) {
-        if let Err(wrong) = own::configured(registry, push) {
-            // What an exporter says of a key stands at the same key here.
-            tell(root, &path.join_all(&otlp), wrong, problems);
-        }
-    }
-    Some(telemetry)
+    let check = |telemetry: &TelemetryConfig| {
+        let mut found = config::Problems::default();
+        telemetry.validate(&mut found);
+        let pushes =
+            own::pushes(telemetry).filter_map(|(otlp, push)| Some((otlp, own::configured(registry, push).err()?)));
+        // What an exporter says of a key stands at the same key here.
+        let wrong = pushes.flat_map(|(otlp, wrong)| {
+            wrong.into_iter().map(move |one| {
+                let at = otlp.join_all(&one.path);
+                one.in_path(&at)
+            })
+        });
+        found.into_vec().into_iter().map(Problem::from).chain(wrong).collect()
+    };
+    let decode = |body: Body<'_>| TelemetryConfig::deserialize(body);
+    decode_checked(root, path, Part::All, problems, decode, check)
 }
 
 /// The pipelines, and whether all of them could be read and name only what there is: else nobody can say what is not used.

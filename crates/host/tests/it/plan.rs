@@ -54,6 +54,18 @@ fn delivery_is_checked_at_its_keys() {
 }
 
 #[test]
+fn what_a_component_checks_itself_is_told_beside_what_cannot_be_read() {
+    let told = wrong(&GOOD.replace(
+        "sink: }",
+        "sink: {sending_que: {}, sending_queue: {queue_size: 0, sizer: stones}, retry_on_failure: {multiplier: 0.5}}}",
+    ));
+    assert_eq!(told.len(), 4, "{told:#?}");
+    for what in ["unknown key `sending_que`", "sizer]", "multiplier] must be between", "queue_size] must be between"] {
+        assert!(told.iter().any(|line| line.contains(what)), "{what}: {told:#?}");
+    }
+}
+
+#[test]
 fn a_pipeline_needs_a_receiver_and_an_exporter() {
     let told = wrong(
         "
