@@ -255,7 +255,7 @@ async fn no_record_in_quarantine_takes_the_place_of_another() {
 #[test]
 fn of_one_queue_and_id_so_many_records_are_kept_in_quarantine() {
     let folder = own_folder();
-    let place = Place::take(folder.path(), Arc::new(System)).unwrap();
+    let mut place = Place::take(folder.path(), Arc::new(System)).unwrap();
     for number in 0..100_u8 {
         assert!(place.quarantine("q", 7, &[number]).unwrap().is_some());
     }
