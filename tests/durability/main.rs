@@ -3,7 +3,7 @@
 //!     cargo run --release -p minicol-tests --bin durability -- kill --kills 200 --seed 1
 //!     cargo run --release -p minicol-tests --bin durability -- kill --kills 200 --seed 1 --beside debug
 //!     cargo run --release -p minicol-tests --bin durability -- kill --kills 200 --seed 1 --beside stored
-//!     cargo run --release -p minicol-tests --bin durability -- cost
+//!     cargo run --release -p minicol-tests --bin durability -- cost [--unlike]
 //!     cargo run --release -p minicol-tests --bin durability -- backlog
 //!
 //! Each prints its figures, and ends with 1 where a promise does not hold.
@@ -46,9 +46,10 @@ async fn main() -> anyhow::Result<ExitCode> {
             report.holds()
         }
         Some("cost") => {
-            let cost = cost(usize::try_from(number("--rounds", 3)?)?, number("--seconds", 8)?).await;
-            println!("{cost} (floor {FLOOR})");
-            cost.ratio() >= FLOOR
+            let unlike = arguments.iter().any(|one| one == "--unlike");
+            let cost = cost(usize::try_from(number("--rounds", 3)?)?, number("--seconds", 8)?, unlike).await;
+            println!("{cost} (floor {FLOOR}, for points as applications send them)");
+            unlike || cost.ratio() >= FLOOR
         }
         Some("backlog") => {
             let run = backlog(number("--mib", 1024)?).await;

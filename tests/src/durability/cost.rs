@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::{Backend, Mood, Queue, Relay, unlike};
+use super::{Backend, Mood, Queue, Relay, typical, unlike};
 
 /// Points per second through a relay, its queue in memory and on disk, in the same run.
 #[derive(Clone, Debug)]
@@ -50,26 +51,27 @@ impl fmt::Display for Cost {
     }
 }
 
-/// Measures round about: `rounds` of each, `seconds` long.
-pub async fn cost(rounds: usize, seconds: u64) -> Cost {
+/// Measures round about: `rounds` of each, `seconds` long; with points as applications send them, or `unlike` ones, of which packing leaves most.
+pub async fn cost(rounds: usize, seconds: u64, of_unlike: bool) -> Cost {
+    let requests = 4 * IN_FLIGHT as u64;
+    let bodies = if of_unlike { unlike(requests, POINTS, 1) } else { typical(requests, POINTS, 1) };
     let mut cost = Cost { memory: Vec::new(), stored: Vec::new() };
     for _ in 0..rounds {
-        cost.memory.push(throughput(Queue::Memory, seconds).await);
-        cost.stored.push(throughput(Queue::Stored, seconds).await);
+        cost.memory.push(throughput(Queue::Memory, seconds, &bodies).await);
+        cost.stored.push(throughput(Queue::Stored, seconds, &bodies).await);
     }
     cost
 }
 
-async fn throughput(queue: Queue, seconds: u64) -> f64 {
+async fn throughput(queue: Queue, seconds: u64, bodies: &[Bytes]) -> f64 {
     let backend = Backend::start(Mood::Counts, 1).await;
     // Senders wait for room: what is measured is what goes through, not what piles up.
     let relay = Relay::new(&backend.url, queue, "queue_size: 200, block_on_overflow: true");
     let (program, sender) = relay.started().await;
     let stop = Arc::new(AtomicBool::new(false));
-    let bodies = unlike(4 * IN_FLIGHT as u64, POINTS, 1);
     let senders: Vec<_> = (0..IN_FLIGHT)
         .map(|nth| {
-            let (sender, stop, bodies) = (sender.clone(), Arc::clone(&stop), bodies.clone());
+            let (sender, stop, bodies) = (sender.clone(), Arc::clone(&stop), bodies.to_vec());
             tokio::spawn(async move {
                 for body in bodies.iter().cycle().skip(nth) {
                     if stop.load(Relaxed) {

@@ -10,4 +10,4 @@ pub use backlog::{Backlog, backlog};
 pub use cost::{Cost, cost};
 pub use kill::{Beside, KillReport, Kills, kill};
 pub use relay::{Queue, Relay};
-pub use traffic::{Backend, Mood, Sender, batch, unlike};
+pub use traffic::{Backend, Mood, Sender, batch, typical, unlike};

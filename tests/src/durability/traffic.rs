@@ -94,6 +94,39 @@ pub fn unlike(requests: u64, points: usize, seed: u64) -> Vec<Bytes> {
     (0..requests).map(|number| unlike_one(&Chance::of(seed, "request", number), points)).collect()
 }
 
+/// Export requests of so many points as applications send them: random values, taken at one time, with a few attributes each, whose names and most of
+/// whose values come again.
+pub fn typical(requests: u64, points: usize, seed: u64) -> Vec<Bytes> {
+    (0..requests).map(|number| typical_one(&Chance::of(seed, "request", number), points)).collect()
+}
+
+fn typical_one(chance: &Chance, points: usize) -> Bytes {
+    let mut builder = MetricsBuilder::new();
+    let instance = format!("{:016x}", chance.next());
+    builder.resource(
+        &Attributes::new().with("service.name", "durability").with("service.instance.id", instance),
+        "minicol-tests",
+        "1",
+    );
+    let load = MetricDescriptor {
+        name: "durability.load".into(),
+        description: "".into(),
+        unit: "1".into(),
+        kind: MetricKind::Gauge,
+    };
+    let mut metric = builder.metric(&load);
+    let time = Timestamp::from_nanos(1_767_225_600_000_000_000 + chance.next() % 1_000_000_000_000);
+    for at in 0..points {
+        let attributes = Attributes::new()
+            .with("http.route", format!("/api/v1/things/{at}"))
+            .with("http.request.method", chance.pick(&["GET", "GET", "PUT", "POST", "DELETE"]))
+            .with("server.address", "localhost");
+        let value = Some(Number::Double(chance.between(0.0, 1e6)));
+        metric.number(&attributes, &NumberPoint { start: Timestamp::UNSET, time, value });
+    }
+    builder.build().encode()
+}
+
 fn unlike_one(chance: &Chance, points: usize) -> Bytes {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let word = |length: usize| -> String { (0..length).map(|_| char::from(chance.pick(LETTERS))).collect() };
