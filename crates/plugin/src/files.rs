@@ -27,7 +27,7 @@ pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The same as text without the white space around it, for a token or another secret: at most [`MAX_SECRET`]. From now on it is [hidden](crate::hidden).
+/// The same as text without the white space around it, for a token or another secret: at most [`MAX_SECRET`]. From now on it is [hidden].
 pub async fn read_secret(path: &Path) -> io::Result<String> {
     let (path, place) = (path.to_owned(), path.display().to_string());
     let bytes = tokio::task::spawn_blocking(move || read(&path, MAX_SECRET)).await.map_err(io::Error::other)??;
