@@ -77,11 +77,6 @@ impl Operations {
         self.duration.record(duration.as_secs_f64(), &attributes);
     }
 
-    /// Whether there are spans at all.
-    pub(crate) fn traces(&self) -> bool {
-        self.tracer.is_on()
-    }
-
     /// The span of one attempt on a session, below the current one.
     pub(crate) fn span_of_step(&self, step: &Step, session: Option<&Session>) -> Span {
         let span = self.span(|| match step {

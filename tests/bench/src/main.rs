@@ -46,9 +46,6 @@ enum Role {
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let Some(role) = cli.role else { return driver::run(&cli.wanted) };
-    if let Role::LinkOrder(options) = &role {
-        return driver::link_order(cli.wanted, options);
-    }
     // As the program has it.
     tokio::runtime::Runtime::new()?.block_on(async {
         match role {
@@ -56,7 +53,7 @@ fn main() -> anyhow::Result<()> {
             Role::Floor(options) => floor::run(options).await,
             Role::Paced(options) => paced::run(options).await,
             Role::Tap(options) => tap::run(options).await,
-            Role::LinkOrder(_) => Ok(()),
+            Role::LinkOrder(options) => driver::link_order(cli.wanted, &options),
         }
     })
 }

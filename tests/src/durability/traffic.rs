@@ -63,19 +63,13 @@ pub fn batch(number: u64, points: usize) -> Bytes {
         "minicol-tests",
         "1",
     );
-    let descriptor = |name: &str| MetricDescriptor {
-        name: name.into(),
-        description: "".into(),
-        unit: "1".into(),
-        kind: MetricKind::Gauge,
-    };
     let point = |value: u64| NumberPoint {
         start: Timestamp::UNSET,
         time: Timestamp::from_nanos(1_767_225_600_000_000_000 + value),
         value: Some(Number::Int(i64::try_from(value).unwrap_or(i64::MAX))),
     };
-    builder.metric(&descriptor(NUMBER)).number(&Attributes::new(), &point(number));
-    let load = descriptor("durability.load");
+    builder.metric(&gauge(NUMBER)).number(&Attributes::new(), &point(number));
+    let load = gauge("durability.load");
     let mut metric = builder.metric(&load);
     for at in 1..points as u64 {
         // As points of real applications: a few attributes each.
@@ -86,6 +80,10 @@ pub fn batch(number: u64, points: usize) -> Bytes {
         metric.number(&attributes, &point(number.wrapping_mul(31).wrapping_add(at) % 1_000_000));
     }
     builder.build().encode()
+}
+
+fn gauge(name: &str) -> MetricDescriptor {
+    MetricDescriptor { name: name.into(), description: "".into(), unit: "1".into(), kind: MetricKind::Gauge }
 }
 
 /// Export requests of so many points that have next to nothing in common, within one or among each other: random values, times and attributes. What
@@ -108,12 +106,7 @@ fn typical_one(chance: &Chance, points: usize) -> Bytes {
         "minicol-tests",
         "1",
     );
-    let load = MetricDescriptor {
-        name: "durability.load".into(),
-        description: "".into(),
-        unit: "1".into(),
-        kind: MetricKind::Gauge,
-    };
+    let load = gauge("durability.load");
     let mut metric = builder.metric(&load);
     let time = Timestamp::from_nanos(1_767_225_600_000_000_000 + chance.next() % 1_000_000_000_000);
     for at in 0..points {
@@ -132,12 +125,7 @@ fn unlike_one(chance: &Chance, points: usize) -> Bytes {
     let word = |length: usize| -> String { (0..length).map(|_| char::from(chance.pick(LETTERS))).collect() };
     let mut builder = MetricsBuilder::new();
     builder.resource(&Attributes::new().with("service.instance.id", word(22)), "minicol-tests", "1");
-    let load = MetricDescriptor {
-        name: "durability.load".into(),
-        description: "".into(),
-        unit: "1".into(),
-        kind: MetricKind::Gauge,
-    };
+    let load = gauge("durability.load");
     let mut metric = builder.metric(&load);
     for _ in 0..points {
         let attributes = Attributes::new().with("url.path", word(16)).with("session.id", word(48));

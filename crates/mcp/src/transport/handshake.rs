@@ -163,7 +163,7 @@ impl<'a> Handshake<'a> {
 
     /// Begins to measure a message, and its span, whose context goes into `meta`.
     fn begin(&self, method: &'static str, id: Option<&RequestId>, meta: &mut MetaObject) {
-        let span = if self.operations.traces() { self.operations.span(|| method.into()) } else { Span::default() };
+        let span = self.operations.span(|| method.into());
         span.set(|| {
             let id = id.map(|id| KeyValue::new("jsonrpc.request.id", id.to_string()));
             id.into_iter().chain([KeyValue::new("mcp.method.name", method)])
